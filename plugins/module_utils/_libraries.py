@@ -6,8 +6,8 @@
 
 """The third-party libraries of the engine, imported so that a bare Python can still load every file.
 
-The engine writes C(from .._libraries import requests) and uses the library as if it had imported it. Where the library
-is absent, the name is a stand-in that raises C(ImportError) on first use. A module asks M(missing_libraries) before it
+The engine writes ``from .._libraries import requests`` and uses the library as if it had imported it. Where the library
+is absent, the name is a stand-in that raises ImportError on first use. A module asks missing_libraries() before it
 starts and tells the user what to install.
 """
 
@@ -61,9 +61,9 @@ else:
 
 
 def missing_libraries(*names: str) -> list[tuple[str, str]]:
-    """Return C((name, traceback text)) of each named library that cannot be imported, in the order asked.
+    """Return (name, traceback text) of each named library that cannot be imported, in the order asked.
 
-    Without names all libraries of the engine are checked. A name that this file does not offer is a C(ValueError).
+    Without names all libraries of the engine are checked. A name that this file does not offer is a ValueError.
     """
     offered = ("requests", "zstandard", "blake3")
     for name in names:
