@@ -1,0 +1,119 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Everything that this file makes lies in build/, which git ignores. `make help` lists the targets.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= python3
+export PYTHON
+PORT ?= 7002
+ESTATE ?= sample
+KEEP ?=
+# Narrow a step down: `make unit ARGS="tests/unit/vault -k chain"`, `make integration ARGS=vm_info`.
+ARGS ?=
+
+BUILD := $(CURDIR)/build
+VENV := $(BUILD)/venv
+STAGE := $(BUILD)/stage/ansible_collections/ovm/backup
+REQUIREMENTS := requirements.txt tests/requirements.txt tests/unit/requirements.txt tests/integration/requirements.txt
+READY := $(VENV)/.ready-$(shell cat $(REQUIREMENTS) | cksum | cut -d' ' -f1)
+
+# Ansible insists on a UTF-8 locale; Debian always has this one.
+export LC_ALL := C.UTF-8
+export PYTHONPYCACHEPREFIX := $(BUILD)/cache/python
+export RUFF_CACHE_DIR := $(BUILD)/cache/ruff
+export MYPY_CACHE_DIR := $(BUILD)/cache/mypy
+export ANSIBLE_HOME := $(BUILD)/home/.ansible
+export ANSIBLE_LOCAL_TEMP := $(BUILD)/home/.ansible/tmp
+export ANSIBLE_NOCOWS := 1
+# The deprecations of ansible-core itself are noise in every run; any other warning stays visible.
+export ANSIBLE_DEPRECATION_WARNINGS := False
+
+# The tools run in a home directory of their own: caches, collections and temporary files stay in build/.
+TOOL := HOME=$(BUILD)/home PATH="$(VENV)/bin:$$PATH"
+PYTHON_VERSION = $$($(VENV)/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+IN_STAGE = mkdir -p $(BUILD)/home && cd $(STAGE) && env $(TOOL) PYTHONPATH=$(BUILD)/stage ANSIBLE_COLLECTIONS_PATH=$(BUILD)/stage
+
+STEPS := fmt lint types unit sanity docs integration molecule artifact
+
+.PHONY: help venv system stage home test demo simulator format clean $(STEPS)
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+
+# --- what the steps stand on -----------------------------------------------------------------------------------------
+
+venv: $(READY) ## the virtual environment in build/venv
+
+$(READY): $(REQUIREMENTS) tests/tools/environment.py
+	@tests/tools/system-packages.sh >&2
+	@$(PYTHON) tests/tools/environment.py $(VENV) $@ $(REQUIREMENTS) >&2
+
+system:
+	@tests/tools/system-packages.sh >&2
+
+stage: ## copy the work tree to build/stage/ansible_collections/ovm/backup
+	@$(PYTHON) tests/tools/stage.py $(CURDIR) $(STAGE) >&2
+
+# Only ansible-test sanity builds environments of its own and needs more than an empty home.
+home: $(READY)
+	@$(VENV)/bin/python tests/tools/home.py $(BUILD)/home >&2
+
+# --- the two commands, and the simulator -----------------------------------------------------------------------------
+
+test: $(READY) system ## every check and test below, one after the other
+	@MAKE="$(MAKE)" $(VENV)/bin/python tests/tools/run_steps.py $(STEPS)
+
+demo: $(READY) system ## back up, change, back up again and restore against the simulator (KEEP=1 keeps build/demo)
+	@env $(TOOL) KEEP="$(KEEP)" tests/demo/run
+
+simulator: $(READY) system ## serve a simulated Oracle VM Manager (PORT=7002, 0: any free port; ESTATE=sample)
+	@exec env PYTHONPATH=tests $(VENV)/bin/python tests/tools/supervise.py \
+	  $(VENV)/bin/python -m simulator --port "$(PORT)" --estate "$(ESTATE)"
+
+# --- the steps of the test -------------------------------------------------------------------------------------------
+
+format: $(READY) ## rewrite the Python files in the house style
+	@$(VENV)/bin/ruff check --fix --select I . && $(VENV)/bin/ruff format .
+
+fmt: $(READY) ## check: Python formatting
+	@$(VENV)/bin/ruff format --check .
+
+lint: $(READY) stage ## check: ruff, lowest Python, yamllint, ansible-lint
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/vermin --quiet --no-tips --violations --target=3.9- plugins
+	@$(IN_STAGE) yamllint --strict .
+	@$(IN_STAGE) ansible-lint --offline --profile production
+
+types: $(READY) stage ## check: types, mypy strict
+	@cd $(BUILD)/stage && MYPYPATH=$(BUILD)/stage $(VENV)/bin/mypy \
+	  --config-file $(STAGE)/pyproject.toml -p ansible_collections.ovm.backup.plugins
+	@$(VENV)/bin/mypy --config-file pyproject.toml tests/tools
+
+unit: $(READY) system stage ## test: pytest
+	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),tests/unit)
+
+sanity: $(READY) stage home ## test: ansible-test sanity
+	@$(IN_STAGE) ansible-test sanity --color no --python $(PYTHON_VERSION) $(ARGS)
+
+docs: $(READY) stage ## check: documentation and changelog
+	@$(IN_STAGE) antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=self --check-extra-docs-refs .
+	@$(IN_STAGE) antsibull-changelog lint
+
+integration: $(READY) system stage ## test: integration targets against the simulator
+	@$(IN_STAGE) python $(CURDIR)/tests/tools/integration.py --build $(BUILD) --python $(PYTHON_VERSION) $(ARGS)
+
+molecule: $(READY) system stage ## test: the playbooks end to end, twice
+	@$(IN_STAGE) python $(CURDIR)/tests/tools/molecule.py --build $(BUILD)
+
+artifact: $(READY) stage ## test: build the collection, install it elsewhere, use it from there
+	@rm -rf $(BUILD)/artifact && mkdir -p $(BUILD)/artifact
+	@$(IN_STAGE) ansible-galaxy collection build --output-path $(BUILD)/artifact --force
+	@env $(TOOL) tests/tools/check_artifact.sh $(BUILD)/artifact
+
+clean: ## remove everything that was made
+	rm -rf build .ansible collections tests/output

@@ -1,0 +1,70 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Make the virtual environment of the project and install what the requirement files list.
+
+Usage: python3 environment.py VENV STAMP REQUIREMENTS...
+
+The stamp's name holds a checksum of the requirement files: when it exists, there is nothing to do. Runs on any
+Python 3 as far as the message that tells which one is needed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+
+LOWEST = (3, 11)
+
+
+def works(python: str) -> bool:
+    """Tell whether the interpreter of the environment still starts and has pip."""
+    if not os.path.exists(python):
+        return False
+    return subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
+
+
+def build(venv: str, stamp: str, requirements: list[str]) -> None:
+    """Create the environment if it is missing or broken, install the requirements, leave the stamp."""
+    python = os.path.join(venv, "bin", "python")
+    if not works(python):
+        print(f"Creating the virtual environment {venv}")
+        subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
+    print(f"Installing {', '.join(requirements)} into {venv} (the first time takes a minute or two)", flush=True)
+    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    for path in requirements:
+        command += ["-r", path]
+    subprocess.run(command, check=True)
+    for name in os.listdir(venv):
+        if name.startswith(".ready-"):
+            os.unlink(os.path.join(venv, name))
+    with open(stamp, "w", encoding="utf-8"):
+        pass
+
+
+def main() -> int:
+    """Run as a program."""
+    if sys.version_info < LOWEST:
+        wanted = ".".join(str(part) for part in LOWEST)
+        print(f"Python {wanted} or newer is needed, {sys.executable} is {sys.version.split()[0]}.", file=sys.stderr)
+        print(f"Name another one, for example: make PYTHON=python{wanted} test", file=sys.stderr)
+        return 1
+    venv, stamp, *requirements = sys.argv[1:]
+    os.makedirs(os.path.dirname(venv), exist_ok=True)
+    with open(venv + ".lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(stamp):
+            try:
+                build(venv, stamp, requirements)
+            except subprocess.CalledProcessError as error:
+                print(f"The virtual environment could not be made: {error}", file=sys.stderr)
+                return 1
+        os.utime(stamp)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The promises of the repository about itself: what belongs together is there, and the rooms keep their doors shut."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+HEADER = """\
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""
+ENGINE = Path("plugins/module_utils")
+SHARED = {"errors", "_libraries"}
+# Which rooms the files of a room may import from.
+ROOMS = {
+    "manager": {"manager"},
+    "vault": {"vault"},
+    "planning": {"planning", "manager", "vault"},
+    "transfer": {"transfer", "planning", "manager", "vault"},
+}
+LIMITS = {"plugins": 400, "tests": 500}  # lines of a file
+# Spelt such that this file does not find itself.
+LEFT_OPEN = re.compile(r"[T]ODO|[F]IXME|[X]XX|NotImplemented[E]rror|pytest\.mark\.(?:[s]kip|[x]fail)\b")
+
+
+def files_of_git() -> list[Path]:
+    """Return the files of the collection, relative to its root."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
+    return sorted(Path(name) for name in names if name and (ROOT / name).is_file())
+
+
+FILES = files_of_git()
+PYTHON = [path for path in FILES if path.suffix == ".py"]
+MODULES = sorted(
+    path.stem for path in PYTHON if path.parent == Path("plugins/modules") and not path.name.startswith("_")
+)
+
+
+def read(path: Path) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def every(paths: list[Path]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("path", paths, ids=str)
+
+
+# --- every module has its places -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_has_an_integration_target(module: str) -> None:
+    assert Path(f"tests/integration/targets/{module}/tasks/main.yml") in FILES
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_has_a_unit_test(module: str) -> None:
+    assert Path(f"tests/unit/modules/test_{module}.py") in FILES
+
+
+def test_action_groups_name_all_modules_and_nothing_else() -> None:
+    groups = yaml.safe_load(read(Path("meta/runtime.yml")))["action_groups"]
+    assert sorted({name for members in groups.values() for name in members}) == MODULES
+
+
+# --- every file keeps the form ---------------------------------------------------------------------------------------
+
+
+@every(PYTHON)
+def test_file_begins_with_the_licence(path: Path) -> None:
+    assert read(path).startswith(HEADER)
+
+
+@every([path for path in PYTHON if path.parts[0] in LIMITS])
+def test_file_is_not_too_long(path: Path) -> None:
+    assert len(read(path).splitlines()) <= LIMITS[path.parts[0]]
+
+
+@every([path for path in FILES if path.parts[0] in ("plugins", "roles", "playbooks", "tests")])
+def test_nothing_is_left_open(path: Path) -> None:
+    content = (ROOT / path).read_bytes().decode("utf-8", errors="replace")
+    assert LEFT_OPEN.findall(content) == []
+
+
+# --- the engine ------------------------------------------------------------------------------------------------------
+
+
+def imported(path: Path) -> set[str]:
+    """Return the absolute dotted names that a file imports, relative imports resolved below plugins.module_utils."""
+    package = list(path.parent.parts)
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(read(path))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) + "." if node.level else ""
+            if node.module:
+                names.add(base + node.module)
+            else:
+                names.update(base + alias.name for alias in node.names)
+    return {name.removeprefix("ansible_collections.ovm.backup.") for name in names}
+
+
+def engine_part(path: Path) -> str:
+    return path.relative_to(ENGINE).parts[0].removesuffix(".py")
+
+
+ENGINE_FILES = [path for path in PYTHON if path.is_relative_to(ENGINE) and engine_part(path) in {*ROOMS, *SHARED}]
+
+
+@every(ENGINE_FILES)
+def test_engine_knows_nothing_of_ansible(path: Path) -> None:
+    assert [name for name in imported(path) if name.split(".")[0].startswith("ansible")] == []
+
+
+@every(ENGINE_FILES)
+def test_engine_imports_downwards_only(path: Path) -> None:
+    ours = {name.split(".")[2] for name in imported(path) if name.startswith("plugins.module_utils.")}
+    assert ours - SHARED - ROOMS.get(engine_part(path), set()) == set()
+
+
+def test_engine_has_only_known_rooms() -> None:
+    rooms = {engine_part(path) for path in PYTHON if path.is_relative_to(ENGINE) and path.parent != ENGINE}
+    assert rooms <= set(ROOMS)
