@@ -1,0 +1,186 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""One disk into one disk file: read what may have data, hash it, store what differs from the base."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .._libraries import blake3
+from ..vault.chain import DiskChain, ResolvedSegment
+from ..vault.content_hash import ContentHash
+from ..vault.disk_writer import DiskWriter, FrameCompressor
+from ..vault.format import Geometry, bits
+from .pool import OrderedPool
+from .source import ImageSource, Run
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class DiskResult:
+    """What the transfer of a disk came to. Bytes, before compression for C(changed)."""
+
+    content_hash: str
+    read: int
+    changed: int
+
+
+class _Work(NamedTuple):
+    """Segments to look at: one with data, or a run that the source knows to be zeros."""
+
+    segment: int
+    segments: int
+    data: bool
+    base: ResolvedSegment | None
+
+
+class _Encoded(NamedTuple):
+    """A segment after hashing and compression: C(hashes) of all its blocks, C(stored_hashes) of those to be stored."""
+
+    segment: int
+    segments: int
+    zeros: bool
+    stored: int
+    zero: int
+    hashes: bytes
+    stored_hashes: bytes
+    frame: bytes
+    changed: int
+
+
+def backup_disk(
+    source: ImageSource,
+    writer: DiskWriter,
+    geometry: Geometry,
+    compressor: FrameCompressor,
+    *,
+    base: DiskChain | None = None,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> DiskResult:
+    """Transfer a disk: all of it without C(base), else what differs from it.
+
+    C(progress) is called with the bytes done and the size of the disk. The writer is not finished here.
+    """
+    transfer = _Transfer(writer, geometry, compressor, base, progress)
+    with OrderedPool(transfer.store, workers) as pool:
+        for work in _plan_work(source, geometry, base):
+            if not work.data:
+                pool.put(transfer.zeros(work))
+                continue
+            raw = source.read(work.segment * geometry.segment_size, geometry.segment_length(work.segment))
+            transfer.read += len(raw)
+            pool.submit(transfer.encode, work, raw)
+    source.check_unchanged()
+    return DiskResult(transfer.content.hexdigest(), transfer.read, transfer.changed)
+
+
+def _plan_work(source: ImageSource, geometry: Geometry, base: DiskChain | None) -> Iterator[_Work]:
+    for run in source.runs(geometry):
+        if base is None:
+            yield from _split(run, None)
+            continue
+        segment = run.segment
+        while segment < run.end:
+            resolved = base.at(segment)
+            part = Run(segment, min(resolved.end, run.end) - segment, run.data)
+            yield from _split(part, resolved)
+            segment = part.end
+
+
+def _split(run: Run, resolved: ResolvedSegment | None) -> Iterator[_Work]:
+    if run.data:
+        for segment in range(run.segment, run.end):
+            yield _Work(segment, 1, True, resolved)
+    else:
+        yield _Work(run.segment, run.segments, False, resolved)
+
+
+class _Transfer:
+    """The state of one disk's transfer; C(encode) runs in threads, everything else in the caller's."""
+
+    def __init__(
+        self,
+        writer: DiskWriter,
+        geometry: Geometry,
+        compressor: FrameCompressor,
+        base: DiskChain | None,
+        progress: Progress | None,
+    ) -> None:
+        self._writer = writer
+        self._geometry = geometry
+        self._compressor = compressor
+        self._base = base
+        self._progress = progress
+        self.content = ContentHash(geometry)
+        self.read = 0
+        self.changed = 0
+
+    def zeros(self, work: _Work) -> _Encoded:
+        """Return what is to be stored for segments that are zeros now."""
+        if work.base is None:
+            return self._zero_run(work)
+        whole = self._geometry.mask(work.segment)
+        if not work.base.pieces:
+            return self._zero_run(work)._replace(zero=0)
+        vanished = whole & ~work.base.zero
+        return self._zero_run(work)._replace(zero=vanished, zeros=vanished == whole)
+
+    def _zero_run(self, work: _Work) -> _Encoded:
+        zero = self._geometry.mask(work.segment)
+        return _Encoded(work.segment, work.segments, True, 0, zero, b"", b"", b"", 0)
+
+    def encode(self, work: _Work, raw: bytes) -> _Encoded:
+        """Hash the blocks of a segment, compare them with the base and compress those to be stored."""
+        geometry, segment = self._geometry, work.segment
+        whole = geometry.mask(segment)
+        size = geometry.block_size
+        hashes = [blake3.blake3(raw[start : start + size]).digest() for start in range(0, len(raw), size)]
+        zero = 0
+        for block, value in enumerate(hashes):
+            if value == self.content.zero_hash_of(geometry.block_length(segment, block)):
+                zero |= 1 << block
+        if self._base is None or work.base is None:
+            if zero == whole:
+                return _Encoded(segment, 1, True, 0, zero, b"".join(hashes), b"", b"", 0)
+            return self._encoded(segment, whole, zero, hashes, raw)
+        known = self._base.block_hashes(work.base) if work.base.pieces else {}
+        changed = 0
+        for block, value in enumerate(hashes):
+            before = known.get(block)
+            if (before != value) if before is not None else not zero >> block & 1:
+                changed |= 1 << block
+        if changed == whole == zero:
+            return _Encoded(segment, 1, True, 0, zero, b"".join(hashes), b"", b"", 0)
+        blocks = [
+            raw[block * size : (block + 1) * size] for block in range(len(hashes)) if (changed & ~zero) >> block & 1
+        ]
+        return self._encoded(segment, changed & ~zero, changed & zero, hashes, b"".join(blocks))
+
+    def _encoded(self, segment: int, stored: int, zero: int, hashes: list[bytes], raw: bytes) -> _Encoded:
+        kept = b"".join(hashes[block] for block in bits(stored & ~zero))
+        frame = self._compressor.compress(raw) if raw else b""
+        return _Encoded(segment, 1, False, stored, zero, b"".join(hashes), kept, frame, len(raw))
+
+    def store(self, item: _Encoded) -> None:
+        """Write a segment, in order."""
+        if item.hashes:
+            self.content.add(item.segment, item.hashes)
+        else:
+            self.content.add_zeros(item.segment, item.segments)
+        if item.zeros:
+            if item.zero:
+                self._writer.add_zeros(item.segment, item.segments)
+        elif item.stored | item.zero:
+            self._writer.add_frame(item.segment, item.stored, item.zero, item.stored_hashes, item.frame)
+        self.changed += item.changed
+        if self._progress is not None:
+            end = (item.segment + item.segments) * self._geometry.segment_size
+            self._progress(min(end, self._geometry.size), self._geometry.size)

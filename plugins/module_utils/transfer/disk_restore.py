@@ -1,0 +1,184 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""A disk as of a recovery point back into a raw image: sparse, verified, whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .._libraries import blake3
+from ..errors import CorruptVaultError, InvalidInputError, TargetError
+from ..vault.chain import DiskChain, ResolvedSegment
+from ..vault.content_hash import ContentHash
+from ..vault.format import Geometry
+from .disk_backup import Progress
+from .pool import OrderedPool
+from .source import ImageSource
+
+
+@dataclass(frozen=True)
+class RestoredImage:
+    """What was written. C(written) counts the bytes of blocks with data, C(size) is that of the image."""
+
+    path: str
+    size: int
+    written: int
+    content_hash: str
+
+
+@contextlib.contextmanager
+def _target_errors(verb: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = "no space is left there" if error.errno == errno.ENOSPC else error.strerror
+        raise TargetError(f"Cannot {verb} {path}: {reason}", path=path, errno=error.errno) from error
+
+
+def data_size(chain: DiskChain) -> int:
+    """Return how many bytes of the disk are not in blocks of zeros, without reading data."""
+    total = 0
+    for resolved in chain.segments():
+        for block in range(chain.geometry.blocks(resolved.segment)) if resolved.pieces else ():
+            if not resolved.zero >> block & 1:
+                total += chain.geometry.block_length(resolved.segment, block)
+    return total
+
+
+def check_target(path: str, chain: DiskChain) -> None:
+    """Raise C(TargetError) when the directory of C(path) is missing or has too little space for the data."""
+    directory = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(directory):
+        raise TargetError(f"Cannot restore to {path}: the directory {directory} does not exist", path=path)
+    needed = data_size(chain)
+    with _target_errors("look at", directory):
+        found = os.statvfs(directory)
+    free = found.f_bavail * found.f_frsize
+    if needed > free:
+        raise TargetError(
+            f"Cannot restore to {path}: {needed} bytes of data are needed, {free} are free in {directory}", path=path
+        )
+
+
+def image_hash(path: str, geometry: Geometry) -> str | None:
+    """Return the content hash of an existing image, or nothing when it is missing or of another size."""
+    if not os.path.isfile(path):
+        return None
+    with ImageSource(path) as source:
+        if source.size != geometry.size:
+            return None
+        content = ContentHash(geometry)
+        for run in source.runs(geometry):
+            if not run.data:
+                content.add_zeros(run.segment, run.segments)
+                continue
+            for segment in range(run.segment, run.end):
+                raw = source.read(segment * geometry.segment_size, geometry.segment_length(segment))
+                size = geometry.block_size
+                parts = [blake3.blake3(raw[start : start + size]).digest() for start in range(0, len(raw), size)]
+                content.add(segment, b"".join(parts))
+        return content.hexdigest()
+
+
+def restore_disk(
+    chain: DiskChain,
+    path: str,
+    *,
+    content_hash: str,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> RestoredImage:
+    """Write the disk to C(path), which appears only when every block was checked and written.
+
+    Raises C(InvalidInputError) when C(path) exists and C(overwrite) is not set, C(CorruptVaultError) at the first block
+    that is not what was backed up, C(TargetError) when the target does not take the data.
+    """
+    if os.path.lexists(path) and not overwrite:
+        raise InvalidInputError(f"{path} exists: name another file, or allow it to be overwritten", path=path)
+    check_target(path, chain)
+    temporary = f"{path}.restoring"
+    with _target_errors("create", temporary):
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        try:
+            writer = _Writer(chain, descriptor, temporary, progress)
+            writer.run(workers)
+            if writer.content.hexdigest() != content_hash:
+                newest = chain.files[0].path
+                raise CorruptVaultError(
+                    f"{newest} and its bases give another disk than the manifest says", path=newest, offset=0
+                )
+            with _target_errors("write", temporary):
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        with _target_errors("create", path):
+            os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    return RestoredImage(path, chain.geometry.size, writer.written, content_hash)
+
+
+class _Writer:
+    """Reads, checks and writes the segments; C(_fill) runs in threads, each at its own place in the file."""
+
+    def __init__(self, chain: DiskChain, descriptor: int, path: str, progress: Progress | None) -> None:
+        self._chain = chain
+        self._descriptor = descriptor
+        self._path = path
+        self._progress = progress
+        self.content = ContentHash(chain.geometry)
+        self.written = 0
+
+    def run(self, workers: int | None) -> None:
+        """Write the whole disk."""
+        with _target_errors("write", self._path):
+            os.ftruncate(self._descriptor, self._chain.geometry.size)
+        with OrderedPool(self._done, workers) as pool:
+            for resolved in self._chain.segments():
+                self._chain.add_to(self.content, resolved)
+                if resolved.pieces:
+                    pool.submit(self._fill, resolved)
+                else:
+                    pool.put((resolved, 0))
+
+    def _fill(self, resolved: ResolvedSegment) -> tuple[ResolvedSegment, int]:
+        geometry = self._chain.geometry
+        blocks = sorted(self._chain.read_blocks(resolved).items())
+        written = index = 0
+        while index < len(blocks):
+            last = index
+            while last + 1 < len(blocks) and blocks[last + 1][0] == blocks[last][0] + 1:
+                last += 1
+            data = b"".join(content for _block, content in blocks[index : last + 1])
+            offset = resolved.segment * geometry.segment_size + blocks[index][0] * geometry.block_size
+            self._write(data, offset)
+            written += len(data)
+            index = last + 1
+        return resolved, written
+
+    def _write(self, data: bytes, offset: int) -> None:
+        view = memoryview(data)
+        with _target_errors("write", self._path):
+            while view:
+                done = os.pwrite(self._descriptor, view, offset)
+                view = view[done:]
+                offset += done
+
+    def _done(self, item: tuple[ResolvedSegment, int]) -> None:
+        resolved, written = item
+        self.written += written
+        if self._progress is not None:
+            size = self._chain.geometry.size
+            self._progress(min(resolved.end * self._chain.geometry.segment_size, size), size)

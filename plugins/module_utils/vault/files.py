@@ -1,0 +1,98 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""Small files of the vault: written whole, durable, and read with errors that say what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+from ..errors import CorruptVaultError, VaultWriteError
+
+_REASONS = {
+    errno.ENOSPC: "the vault is full: free space there or let recovery points expire",
+    errno.EDQUOT: "the quota of the vault is used up",
+    errno.EROFS: "the vault is mounted read-only",
+    errno.EACCES: "this user may not write there",
+    errno.EPERM: "this user may not write there",
+}
+
+
+@contextlib.contextmanager
+def vault_errors(verb: str, path: str) -> Iterator[None]:
+    """Turn an C(OSError) of a write into a C(VaultWriteError) that names the path and the reason."""
+    try:
+        yield
+    except OSError as error:
+        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+        raise VaultWriteError(f"Cannot {verb} {path}: {reason}", path=path, errno=error.errno) from error
+
+
+def sync_directory(path: str) -> None:
+    """Make the entries of a directory durable."""
+    with vault_errors("sync", path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Replace a small file in one step: readers see the old or the new content, also after a crash."""
+    directory, name = os.path.split(path)
+    temporary = os.path.join(directory, f".{name[:200]}.new")
+    with vault_errors("write", path):
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+    sync_directory(directory)
+
+
+def write_json(path: str, document: Any) -> None:
+    """Replace a JSON file in one step."""
+    write_file(path, (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8"))
+
+
+def read_json(path: str) -> Any:
+    """Return the content of a JSON file; raise C(CorruptVaultError) if it is not JSON, C(OSError) if not readable."""
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        return json.loads(data.decode("utf-8"))
+    except ValueError as error:
+        offset = getattr(error, "pos", getattr(error, "start", 0))
+        raise CorruptVaultError(
+            f"{path} is damaged at offset {offset}: it is not JSON ({error})", path=path, offset=offset
+        ) from error
+
+
+def make_directory(path: str) -> None:
+    """Make a directory and its entry durable; an existing one is fine."""
+    with vault_errors("create", path):
+        os.makedirs(path, exist_ok=True)
+    sync_directory(os.path.dirname(path))
+
+
+def remove_tree(path: str) -> None:
+    """Remove a directory with all that it holds; a missing one is fine."""
+    if os.path.lexists(path):
+        with vault_errors("remove", path):
+            shutil.rmtree(path)
+        sync_directory(os.path.dirname(path))

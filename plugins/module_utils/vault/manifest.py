@@ -1,0 +1,133 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""The manifest of a recovery point: written last, it publishes the point."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from ..errors import CorruptVaultError, PointNotFoundError
+from . import format as fmt
+from .files import read_json, write_json
+
+MANIFEST_NAME = "point.json"
+MANIFEST_VERSION = 1
+
+
+@dataclass(frozen=True)
+class PointDisk:
+    """A disk of a recovery point. Sizes and counts in bytes.
+
+    C(base) is the point that holds the previous state of this disk, null for a full. C(header_hash) is that of the disk
+    file, C(content_hash) that of the whole disk as of this point. C(statistics) holds C(read), C(changed), C(stored).
+    """
+
+    slot: int
+    disk_id: str
+    name: str
+    size: int
+    type: str
+    reason: str
+    base: str | None
+    file: str
+    file_size: int
+    header_hash: str
+    content_hash: str
+    repository: str | None
+    statistics: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A published recovery point.
+
+    Times are seconds since the epoch, C(durations) seconds. C(parent) is the point that was the newest one before, also
+    when this one is a full and does not need it. C(sequence) orders the points of a client, whatever the clocks say.
+    """
+
+    id: str
+    client: str
+    sequence: int
+    parent: str | None
+    type: str
+    requested_type: str
+    reason: str
+    method: str
+    consistency: str
+    vm_id: str
+    vm_name: str
+    created: float
+    completed: float
+    run_id: str
+    job_id: str | None
+    subclient: str | None
+    manager: dict[str, str]
+    disks: tuple[PointDisk, ...]
+    skipped_disks: tuple[dict[str, Any], ...]
+    configuration: dict[str, dict[str, Any]]
+    durations: dict[str, float]
+    versions: dict[str, str]
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def stored(self) -> int:
+        """Return the bytes that the disk files of this point take."""
+        return sum(disk.file_size for disk in self.disks)
+
+    def disk(self, disk_id: str) -> PointDisk | None:
+        """Return the disk with this id, or nothing."""
+        return next((disk for disk in self.disks if disk.disk_id == disk_id), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON types, the same shape as in the manifest."""
+        document = asdict(self)
+        for key in ("disks", "skipped_disks", "warnings"):
+            document[key] = list(document[key])
+        return document
+
+
+def write_manifest(directory: str, point: Point) -> None:
+    """Publish a point. All that it names must be durable by now."""
+    body = {"format": "ovm.backup recovery point", "version": MANIFEST_VERSION, **point.as_dict()}
+    write_json(os.path.join(directory, MANIFEST_NAME), {**body, "blake3": fmt.digest(fmt.canonical(body))})
+
+
+def read_manifest(directory: str) -> Point:
+    """Return a published point; raise C(PointNotFoundError) if there is none, C(CorruptVaultError) if it is damaged."""
+    path = os.path.join(directory, MANIFEST_NAME)
+    try:
+        document = read_json(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise PointNotFoundError(f"There is no recovery point in {directory}", path=directory) from error
+    except OSError as error:
+        raise CorruptVaultError(f"Cannot read {path}: {error.strerror}", path=path, offset=0) from error
+    if not isinstance(document, dict):
+        raise CorruptVaultError(f"{path} is damaged at offset 0: it is not a manifest", path=path, offset=0)
+    claimed = document.pop("blake3", None)
+    if fmt.digest(fmt.canonical(document)) != claimed:
+        raise CorruptVaultError(
+            f"{path} is damaged: its content does not have the hash that it gives", path=path, offset=0
+        )
+    if document.get("version") != MANIFEST_VERSION:
+        raise CorruptVaultError(
+            f"{path} has manifest version {document.get('version')!r}, this version reads {MANIFEST_VERSION}",
+            path=path,
+            offset=0,
+        )
+    return _parse(document)
+
+
+def _parse(document: Mapping[str, Any]) -> Point:
+    known = {item.name for item in fields(Point)}
+    values = {key: value for key, value in document.items() if key in known}
+    values["disks"] = tuple(PointDisk(**disk) for disk in values["disks"])
+    values["skipped_disks"] = tuple(values["skipped_disks"])
+    values["warnings"] = tuple(values["warnings"])
+    return Point(**values)

@@ -1,0 +1,329 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""The vault: clients, their recovery points, and how a new point comes to be."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import CorruptVaultError, NotAVaultError, PointNotFoundError, VaultError
+from . import format as fmt
+from .chain import DiskChain, open_chain
+from .disk_writer import DiskWriter, FrameCompressor
+from .files import make_directory, read_json, remove_tree, sync_directory, vault_errors, write_file, write_json
+from .lock import ClientLock
+from .manifest import MANIFEST_NAME, Point, PointDisk, read_manifest, write_manifest
+
+VAULT_NAME = "ovm.backup vault"
+VAULT_VERSION = 1
+_POINT_ID = re.compile(r"^\d{8}T\d{6}Z-(\d{4,})$")
+# Kept short enough that slot, suffix and a long name fit in the 255 bytes of a file name.
+_NAME_LIMIT = 100
+
+
+@dataclass(frozen=True)
+class DamagedPoint:
+    """A folder of a recovery point whose manifest cannot be trusted."""
+
+    id: str
+    sequence: int
+    error: str
+
+
+class PointWriter:
+    """A recovery point in the making. It does not exist for anybody before C(publish)."""
+
+    def __init__(self, directory: str, point_id: str, sequence: int, compressor: FrameCompressor) -> None:
+        self.directory = directory
+        self.id = point_id
+        self.sequence = sequence
+        self._compressor = compressor
+
+    def disk_writer(self, slot: int, name: str, geometry: fmt.Geometry, kind: str) -> tuple[str, DiskWriter]:
+        """Return the name of a new disk file and its writer."""
+        file_name = f"{slot}-{_safe(name)}.img.zst"
+        return file_name, DiskWriter(os.path.join(self.directory, file_name), geometry, kind, self._compressor)
+
+    def add_file(self, name: str, data: bytes) -> dict[str, Any]:
+        """Store a small file with the point; return what the manifest says of it."""
+        write_file(os.path.join(self.directory, name), data)
+        return {"file": name, "size": len(data), "blake3": fmt.digest(data)}
+
+    def publish(self, point: Point) -> None:
+        """Make the point exist: everything durable first, the manifest last."""
+        sync_directory(self.directory)
+        sync_directory(os.path.dirname(self.directory))
+        write_manifest(self.directory, point)
+
+    def discard(self) -> None:
+        """Remove everything that was written."""
+        remove_tree(self.directory)
+
+
+class Client:
+    """A client's folder in the vault. Reading needs no lock, writing needs C(lock)."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.name = os.path.basename(directory)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return C(client.json): C(vm_id), C(vm_name) and the history C(names)."""
+        document = read_json(os.path.join(self.directory, "client.json"))
+        if not isinstance(document, dict) or "vm_id" not in document:
+            path = os.path.join(self.directory, "client.json")
+            raise CorruptVaultError(f"{path} is damaged: it does not name a VM", path=path, offset=0)
+        return document
+
+    def scan(self) -> tuple[list[Point], list[DamagedPoint]]:
+        """Return the recovery points in order, and those whose manifest is damaged."""
+        points, damaged = [], []
+        for name in self._folders():
+            try:
+                points.append(read_manifest(os.path.join(self.directory, name)))
+            except PointNotFoundError:
+                continue
+            except CorruptVaultError as error:
+                damaged.append(DamagedPoint(name, _sequence_of(name), error.message))
+        return sorted(points, key=lambda point: point.sequence), damaged
+
+    def point(self, point_id: str = "latest") -> Point:
+        """Return a recovery point by id, or the newest one; raise C(PointNotFoundError) or C(CorruptVaultError)."""
+        if point_id != "latest":
+            if not _POINT_ID.match(point_id):
+                raise self._no_point(point_id)
+            try:
+                return read_manifest(os.path.join(self.directory, point_id))
+            except PointNotFoundError as error:
+                raise self._no_point(point_id) from error
+        points, damaged = self.scan()
+        newest = max(damaged, key=lambda bad: bad.sequence, default=None)
+        if newest is not None and (not points or newest.sequence > points[-1].sequence):
+            raise CorruptVaultError(
+                f"The newest recovery point of client {self.name} is damaged: {newest.error}. Name an older point",
+                path=os.path.join(self.directory, newest.id, MANIFEST_NAME),
+                offset=0,
+            )
+        if not points:
+            raise self._no_point(point_id)
+        return points[-1]
+
+    def disk_files(self, point: Point, disk: PointDisk) -> list[tuple[str, str, int]]:
+        """Return (path, header hash, size) of the files that make up a disk, newest first."""
+        files = []
+        while True:
+            files.append((os.path.join(self.directory, point.id, disk.file), disk.header_hash, disk.file_size))
+            if disk.base is None:
+                return files
+            base = self.point(disk.base)
+            found = base.disk(disk.disk_id)
+            if found is None or base.sequence >= point.sequence:
+                path = os.path.join(self.directory, base.id, MANIFEST_NAME)
+                raise CorruptVaultError(
+                    f"{path} is damaged: it is the base of {point.id} but does not hold disk {disk.disk_id}",
+                    path=path,
+                    offset=0,
+                )
+            point, disk = base, found
+
+    def open_disk(self, point: Point, disk: PointDisk) -> DiskChain:
+        """Open a disk as of a point, for reading anywhere in it."""
+        return open_chain([(path, header_hash) for path, header_hash, _size in self.disk_files(point, disk)])
+
+    def problem_of(self, point: Point) -> str | None:
+        """Return why a point cannot be built upon, or nothing; looks at manifests and file sizes, not at the data."""
+        try:
+            for disk in point.disks:
+                for path, _hash, size in self.disk_files(point, disk):
+                    found = os.stat(path).st_size
+                    if found != size:
+                        return f"{path} has {found} bytes instead of {size}"
+        except VaultError as error:
+            return error.message
+        except OSError as error:
+            return f"{error.filename}: {error.strerror}"
+        return None
+
+    def read_file(self, point: Point, kind: str) -> bytes:
+        """Return a file of the configuration (C(vm_cfg) or C(vm_json)), checked against its hash."""
+        entry = point.configuration[kind]
+        path = os.path.join(self.directory, point.id, str(entry["file"]))
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except OSError as error:
+            raise CorruptVaultError(f"Cannot read {path}: {error.strerror}", path=path, offset=0) from error
+        if fmt.digest(data) != entry["blake3"]:
+            raise CorruptVaultError(f"{path} is damaged: its content has another hash", path=path, offset=0)
+        return data
+
+    def lock(self, *, owner: str, run_id: str, break_lock: bool = False) -> ClientLock:
+        """Return the lock of this client as a context manager."""
+        return ClientLock(self.directory, owner=owner, run_id=run_id, break_lock=break_lock)
+
+    def remove_unpublished(self) -> list[str]:
+        """Remove what interrupted runs left, and return the names. Only the holder of the lock may call this."""
+        left = [
+            name for name in self._folders() if not os.path.lexists(os.path.join(self.directory, name, MANIFEST_NAME))
+        ]
+        for name in left:
+            remove_tree(os.path.join(self.directory, name))
+        return left
+
+    def new_point(self, *, now: float, level: int = 1) -> PointWriter:
+        """Begin a recovery point. Only the holder of the lock may call this."""
+        sequence = max((_sequence_of(name) for name in self._folders()), default=0) + 1
+        point_id = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{sequence:04d}"
+        directory = os.path.join(self.directory, point_id)
+        with vault_errors("create", directory):
+            os.mkdir(directory)
+        return PointWriter(directory, point_id, sequence, FrameCompressor(level))
+
+    def _folders(self) -> list[str]:
+        try:
+            return sorted(name for name in os.listdir(self.directory) if _POINT_ID.match(name))
+        except OSError as error:
+            raise PointNotFoundError(
+                f"Cannot list {self.directory}: {error.strerror}", path=self.directory, client=self.name
+            ) from error
+
+    def _no_point(self, point_id: str) -> PointNotFoundError:
+        known = self._folders()
+        text = f"the newest is {known[-1]}" if known else "it has none"
+        return PointNotFoundError(
+            f"Client {self.name} has no recovery point {point_id!r}; {text}", client=self.name, point=point_id
+        )
+
+
+class Vault:
+    """A vault in a directory, which may be an NFS mount. Get one by C(open) or C(create)."""
+
+    def __init__(self, path: str, settings: dict[str, Any]) -> None:
+        self.path = path
+        self.settings = settings
+
+    @property
+    def id(self) -> str:
+        """Return the id that the vault got when it was made."""
+        return str(self.settings["id"])
+
+    @classmethod
+    def open(cls, path: str) -> Vault:
+        """Return the vault at C(path); raise C(NotAVaultError) for anything else: a missing mount is noticed."""
+        name = os.path.join(path, "vault.json")
+        try:
+            settings = read_json(name)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotAVaultError(
+                f"{path} is not a vault: there is no {name}. Is the file system mounted? "
+                "A new vault is made by the ovm.backup.vault module or playbook",
+                path=path,
+            ) from error
+        except OSError as error:
+            raise NotAVaultError(f"Cannot read {name}: {error.strerror}", path=path) from error
+        if not isinstance(settings, dict) or settings.get("format") != VAULT_NAME:
+            raise NotAVaultError(f"{path} is not a vault: {name} does not say so", path=path)
+        if settings.get("version") != VAULT_VERSION:
+            raise NotAVaultError(
+                f"{path} has vault version {settings.get('version')!r}, this version of the collection knows "
+                f"{VAULT_VERSION}",
+                path=path,
+            )
+        return cls(path, settings)
+
+    @classmethod
+    def check_new(cls, path: str) -> None:
+        """Raise C(NotAVaultError) unless a vault can be made at C(path): the directory is missing or empty."""
+        try:
+            found = sorted(os.listdir(path))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise NotAVaultError(f"Cannot make a vault at {path}: {error.strerror}", path=path) from error
+        found = [name for name in found if name != "lost+found"]
+        if found:
+            raise NotAVaultError(
+                f"Cannot make a vault at {path}: the directory holds other things ({', '.join(found[:3])})", path=path
+            )
+
+    @classmethod
+    def create(cls, path: str, *, clock: Callable[[], float] = time.time) -> Vault:
+        """Make a vault in a missing or empty directory."""
+        cls.check_new(path)
+        make_directory(path)
+        make_directory(os.path.join(path, "clients"))
+        make_directory(os.path.join(path, "jobs"))
+        settings = {"format": VAULT_NAME, "version": VAULT_VERSION, "id": str(uuid.uuid4()), "created": clock()}
+        write_json(os.path.join(path, "vault.json"), settings)
+        return cls(path, settings)
+
+    def clients(self) -> list[Client]:
+        """Return the clients that have a folder with C(client.json), by name."""
+        parent = os.path.join(self.path, "clients")
+        try:
+            names = sorted(os.listdir(parent))
+        except OSError as error:
+            raise NotAVaultError(f"Cannot list {parent}: {error.strerror}", path=self.path) from error
+        return [
+            Client(os.path.join(parent, name))
+            for name in names
+            if os.path.isfile(os.path.join(parent, name, "client.json"))
+        ]
+
+    def client(self, name: str) -> Client:
+        """Return a client by its name; raise C(PointNotFoundError) when it is unknown."""
+        directory = self._directory(name)
+        if not os.path.isfile(os.path.join(directory, "client.json")):
+            raise PointNotFoundError(f"The vault {self.path} has no client {name!r}", client=name)
+        return Client(directory)
+
+    def prepare_client(self, name: str) -> Client:
+        """Return the client's folder, made if need be. Take its lock, then call C(register)."""
+        directory = self._directory(name)
+        make_directory(directory)
+        return Client(directory)
+
+    def register(self, client: Client, *, vm_id: str, vm_name: str, now: float) -> None:
+        """Write down which VM the client is; a new name of the VM is added to the history."""
+        path = os.path.join(client.directory, "client.json")
+        document: dict[str, Any] = {"vm_id": vm_id, "vm_name": vm_name, "registered": now, "names": []}
+        if os.path.exists(path):
+            document = client.document
+            if document["vm_id"] != vm_id:
+                raise VaultError(
+                    f"Client {client.name} belongs to VM {document['vm_id']} ({document.get('vm_name')}), not to "
+                    f"{vm_id} ({vm_name}): plan again to get another client name",
+                    path=path,
+                )
+            if document.get("vm_name") == vm_name:
+                return
+        document["names"] = [*document["names"], {"name": vm_name, "since": now}]
+        document["vm_name"] = vm_name
+        write_json(path, document)
+
+    def _directory(self, name: str) -> str:
+        if not name or name in (".", "..") or "/" in name or "\0" in name:
+            raise PointNotFoundError(f"{name!r} is not the name of a client", client=name)
+        return os.path.join(self.path, "clients", name)
+
+
+def _safe(name: str) -> str:
+    """Return a part of a file name for a disk's name: what could surprise a shell or a file system becomes C(_)."""
+    cleaned = re.sub(r"[^\w.\-\[\]]", "_", name)
+    return cleaned.encode("utf-8")[:_NAME_LIMIT].decode("utf-8", "ignore").lstrip(".") or "disk"
+
+
+def _sequence_of(name: str) -> int:
+    found = _POINT_ID.match(name)
+    return int(found.group(1)) if found else 0
