@@ -16,6 +16,10 @@ KEEP ?=
 # Narrow a step down: `make unit ARGS="tests/unit/vault -k chain"`, `make integration ARGS=vm_info`.
 ARGS ?=
 
+ifneq ($(words $(CURDIR)),1)
+$(error The path of the clone holds a blank, which neither make nor ansible-test can handle: $(CURDIR))
+endif
+
 BUILD := $(CURDIR)/build
 VENV := $(BUILD)/venv
 STAGE := $(BUILD)/stage/ansible_collections/ovm/backup
@@ -84,10 +88,12 @@ fmt: $(READY) ## check: Python formatting
 	@$(VENV)/bin/ruff format --check .
 
 lint: $(READY) stage ## check: ruff, lowest Python, yamllint, ansible-lint
-	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/vermin --quiet --no-tips --violations --target=3.9- plugins
-	@$(IN_STAGE) yamllint --strict .
-	@$(IN_STAGE) ansible-lint --offline --profile production
+	@failed=0; \
+	$(VENV)/bin/ruff check . || failed=1; \
+	$(VENV)/bin/vermin --quiet --no-tips --violations --target=3.9- plugins || failed=1; \
+	($(IN_STAGE) yamllint --strict .) || failed=1; \
+	($(IN_STAGE) ansible-lint --nocolor --offline --profile production) || failed=1; \
+	exit $$failed
 
 types: $(READY) stage ## check: types, mypy strict
 	@cd $(BUILD)/stage && MYPYPATH=$(BUILD)/stage $(VENV)/bin/mypy \

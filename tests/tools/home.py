@@ -22,10 +22,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-BOOTSTRAP = '''"""Install the pip that is asked for into an empty virtual environment, by the pip that is bundled with Python."""
+BOOTSTRAP = '''"""Install the pip that is asked for into an empty environment, by the one bundled with Python."""
 
 import ensurepip
 import glob
+import os
 import runpy
 import sys
 import sysconfig
@@ -56,6 +57,8 @@ def pip_configuration() -> str:
     cache = subprocess.run([*pip, "cache", "dir"], check=False, capture_output=True, text=True)
     if cache.returncode == 0:
         sections["global"]["cache-dir"] = cache.stdout.strip()
+    # Errors only: what it downloads for ansible-test tells nobody anything.
+    sections["global"]["quiet"] = "2"
     lines = []
     for section, settings in sections.items():
         lines.append(f"[{section}]")
