@@ -1,0 +1,297 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""The plan of a backup run: a pure function of subclient, inventory of the manager, state of the vault, and time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from ..errors import InvalidInputError, NothingSelectedError
+from ..manager.inventory import Disk, Inventory, Vm
+from .backup_type import TypeDecision, combine_types, decide_disk_type
+from .content import Excluded, Selected, select
+from .disks import DiskChoice, SkippedDisk, choose_disks, disk_label
+from .durations import format_duration
+from .method import MethodDecision, decide_method
+from .names import assign_clients, client_name
+from .order import Candidate, round_robin
+from .reading import problem_details, problem_text, quoted
+from .state import ClientState, VaultState
+from .subclient import Subclient, checked_backup_type
+
+CLOCK_TOLERANCE = 300.0  # seconds that the clocks of the machines that write to one vault may differ
+_ACTIONS = ("backup", "current", "fail", "skip")  # in run order
+
+
+@dataclass(frozen=True)
+class DiskPlan:
+    """A disk that is backed up. C(size) in bytes, if the manager tells; C(path) is relative to the repository."""
+
+    slot: int
+    disk_id: str
+    name: str
+    size: int | None
+    repository_id: str | None
+    repository: str | None
+    path: str | None
+    type: str
+    type_reason: str
+
+
+@dataclass(frozen=True)
+class VmPlan:
+    """What happens to one VM, and why. C(order) counts from 1 through the plan."""
+
+    vm_id: str
+    vm_name: str
+    client: str
+    new_client: bool
+    selected_by: str
+    action: str  # backup | current | fail | skip
+    method: str  # hot_clone | shutdown | cold | skip
+    reason: str
+    requested_type: str
+    type: str  # full | incremental
+    type_reason: str
+    disks: tuple[DiskPlan, ...] = ()
+    skipped_disks: tuple[SkippedDisk, ...] = ()
+    repositories: tuple[str, ...] = ()  # names of the storage repositories of the disks, in the order of slots
+    order: int = 0
+    proxy: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The VMs of a subclient in run order: backups, then current, failing and skipped ones. Durations in seconds."""
+
+    subclient: str
+    requested_type: str
+    max_age: int
+    shutdown_timeout: int
+    kill: bool
+    vms: tuple[VmPlan, ...]
+    excluded: tuple[Excluded, ...] = ()  # the content identifies them, exclude.vms takes them out
+    warnings: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan in plain JSON types, under the names of the fields."""
+        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+
+def _nobody(_vm: Vm) -> bool:
+    return False
+
+
+def make_plan(
+    subclient: Subclient,
+    inventory: Inventory,
+    vault: VaultState,
+    *,
+    now: float,
+    backup_type: str | None = None,
+    force: bool = False,
+    proxies: Sequence[str] = ("localhost",),
+    is_ours: Callable[[Vm], bool] = _nobody,
+) -> Plan:
+    """Return what a backup run of the subclient does at the time C(now) (epoch seconds).
+
+    C(backup_type) overrides the subclient's, C(force) backs up whatever the age of the newest recovery point is, and
+    C(is_ours) tells the clones that we made ourselves, which are no VMs to back up. Raises C(NothingSelectedError) if
+    a rule, a group or the whole content selects nothing and the subclient does not allow that, C(InvalidInputError)
+    for a wrong backup type or an empty list of proxies.
+    """
+    if not proxies:
+        raise InvalidInputError("proxies: one proxy at least is needed to run backups", key="proxies")
+    requested = checked_backup_type(backup_type) if backup_type is not None else subclient.backup_type
+    vms = tuple(sorted((vm for vm in inventory.vms.values() if not is_ours(vm)), key=lambda vm: vm.id))
+    selection = select(subclient.content, subclient.exclude_vms, vms, inventory)
+    warnings = [*selection.warnings]
+    if selection.empty and not subclient.allow_empty:
+        subject = f"subclient {quoted(subclient.name)}"
+        text = problem_text(subject, selection.empty) + "; set allow_empty: true if that is intended"
+        raise NothingSelectedError(text, subclient=subclient.name, **problem_details(selection.empty))
+    warnings.extend(str(problem) for problem in selection.empty)
+
+    states = vault.by_vm()
+    planner = _Planner(subclient, inventory, states, _assign(vms, states), requested, force, now)
+    planned = [planner.plan_vm(item) for item in selection.selected]
+    if planned and all(item.action == "skip" for item in planned):
+        warnings.append("the content selects no VM that can be backed up")
+    return Plan(
+        subclient=subclient.name,
+        requested_type=requested,
+        max_age=subclient.max_age,
+        shutdown_timeout=subclient.shutdown_timeout,
+        kill=subclient.kill,
+        vms=_in_run_order(planned, states, proxies),
+        excluded=tuple(sorted(selection.excluded, key=lambda item: (item.vm_name, item.vm_id))),
+        warnings=tuple(warnings),
+    )
+
+
+def _assign(vms: Sequence[Vm], states: Mapping[str, ClientState]) -> dict[str, str]:
+    """Return the clients of all VMs of the manager, not only of the selected ones.
+
+    So runs of several subclients at the same time cannot give one name to two VMs. Templates come last: they never
+    get a client in the vault and must not take a name from a VM.
+    """
+    known = {vm_id: state.client for vm_id, state in states.items()}
+    clients = assign_clients((vm for vm in vms if not vm.is_template), known)
+    return {**clients, **assign_clients((vm for vm in vms if vm.is_template), {**known, **clients})}
+
+
+def _in_run_order(
+    planned: Sequence[VmPlan], states: Mapping[str, ClientState], proxies: Sequence[str]
+) -> tuple[VmPlan, ...]:
+    by_id = {item.vm_id: item for item in planned}
+    candidates = [
+        Candidate(
+            item.vm_id,
+            item.vm_name,
+            item.disks[0].repository_id or "",
+            states[item.vm_id].protected_at if item.vm_id in states else None,
+        )
+        for item in planned
+        if item.action == "backup"
+    ]
+    backups = [by_id[candidate.vm_id] for candidate in round_robin(candidates)]
+    others = [item for item in planned if item.action != "backup"]
+    others.sort(key=lambda item: (_ACTIONS.index(item.action), item.vm_name, item.vm_id))
+    return tuple(
+        dataclasses.replace(item, order=number + 1, proxy=proxies[number % len(proxies)])
+        for number, item in enumerate([*backups, *others])
+    )
+
+
+@dataclass(frozen=True)
+class _Planner:
+    """What all VMs of a plan have in common."""
+
+    subclient: Subclient
+    inventory: Inventory
+    states: Mapping[str, ClientState]
+    clients: Mapping[str, str]
+    requested: str
+    force: bool
+    now: float
+
+    def plan_vm(self, item: Selected) -> VmPlan:
+        vm = item.vm
+        state = self.states.get(vm.id)
+        choice = choose_disks(vm, self.subclient.exclude_disks, self.inventory)
+        disks = () if vm.is_template else choice.wanted
+        types = [(disk, decide_disk_type(disk, self.requested, state)) for disk in disks]
+        total = combine_types(types) if types else TypeDecision(self.requested, "not backed up")
+        decision = self._decide(vm, choice, state)
+        warnings = [*self._name_warnings(vm), *(() if vm.is_template else choice.warnings), *decision.warnings]
+        repositories = (self._repository_name(disk) for disk in disks)
+        return VmPlan(
+            vm_id=vm.id,
+            vm_name=vm.name,
+            client=self.clients[vm.id],
+            new_client=state is None and decision.action == "backup",
+            selected_by=item.selected_by,
+            action=decision.action,
+            method=decision.method,
+            reason=decision.reason,
+            requested_type=self.requested,
+            type=total.type,
+            type_reason=total.reason,
+            disks=tuple(self._disk_plan(disk, found) for disk, found in types),
+            skipped_disks=() if vm.is_template else choice.skipped,
+            repositories=tuple(dict.fromkeys(name for name in repositories if name is not None)),
+            warnings=tuple(warnings),
+        )
+
+    def _decide(self, vm: Vm, choice: DiskChoice, state: ClientState | None) -> MethodDecision:
+        if vm.is_template:
+            return MethodDecision("skip", "skip", "templates are not backed up")
+        if not choice.wanted:
+            return MethodDecision("skip", "skip", _no_disk_reason(choice))
+        how = decide_method(vm, choice.wanted, self.inventory, self.subclient.nfs_policy)
+        is_current, due, warnings = self._judge_age(state)
+        if is_current and state is not None:
+            # Nothing is done, so what stands in the way of a backup now is no failure.
+            return MethodDecision("current", how.method, due, (*warnings, *_unprotected(choice.wanted, state)))
+        reason = f"{how.reason}; {due}" if how.action == "backup" else how.reason
+        return dataclasses.replace(how, reason=reason, warnings=(*warnings, *how.warnings))
+
+    def _judge_age(self, state: ClientState | None) -> tuple[bool, str, tuple[str, ...]]:
+        """Return whether the newest recovery point is young enough, why (not), and warnings."""
+        if state is None or state.newest_point is None:
+            return False, "it has no recovery point yet", ()
+        if not state.newest_healthy:
+            return False, f"its newest recovery point {state.newest_point} is damaged", ()
+        if state.newest_created is None:
+            return False, f"the age of its newest recovery point {state.newest_point} is not known", ()
+        age = self.now - state.newest_created
+        if age < -CLOCK_TOLERANCE:
+            text = f"its newest recovery point {state.newest_point} lies {format_duration(-age)} in the future"
+            return False, text, (f"{text}: check the clocks of the proxies",)
+        text = f"its newest recovery point {state.newest_point} is {format_duration(max(age, 0.0))} old"
+        if self.force:
+            return False, f"{text}, but a backup now is forced", ()
+        if not self.subclient.max_age:
+            return False, text, ()
+        limit = format_duration(self.subclient.max_age)
+        if max(age, 0.0) < self.subclient.max_age:
+            return True, f"{text}, younger than the {limit} that are allowed", ()
+        return False, f"{text}, allowed are less than {limit}", ()
+
+    def _name_warnings(self, vm: Vm) -> list[str]:
+        """Say it if a new client gets a name that nobody would look for."""
+        client = self.clients[vm.id]
+        if vm.is_template or vm.id in self.states or client == client_name(vm.name):
+            return []
+        return [
+            f"the client is named {quoted(client)}, because {quoted(client_name(vm.name))} is taken or no folder name"
+        ]
+
+    def _repository_name(self, disk: Disk) -> str | None:
+        repository = self.inventory.repositories.get(disk.repository_id or "")
+        return repository.name if repository is not None else None
+
+    def _disk_plan(self, disk: Disk, decision: TypeDecision) -> DiskPlan:
+        return DiskPlan(
+            slot=disk.slot,
+            disk_id=disk.id,
+            name=disk.name,
+            size=disk.size,
+            repository_id=disk.repository_id,
+            repository=self._repository_name(disk),
+            path=disk.path,
+            type=decision.type,
+            type_reason=decision.reason,
+        )
+
+
+def _no_disk_reason(choice: DiskChoice) -> str:
+    if not choice.skipped:
+        return "the VM has no virtual disk"
+    left_out = "; ".join(f"{disk_label(disk)}: {disk.reason}" for disk in choice.skipped)
+    return f"the VM has no virtual disk left to back up: {left_out}"
+
+
+def _unprotected(disks: Sequence[Disk], state: ClientState) -> list[str]:
+    protected = {disk.id for disk in state.disks}
+    return [
+        f"{disk_label(disk)} is not in the newest recovery point; it comes into the next one"
+        for disk in disks
+        if disk.id not in protected
+    ]
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
