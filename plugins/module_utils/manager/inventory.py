@@ -162,7 +162,9 @@ class _Parts:
         self._storage = storage
         self._mappings = dict(by_id(client.list("VmDiskMapping")))
         self._disks = dict(by_id(client.list("VirtualDisk")))
-        self._nics = by_id(client.list("VirtualNic"))
+        self._nics: dict[str, list[Item]] = {}
+        for nic in sorted(client.list("VirtualNic"), key=object_id):
+            self._nics.setdefault(reference(nic, "vmId") or "", []).append(nic)
         self._tags: dict[str, set[str]] = {}
         self._labels: dict[str, str] = {}
         for group in client.list("ResourceGroup"):
@@ -185,7 +187,7 @@ class _Parts:
         disks = tuple(
             sorted((self._disk(mapping) for mapping in mappings), key=lambda disk: (disk.slot, disk.mapping_id))
         )
-        nics = [nic for nic in self._nics.values() if reference(nic, "vmId") == vm_id]
+        nics = self._nics.get(vm_id, [])
         labels = {self._labels[group] for group in references(item, "resourceGroupIds") if group in self._labels}
         virtual = [disk.id for disk in disks if disk.kind != "physical" and disk.id in self._disks]
         return Vm(
@@ -205,14 +207,14 @@ class _Parts:
             disks=disks,
             nics=tuple(
                 Nic(id=object_id(nic), mac=optional_text(nic, "macAddress"), network_id=reference(nic, "networkId"))
-                for nic in sorted(nics, key=object_id)
+                for nic in nics
             ),
             config_path=config_path(item),
             document={
                 "vm": dict(item),
                 "disk_mappings": [dict(self._mappings[disk.mapping_id]) for disk in disks],
                 "virtual_disks": [dict(self._disks[disk_id]) for disk_id in virtual],
-                "virtual_nics": [dict(nic) for nic in sorted(nics, key=object_id)],
+                "virtual_nics": [dict(nic) for nic in nics],
             },
         )
 

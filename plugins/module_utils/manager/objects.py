@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Optional
+from typing import Any
 
 MODEL = "com.oracle.ovm.mgr.ws.model."
 
@@ -90,7 +90,7 @@ def by_id(items: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     return {object_id(item): item for item in items if object_id(item)}
 
 
-def relative_path(path: Optional[str], repository_id: str | None) -> str | None:
+def relative_path(path: str | None, repository_id: str | None) -> str | None:
     """Return the path relative to its storage repository, with a leading slash.
 
     Takes the relative form (``/VirtualDisks/x.img``) and the one below the mount of a server

@@ -1,0 +1,240 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""Stopping a VM in good order for its backup, and starting it again whatever happened (ovm-rest-api 9.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import JobFailedError, JobTimeoutError, ManagerError, ManagerUnreachableError, PowerStateError
+from .jobs import CONFLICT_TYPES
+from .objects import flag, object_name, text
+
+if TYPE_CHECKING:
+    from .client import ManagerClient
+
+_POLL = 2.0  # seconds between two looks at the state
+_SETTLE = 30.0  # seconds that the manager may take to show a state which a finished job has brought about
+_ABORT_LIMIT = 60.0  # seconds for the end of an aborted job
+_START_ATTEMPTS = 3  # a start that failed on a server may find another one
+_START_AGAIN = CONFLICT_TYPES | {"SERVER"}
+
+
+@dataclass(frozen=True)
+class PowerChange:
+    """What became of a VM. C(duration) is seconds; C(killed) means that the guest had no chance to shut down."""
+
+    vm_id: str
+    vm_name: str
+    before: str
+    after: str
+    changed: bool
+    killed: bool
+    duration: float
+
+
+def stop_vm(client: ManagerClient, vm_id: str, *, timeout: float, kill: bool = False) -> PowerChange:
+    """Shut the guest down in good order and wait until the VM is STOPPED; ``timeout`` is seconds.
+
+    A guest may ignore the request, and then its job runs for ever (ovm-rest-api 4.4): at the limit the job is aborted
+    and, only if ``kill`` allows it, the VM is powered off. Otherwise PowerStateError is raised, with the state that the
+    VM has then. Raises NotFoundError, too. SUSPENDED VMs are refused: their memory would be lost.
+    """
+    return _Stop(client, vm_id, timeout, kill).run()
+
+
+def start_vm(client: ManagerClient, vm_id: str, *, timeout: float) -> PowerChange:
+    """Bring a VM to RUNNING and wait until it is; ``timeout`` is seconds.
+
+    Nothing is done to a VM that runs. One that is just stopping is waited for, then started; a suspended one is
+    resumed. A manager that cannot be reached is waited for, too. Raises PowerStateError and NotFoundError.
+    """
+    return _Start(client, vm_id, timeout).run()
+
+
+class _Change:
+    """What stopping and starting have in common."""
+
+    def __init__(self, client: ManagerClient, vm_id: str, timeout: float) -> None:
+        self.client = client
+        self.vm_id = vm_id
+        self.timeout = timeout
+        self.started = client.clock()
+        self.name = vm_id
+        self.before = ""
+        self.changed = False
+        self.killed = False
+        self.vm: Mapping[str, Any] = {}
+
+    def read(self) -> str:
+        self.vm = self.client.get("Vm", self.vm_id)
+        self.name = object_name(self.vm) or self.vm_id
+        state = text(self.vm, "vmRunState")
+        self.before = self.before or state
+        return state
+
+    def remaining(self) -> float:
+        return max(0.0, self.started + self.timeout - self.client.clock())
+
+    def settle(self, wanted: tuple[str, ...], limit: float) -> str:
+        """Read the state until it is one of ``wanted`` or ``limit`` seconds are over; return the last one."""
+        deadline = self.client.clock() + limit
+        while True:
+            state = self.read()
+            if state in wanted or self.client.clock() >= deadline:
+                return state
+            self.client.sleep(min(_POLL, max(0.1, deadline - self.client.clock())))
+
+    def done(self, after: str) -> PowerChange:
+        return PowerChange(
+            vm_id=self.vm_id,
+            vm_name=self.name,
+            before=self.before,
+            after=after,
+            changed=self.changed,
+            killed=self.killed,
+            duration=self.client.clock() - self.started,
+        )
+
+    def failed(self, message: str, state: str, cause: ManagerError | None = None) -> PowerStateError:
+        facts = {
+            key: value for key, value in (cause.details if cause else {}).items() if key.startswith(("job_", "error_"))
+        }
+        return PowerStateError(f'VM "{self.name}" {message}', vm_id=self.vm_id, vm_name=self.name, state=state, **facts)
+
+
+class _Stop(_Change):
+    def __init__(self, client: ManagerClient, vm_id: str, timeout: float, kill: bool) -> None:
+        super().__init__(client, vm_id, timeout)
+        self.kill_allowed = kill
+
+    def run(self) -> PowerChange:
+        state = self.read()
+        if state == "STARTING":
+            state = self.settle(("RUNNING", "STOPPED"), self.remaining())
+        if state == "STOPPED":
+            return self.done(state)
+        if state not in ("RUNNING", "STOPPING"):
+            raise self.failed(f"is {state}: it can be shut down only while it is RUNNING.", state)
+        cause = self.ask_guest() if state == "RUNNING" else None  # STOPPING: somebody else has asked it
+        limit = self.remaining() if cause is None and state == "STOPPING" else _SETTLE if cause is None else 0.0
+        state = self.settle(("STOPPED",), limit)
+        if state != "STOPPED" and self.kill_allowed:
+            state = self.kill()
+        if state == "STOPPED":
+            return self.done(state)
+        # The VM must not be left on its way down: what it is doing is found out before we say so.
+        state = self.settle(("RUNNING", "STOPPED"), _SETTLE)
+        if state == "STOPPED":
+            return self.done(state)
+        raise self.failed(self.refusal(state, cause), state, cause) from cause
+
+    def refusal(self, state: str, cause: ManagerError | None) -> str:
+        if isinstance(cause, JobFailedError):
+            return f"was not shut down and is {state}: {cause.message}"
+        what = "The request was withdrawn" if cause is not None else "Somebody else has asked it to stop"
+        return f"did not shut down in {self.timeout:g} s and is {state}. {what}, and it was not powered off by force."
+
+    def ask_guest(self) -> ManagerError | None:
+        """Submit the orderly stop and wait for it. Returns why it did not work, None if it did."""
+        try:
+            job = self.client.submit("PUT", "Vm", self.vm_id, "stop")
+        except JobFailedError as error:  # refused by a rule; the state has changed perhaps
+            return error
+        except ManagerUnreachableError as error:
+            if error.details.get("outcome") != "unknown":
+                raise
+            self.changed = True
+            return self.watch_unknown(error)
+        self.changed = True
+        try:
+            self.client.wait(job, timeout=self.remaining())
+        except JobFailedError as error:
+            return error
+        except JobTimeoutError as error:
+            self.client_abort(job)
+            return error
+        except BaseException:  # also an interruption: a stop that nobody waits for would take the VM down later
+            self.client_abort(job)
+            raise
+        return None
+
+    def client_abort(self, job: Mapping[str, Any]) -> None:
+        try:
+            self.client.abort(job, timeout=_ABORT_LIMIT)
+        except ManagerError:
+            return  # what counts is the state of the VM, which is read next
+
+    def watch_unknown(self, error: ManagerUnreachableError) -> ManagerError | None:
+        """The answer to the stop got lost. Returns the error if the VM shows no sign of stopping, else None."""
+        state = self.settle(("STOPPING", "STOPPED"), min(_SETTLE, self.remaining()))
+        if state not in ("STOPPING", "STOPPED"):
+            return error
+        state = self.settle(("STOPPED",), self.remaining())
+        return None if state == "STOPPED" else error
+
+    def kill(self) -> str:
+        self.killed = self.changed = True
+        try:
+            self.client.run("PUT", "Vm", self.vm_id, "kill", timeout=_ABORT_LIMIT)
+        except JobFailedError as error:
+            state = self.read()
+            if state != "STOPPED":
+                raise self.failed(f"could not be powered off and is {state}: {error.message}", state, error) from error
+        return self.settle(("STOPPED",), _SETTLE)
+
+
+class _Start(_Change):
+    def run(self) -> PowerChange:
+        attempts = 0
+        lost: ManagerUnreachableError | None = None
+        while True:
+            try:
+                state, lost = self.read(), None
+                if state == "RUNNING" and self.at_rest():
+                    return self.done(state)
+                if state in ("STOPPED", "SUSPENDED"):
+                    attempts += 1
+                    self.submit("start" if state == "STOPPED" else "resume", state, attempts)
+                    continue
+                if state not in ("RUNNING", "STARTING", "STOPPING"):
+                    raise self.failed(f"is {state or 'in no known state'}: it cannot be started.", state)
+            except ManagerUnreachableError as error:
+                lost = error
+            if self.remaining() <= 0:
+                if lost is not None:
+                    raise lost
+                raise self.failed(f"is {state} and did not come to RUNNING in {self.timeout:g} s.", state)
+            self.client.sleep(min(_POLL, self.remaining()))
+
+    def at_rest(self) -> bool:
+        """Whether no job holds the running VM. One does, for a while: it may be a stop that has just begun."""
+        deadline = self.client.clock() + min(_SETTLE, self.remaining())
+        while flag(self.vm, "locked") and self.client.clock() < deadline:
+            self.client.sleep(_POLL)
+            if self.read() != "RUNNING":
+                return False
+        return True
+
+    def submit(self, action: str, state: str, attempt: int) -> None:
+        """Start or resume. A failure that may pass is left to the next round; what counts is the state seen there."""
+        self.changed = True
+        try:
+            self.client.run("PUT", "Vm", self.vm_id, action, timeout=max(self.remaining(), 1.0))
+        except JobTimeoutError as error:
+            raise self.failed(
+                f"did not come to RUNNING in {self.timeout:g} s: {error.message}", state, error
+            ) from error
+        except JobFailedError as error:
+            if self.read() in ("RUNNING", "STARTING"):
+                return
+            passing = error.details.get("error_type") in _START_AGAIN and attempt < _START_ATTEMPTS
+            if not passing or self.remaining() <= 0:
+                raise self.failed(f"could not be started and is {state}: {error.message}", state, error) from error
+            self.client.sleep(min(_POLL * attempt, self.remaining()))
