@@ -1,0 +1,289 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""One VM into the vault as a recovery point: all of its planned disks and its configuration, or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from .._libraries import blake3, zstandard
+from .._version import COLLECTION_VERSION
+from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError
+from ..vault.chain import DiskChain
+from ..vault.disk_writer import FrameCompressor
+from ..vault.format import Geometry
+from ..vault.manifest import Point, PointDisk
+from ..vault.points import Client, PointWriter, Vault
+from .disk_backup import backup_disk
+from .source import ImageSource, image_path
+
+CONSISTENCY = {"hot_clone": "crash_consistent", "shutdown": "clean_shutdown", "cold": "powered_off"}
+
+# Called with the name of the disk, the bytes done and its size.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class BackupRequest:
+    """What to transfer. C(plan) is one VM of the plan, C(clone) the hot clone's disks by slot.
+
+    C(document) and C(vm_cfg) (a path relative to C(repositories_path), or nothing) are the VM's configuration, C(owner)
+    says who holds the client's lock, C(killed) that the VM did not shut down and was switched off.
+    """
+
+    plan: Mapping[str, Any]
+    document: Mapping[str, Any]
+    vm_cfg: tuple[str, str] | None
+    run_id: str
+    subclient: str | None
+    owner: str
+    repositories_path: str
+    manager: Mapping[str, str]
+    clone: Mapping[str, Any] | None = None
+    killed: bool = False
+    compression_level: int = 1
+    break_lock: bool = False
+
+    @property
+    def consistency(self) -> str:
+        """Return what state the disks are in. A VM that was switched off is no better than one that crashed."""
+        return "crash_consistent" if self.killed else CONSISTENCY[self.plan["method"]]
+
+    def image_of(self, disk: Mapping[str, Any]) -> str:
+        """Return the image to read for a planned disk: its clone's where there is a clone."""
+        source = disk
+        if self.clone is not None:
+            clones = {item["slot"]: item for item in self.clone["disks"]}
+            if disk["slot"] not in clones or clones[disk["slot"]]["source_disk_id"] != disk["disk_id"]:
+                raise InvalidInputError(
+                    f"The clone {self.clone['id']} has no copy of disk {disk['name']!r} (slot {disk['slot']}, "
+                    f"{disk['disk_id']}) of VM {self.plan['vm_name']!r}",
+                    clone=self.clone["id"],
+                )
+            source = clones[disk["slot"]]
+        if not source["repository_id"] or not source["path"]:
+            raise InvalidInputError(f"The manager does not say where disk {disk['name']!r} lies", disk=disk["disk_id"])
+        return image_path(self.repositories_path, source["repository_id"], source["path"])
+
+
+@dataclass(frozen=True)
+class BackupOutcome:
+    """The recovery point, and whether this call made it. C(notes) are facts that an administrator should know."""
+
+    point: Point
+    created: bool
+    notes: tuple[str, ...]
+
+
+def check_request(request: BackupRequest) -> None:
+    """Raise L(InvalidInputError) for a request that cannot work, before anything is touched."""
+    if request.plan.get("action") != "backup" or request.plan.get("method") not in CONSISTENCY:
+        raise InvalidInputError(
+            f"VM {request.plan.get('vm_name')!r} is not planned for a backup: action {request.plan.get('action')!r}, "
+            f"method {request.plan.get('method')!r}"
+        )
+    if (request.plan["method"] == "hot_clone") != (request.clone is not None):
+        raise InvalidInputError(
+            f"VM {request.plan['vm_name']!r} is planned with method {request.plan['method']}: a clone is given only, "
+            "and always, for a hot_clone"
+        )
+    for disk in request.plan["disks"]:
+        request.image_of(disk)
+
+
+def existing_point(vault: Vault, request: BackupRequest) -> Point | None:
+    """Return the newest recovery point if this run made it already, so that a repeated run does not repeat it."""
+    try:
+        point = vault.client(request.plan["client"]).point()
+    except (PointNotFoundError, CorruptVaultError):
+        return None
+    return point if (point.run_id, point.vm_id) == (request.run_id, request.plan["vm_id"]) else None
+
+
+def backup_vm(
+    vault: Vault,
+    request: BackupRequest,
+    *,
+    progress: Progress | None = None,
+    clock: Callable[[], float] = time.time,
+) -> BackupOutcome:
+    """Make the recovery point under the client's lock.
+
+    After any failure, interruption included, the point does not exist and leaves nothing in the vault.
+    """
+    check_request(request)
+    client = vault.prepare_client(request.plan["client"])
+    lock = client.lock(owner=request.owner, run_id=request.run_id, break_lock=request.break_lock)
+    with lock:
+        done = existing_point(vault, request)
+        if done is not None:
+            return BackupOutcome(done, False, ())
+        notes = []
+        if lock.taken_over is not None:
+            notes.append(f"took over the lock that run {lock.taken_over.get('run_id')} left behind")
+        vault.register(client, vm_id=request.plan["vm_id"], vm_name=request.plan["vm_name"], now=clock())
+        left = client.remove_unpublished()
+        if left:
+            notes.append(f"removed what interrupted runs left in the vault: {', '.join(left)}")
+        writer = client.new_point(now=clock(), level=request.compression_level)
+        try:
+            point = _Transfer(client, writer, request, progress, clock, notes).run()
+            lock.check()
+            writer.publish(point)
+        except BaseException:
+            # Also for an interruption; a second failure here must not hide the first.
+            with contextlib.suppress(Exception):
+                writer.discard()
+            raise
+    return BackupOutcome(point, True, tuple(notes))
+
+
+class _Transfer:
+    """Collects what the manifest will say while the disks are transferred."""
+
+    def __init__(
+        self,
+        client: Client,
+        writer: PointWriter,
+        request: BackupRequest,
+        progress: Progress | None,
+        clock: Callable[[], float],
+        notes: list[str],
+    ) -> None:
+        self._client = client
+        self._writer = writer
+        self._request = request
+        self._progress = progress
+        self._clock = clock
+        self._notes = notes
+        self._compressor = FrameCompressor(request.compression_level)
+        self._parent = self._newest()
+
+    def run(self) -> Point:
+        """Transfer everything and return the manifest to be."""
+        request, plan = self._request, self._request.plan
+        started = self._clock()
+        disks = tuple(self._disk(disk) for disk in plan["disks"])
+        if not disks:
+            raise InvalidInputError(f"VM {plan['vm_name']!r} is planned without any disk")
+        configuration = self._configuration()
+        completed = self._clock()
+        incremental = any(disk.type == "incremental" for disk in disks)
+        changed = [disk.reason for disk, planned in zip(disks, plan["disks"]) if disk.type != planned["type"]]
+        return Point(
+            id=self._writer.id,
+            client=self._client.name,
+            sequence=self._writer.sequence,
+            parent=self._parent.id if self._parent is not None else None,
+            type="incremental" if incremental else "full",
+            requested_type=plan["requested_type"],
+            reason="; ".join(dict.fromkeys(changed)) or plan["type_reason"],
+            method=plan["method"],
+            consistency=request.consistency,
+            vm_id=plan["vm_id"],
+            vm_name=plan["vm_name"],
+            created=started,
+            completed=completed,
+            run_id=request.run_id,
+            job_id=request.run_id,
+            subclient=request.subclient,
+            manager=dict(request.manager),
+            disks=disks,
+            skipped_disks=tuple(dict(disk) for disk in plan["skipped_disks"]),
+            configuration=configuration,
+            durations={"transfer": round(completed - started, 3)},
+            versions={
+                "collection": COLLECTION_VERSION,
+                "python": platform.python_version(),
+                "zstandard": zstandard.__version__,
+                "blake3": blake3.__version__,
+            },
+            warnings=tuple(self._notes),
+        )
+
+    def _newest(self) -> Point | None:
+        points, _damaged = self._client.scan()
+        return points[-1] if points else None
+
+    def _disk(self, planned: Mapping[str, Any]) -> PointDisk:
+        path = self._request.image_of(planned)
+        with contextlib.ExitStack() as stack:
+            source = stack.enter_context(ImageSource(path))
+            geometry = Geometry(source.size)
+            kind, reason, base = planned["type"], planned["type_reason"], None
+            if kind == "incremental":
+                base, why_not = self._base(planned, geometry)
+                if base is None:
+                    kind, reason = "full", why_not
+                else:
+                    stack.enter_context(base)
+            file_name, writer = self._writer.disk_writer(planned["slot"], planned["name"], geometry, kind)
+            stack.callback(writer.abort)
+            report = self._progress
+            result = backup_disk(
+                source,
+                writer,
+                geometry,
+                self._compressor,
+                base=base,
+                progress=None if report is None else functools.partial(report, planned["name"]),
+            )
+            summary = writer.finish()
+        return PointDisk(
+            slot=planned["slot"],
+            disk_id=planned["disk_id"],
+            name=planned["name"],
+            size=geometry.size,
+            type=kind,
+            reason=reason,
+            base=self._parent.id if base is not None and self._parent is not None else None,
+            file=file_name,
+            file_size=summary.size,
+            header_hash=summary.header_hash,
+            content_hash=result.content_hash,
+            repository=planned["repository"],
+            statistics={"read": result.read, "changed": result.changed, "stored": summary.size},
+        )
+
+    def _base(self, planned: Mapping[str, Any], geometry: Geometry) -> tuple[DiskChain | None, str]:
+        """Open the newest point's state of a disk, or say why it is no base: it may have gone since the plan."""
+        if self._parent is None:
+            return None, "the recovery point that the plan builds on is gone"
+        disk = self._parent.disk(planned["disk_id"])
+        if disk is None:
+            return None, f"disk was not in the newest recovery point {self._parent.id}"
+        try:
+            chain = self._client.open_disk(self._parent, disk)
+        except (PointNotFoundError, CorruptVaultError) as error:
+            self._notes.append(f"disk {planned['name']} was backed up in full: {error.message}")
+            return None, f"the newest recovery point {self._parent.id} is damaged"
+        if chain.geometry != geometry:
+            chain.close()
+            return None, f"disk resized from {chain.geometry.size} to {geometry.size} bytes"
+        return chain, ""
+
+    def _configuration(self) -> dict[str, dict[str, Any]]:
+        text = json.dumps(self._request.document, indent=2, ensure_ascii=False) + "\n"
+        stored = {"vm_json": self._writer.add_file("vm.json", text.encode("utf-8"))}
+        if self._request.vm_cfg is None:
+            self._notes.append("the manager does not say where vm.cfg lies: it is not in the recovery point")
+            return stored
+        path = image_path(self._request.repositories_path, *self._request.vm_cfg)
+        try:
+            with open(path, "rb") as file:
+                stored["vm_cfg"] = self._writer.add_file("vm.cfg", file.read())
+        except OSError as error:
+            self._notes.append(f"{path} cannot be read ({os.strerror(error.errno or 0)}): vm.cfg is not in the point")
+        return stored

@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""A recovery point into raw image files, one for each disk."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from ..errors import InvalidInputError
+from ..vault.manifest import Point, PointDisk
+from ..vault.points import Client
+from .disk_restore import check_target, image_hash, restore_disk
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class ImagePlan:
+    """A disk and the image that it becomes. C(state): missing, current (same content already) or different."""
+
+    disk: PointDisk
+    path: str
+    state: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            "slot": self.disk.slot,
+            "disk_id": self.disk.disk_id,
+            "name": self.disk.name,
+            "size": self.disk.size,
+            "content_hash": self.disk.content_hash,
+            "path": self.path,
+        }
+
+
+def plan_images(
+    client: Client, point: Point, directory: str, *, slots: Collection[int] | None = None, overwrite: bool = False
+) -> list[ImagePlan]:
+    """Say which image files there will be; raise for anything that could not work, before anything is written."""
+    known = {disk.slot for disk in point.disks}
+    unknown = sorted(set(slots or ()) - known)
+    if unknown:
+        raise InvalidInputError(
+            f"Recovery point {point.id} of client {client.name} has no disk in slot {unknown[0]}; it has "
+            f"{', '.join(map(str, sorted(known)))}"
+        )
+    if not os.path.isdir(directory):
+        raise InvalidInputError(f"The directory {directory} does not exist: make it first, with enough space")
+    plans = []
+    for disk in point.disks:
+        if slots is not None and disk.slot not in slots:
+            continue
+        path = os.path.join(directory, disk.file[: -len(".img.zst")] + ".img")
+        with client.open_disk(point, disk) as chain:
+            found = image_hash(path, chain.geometry)
+            if found == disk.content_hash:
+                plans.append(ImagePlan(disk, path, "current"))
+                continue
+            exists = os.path.lexists(path)
+            if exists and not overwrite:
+                raise InvalidInputError(
+                    f"{path} exists and is not disk {disk.name!r} of {point.id}: allow it to be overwritten, or name "
+                    "another directory",
+                    path=path,
+                )
+            check_target(path, chain)
+            plans.append(ImagePlan(disk, path, "different" if exists else "missing"))
+    return plans
+
+
+def restore_images(client: Client, point: Point, plans: list[ImagePlan], *, progress: Progress | None = None) -> int:
+    """Write the images that are not current; return the bytes of data written."""
+    written = 0
+    for plan in plans:
+        if plan.state == "current":
+            continue
+        with client.open_disk(point, plan.disk) as chain:
+            done = restore_disk(
+                chain,
+                plan.path,
+                content_hash=plan.disk.content_hash,
+                overwrite=plan.state == "different",
+                progress=None if progress is None else functools.partial(progress, plan.disk.name),
+            )
+            written += done.written
+    return written

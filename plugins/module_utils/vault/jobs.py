@@ -1,0 +1,187 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""The job record: what a run was asked to do, and what became of every VM.
+
+While the job runs each VM has a small file of its own, so that any number of proxies can write at once and nothing is
+lost when the run dies. Closing the job puts them together in one record.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import InvalidInputError, PointNotFoundError
+from .files import make_directory, read_json, remove_tree, write_json
+from .points import Vault
+
+COMPLETED = "Completed"
+WITH_WARNINGS = "Completed with warnings"
+WITH_ERRORS = "Completed with errors"
+FAILED = "Failed"
+SKIPPED = "Skipped"
+
+_JOB_ID = re.compile(r"^\d{8}T\d{6}Z-[0-9a-f]{6}$")
+_SAFE = re.compile(r"[^\w.-]")
+
+
+def new_job_id(now: float) -> str:
+    """Return the id of a new job, which is also the run id: its UTC time and a random part."""
+    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{secrets.token_hex(3)}"
+
+
+def vm_record(
+    planned: Mapping[str, Any],
+    *,
+    started: float,
+    finished: float,
+    point: Mapping[str, Any] | None = None,
+    failure: str | None = None,
+    outage: float | None = None,
+    warnings: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return what the job says of one VM: the only place where its status is decided.
+
+    C(planned) is its entry in the plan, C(point) the recovery point that was made, C(failure) why there is none or what
+    went wrong after it, C(outage) the seconds for which the VM was down. Times are epoch seconds, sizes bytes.
+    """
+    notes = [*planned["warnings"], *warnings]
+    if point is not None:
+        notes.extend(note for note in point["warnings"] if note not in notes)
+    if failure is not None:
+        status, reason = FAILED, failure
+    elif planned["action"] == "fail":
+        status, reason = FAILED, planned["reason"]
+    elif planned["action"] != "backup":
+        status, reason = SKIPPED, planned["reason"]
+    elif point is None:
+        status, reason = FAILED, "the run ended before this VM was finished"
+    else:
+        status, reason = (WITH_WARNINGS if notes else COMPLETED), point["reason"]
+    disks = point["disks"] if point is not None else []
+    return {
+        "order": planned["order"],
+        "vm_id": planned["vm_id"],
+        "vm_name": planned["vm_name"],
+        "client": planned["client"],
+        "status": status,
+        "reason": reason,
+        "method": planned["method"],
+        "requested_type": planned["requested_type"],
+        "type": point["type"] if point is not None else None,
+        "point": point["id"] if point is not None else None,
+        "bytes_read": sum(disk["statistics"]["read"] for disk in disks),
+        "bytes_stored": sum(disk["statistics"]["stored"] for disk in disks),
+        "started": started,
+        "finished": finished,
+        "duration": round(finished - started, 3),
+        "outage": outage,
+        "proxy": planned["proxy"],
+        "skipped_disks": list(planned["skipped_disks"]),
+        "warnings": notes,
+    }
+
+
+class JobStore:
+    """The jobs of a vault."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._directory = os.path.join(vault.path, "jobs")
+
+    def start(self, job_id: str, plan: Mapping[str, Any], *, now: float) -> dict[str, Any]:
+        """Open a job for a plan. VMs that are not to be backed up have their status from the start."""
+        _check_job_id(job_id)
+        job = {
+            "id": job_id,
+            "subclient": plan["subclient"],
+            "requested_type": plan["requested_type"],
+            "state": "running",
+            "started": now,
+            "warnings": list(plan["warnings"]),
+            "plan": [_without_configuration(planned) for planned in plan["vms"]],
+        }
+        make_directory(self._directory)
+        make_directory(self._folder(job_id))
+        write_json(self._path(job_id), job)
+        return job
+
+    def put_vm(self, job_id: str, record: Mapping[str, Any]) -> None:
+        """Record what became of a VM; a later record of the same VM replaces it."""
+        if self.read(job_id)["state"] != "running":
+            raise InvalidInputError(f"Job {job_id} is finished: its record is not changed any more", job_id=job_id)
+        name = _SAFE.sub("_", str(record["vm_id"]))
+        write_json(os.path.join(self._folder(job_id), f"{name}.json"), record)
+
+    def finish(self, job_id: str, *, now: float) -> dict[str, Any]:
+        """Put the record of a job together and close it; a finished one is returned as it is."""
+        job = self.read(job_id)
+        if job["state"] == "finished":
+            return job
+        found = {record["vm_id"]: record for record in self._records(job_id)}
+        vms = []
+        for planned in job.pop("plan"):
+            record = found.get(planned["vm_id"])
+            vms.append(record or vm_record(planned, started=job["started"], finished=now))
+        counts = {status: sum(vm["status"] == status for vm in vms) for status in _VM_STATUSES}
+        job.update(
+            state="finished",
+            status=_job_status(counts),
+            finished=now,
+            duration=round(now - job["started"], 3),
+            counts=counts,
+            bytes_read=sum(vm["bytes_read"] for vm in vms),
+            bytes_stored=sum(vm["bytes_stored"] for vm in vms),
+            vms=vms,
+        )
+        write_json(self._path(job_id), job)
+        remove_tree(self._folder(job_id))
+        return job
+
+    def read(self, job_id: str) -> dict[str, Any]:
+        """Return a job as it stands; raise C(PointNotFoundError) for an unknown one."""
+        _check_job_id(job_id)
+        try:
+            document = read_json(self._path(job_id))
+        except FileNotFoundError as error:
+            raise PointNotFoundError(f"There is no job {job_id} in {self._directory}", job_id=job_id) from error
+        return dict(document)
+
+    def _records(self, job_id: str) -> list[dict[str, Any]]:
+        folder = self._folder(job_id)
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".json") and not name.startswith("."))
+        return [read_json(os.path.join(folder, name)) for name in names]
+
+    def _path(self, job_id: str) -> str:
+        return os.path.join(self._directory, f"{job_id}.json")
+
+    def _folder(self, job_id: str) -> str:
+        return os.path.join(self._directory, job_id)
+
+
+_VM_STATUSES = (COMPLETED, WITH_WARNINGS, FAILED, SKIPPED)
+
+
+def _job_status(counts: Mapping[str, int]) -> str:
+    done = counts[COMPLETED] + counts[WITH_WARNINGS]
+    if counts[FAILED]:
+        return WITH_ERRORS if done else FAILED
+    return WITH_WARNINGS if counts[WITH_WARNINGS] else COMPLETED
+
+
+def _without_configuration(planned: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in planned.items() if key != "configuration"}
+
+
+def _check_job_id(job_id: str) -> None:
+    if not _JOB_ID.match(job_id):
+        raise InvalidInputError(
+            f"{job_id!r} is not the id of a job: those look like 20261123T010203Z-0a1b2c", job_id=job_id
+        )
