@@ -4,11 +4,18 @@
 
 # Private to the collection: not a public API, may change in any release.
 
-"""The lock of a client: one writer at a time, seen by every host that shares the vault.
+"""The lock of a client: one run at a time, seen by every host that shares the vault.
 
-The lock is an object made exclusively, with owner, host, process and a heartbeat. A lock whose process is provably gone
-(same boot of the same host, same process id space) is taken over. Any other old lock is reported and stays until
-somebody breaks it knowingly, because a host that cannot be seen may still be writing.
+The lock is an object made exclusively. A run takes it before it clones or stops the VM and gives it back at the very
+end, so it outlives the processes of the run: what counts is its lease, which every step of the run renews. While a
+process of the run transfers data, it renews the lease by a heartbeat and stands in the lock too, so that two processes
+of one run cannot write at once.
+
+A lock is taken over when its run is provably gone: its lease has expired, or the process that held it without a lease
+is dead (same boot of the same host, same process id space). Otherwise it is reported, and can be broken knowingly. A
+writer that lost its lock notices before it publishes.
+
+A run notes in the lock what it owes: a VM that it stopped and has to start. Whoever takes the lock over inherits that.
 """
 
 from __future__ import annotations
@@ -19,7 +26,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import VaultLockedError
@@ -27,6 +34,7 @@ from .files import vault_errors, write_file
 
 HEARTBEAT_SECONDS = 30.0
 STALE_SECONDS = 300.0
+_PROCESS_KEYS = ("pid", "boot", "process_start")
 
 
 def _boot_id() -> str:
@@ -49,10 +57,11 @@ def _process_start(pid: int) -> str | None:
 
 
 class ClientLock:
-    """A context manager that holds the lock of one client's folder and keeps its heartbeat going.
+    """The lock of one client's folder, for one run.
 
-    Entering raises C(VaultLockedError) that says who holds it and since when. C(taken_over) then tells of a lock that
-    was left by a process that is gone.
+    As a context manager it is held by this process, with a heartbeat; inside a run that has the lock already it joins
+    in and leaves the lock to the run. C(hold) and C(release) are for the run. Taking it raises C(VaultLockedError) that
+    says who holds it and since when. C(taken_over) tells of a dead run's lock.
     """
 
     def __init__(
@@ -72,26 +81,13 @@ class ClientLock:
         self._heartbeat = heartbeat
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._document: dict[str, Any] = {
-            "owner": owner,
-            "run_id": run_id,
-            "host": platform.node(),
-            "pid": os.getpid(),
-            "boot": _boot_id(),
-            "process_start": _process_start(os.getpid()),
-        }
+        self._joined = False
+        self._document: dict[str, Any] = {"owner": owner, "run_id": run_id, "host": platform.node(), "debts": {}}
+        self._process = {"pid": os.getpid(), "boot": _boot_id(), "process_start": _process_start(os.getpid())}
         self.taken_over: dict[str, Any] | None = None
 
     def __enter__(self) -> ClientLock:
-        now = self._clock()
-        self._document.update(since=now, heartbeat=now)
-        if not self._create():
-            holder = self._holder()
-            if not (self._break or self._is_gone(holder)):
-                raise self._refusal(holder)
-            self.taken_over = holder
-            if not (self._set_aside(holder) and self._create()):
-                raise self._refusal(self._holder())
+        self._joined = self._take(self._process)
         self._thread = threading.Thread(target=self._beat, name="vault-lock-heartbeat", daemon=True)
         self._thread.start()
         return self
@@ -100,14 +96,66 @@ class ClientLock:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        if self._mine():
-            with contextlib.suppress(OSError):
-                os.unlink(self._path)
+        if not self._joined:
+            self.release()
+        elif self._mine():
+            for key in _PROCESS_KEYS:
+                self._document.pop(key, None)
+            with contextlib.suppress(Exception):
+                self._renew()
+
+    @property
+    def debts(self) -> dict[str, Any]:
+        """Return what this run owes, what it inherited included."""
+        return dict(self._document["debts"])
+
+    def hold(self, lease: float, debts: Mapping[str, Any] | None = None) -> bool:
+        """Take the lock for the whole run, or renew it, for C(lease) seconds; return whether it was taken just now.
+
+        C(debts) replace what the lock says the run owes, nothing leaves them as they are.
+        """
+        self._document["lease"] = lease
+        joined = self._take({})
+        self._document["lease"] = lease
+        if debts is not None:
+            self._document["debts"] = dict(debts)
+        self._renew()
+        return not joined
+
+    def release(self) -> bool:
+        """Give the lock back; return whether it was ours to give."""
+        if not self._mine():
+            return False
+        with vault_errors("remove", self._path):
+            os.unlink(self._path)
+        return True
 
     def check(self) -> None:
         """Raise C(VaultLockedError) when the lock is no longer ours, because somebody broke it."""
         if not self._mine():
             raise self._refusal(self._holder())
+
+    def _take(self, process: Mapping[str, Any]) -> bool:
+        """Make the lock, join our own run's (then return true), or take over that of a dead run."""
+        now = self._clock()
+        self._document.update(process, since=now, heartbeat=now)
+        if self._create():
+            return False
+        holder = self._holder()
+        same_run = holder.get("run_id") == self._document["run_id"] and "lease" in holder
+        if same_run and (not holder.get("pid") or self._is_dead_process(holder)):
+            for key in _PROCESS_KEYS:
+                holder.pop(key, None)
+            self._document = {**holder, **process, "heartbeat": now}
+            self._renew()
+            return True
+        if not (self._break or self._is_gone(holder)):
+            raise self._refusal(holder)
+        self.taken_over = holder
+        self._document["debts"] = holder.get("debts") or {}
+        if not (self._set_aside(holder) and self._create()):
+            raise self._refusal(self._holder())
+        return False
 
     def _create(self) -> bool:
         with vault_errors("lock", self._path):
@@ -116,14 +164,21 @@ class ClientLock:
             except FileExistsError:
                 return False
             with os.fdopen(descriptor, "wb") as file:
-                file.write(json.dumps(self._document, sort_keys=True).encode("utf-8"))
+                file.write(self._content())
                 file.flush()
                 os.fsync(file.fileno())
         return True
 
+    def _content(self) -> bytes:
+        return json.dumps(self._document, sort_keys=True).encode("utf-8")
+
+    def _renew(self) -> None:
+        self._document["heartbeat"] = self._clock()
+        write_file(self._path, self._content())
+
     def _set_aside(self, holder: dict[str, Any]) -> bool:
         """Remove the lock of C(holder), but not one that somebody else made in the meantime."""
-        aside = f"{self._path}.{self._document['pid']}.{self._document['since']}"
+        aside = f"{self._path}.{os.getpid()}.{self._document['since']}"
         with vault_errors("remove", self._path):
             try:
                 os.rename(self._path, aside)
@@ -141,10 +196,9 @@ class ClientLock:
         while not self._stop.wait(self._heartbeat):
             if not self._mine():
                 return
-            self._document["heartbeat"] = self._clock()
             # A full or unreachable vault is found by the writer; a missed heartbeat only makes the lock look older.
             with contextlib.suppress(Exception):
-                write_file(self._path, json.dumps(self._document, sort_keys=True).encode("utf-8"))
+                self._renew()
 
     def _holder(self) -> dict[str, Any]:
         try:
@@ -156,24 +210,35 @@ class ClientLock:
 
     def _mine(self) -> bool:
         holder = self._holder()
-        keys = ("owner", "run_id", "host", "pid", "process_start", "since")
+        keys = ["owner", "run_id", "host"]
+        if "lease" not in self._document:
+            keys += ["pid", "process_start", "since"]
         return bool(holder) and all(holder.get(key) == self._document.get(key) for key in keys)
 
     def _is_gone(self, holder: dict[str, Any]) -> bool:
-        boot = self._document["boot"]
-        same_place = boot and holder.get("boot") == boot and holder.get("host") == self._document["host"]
+        if "lease" in holder:
+            return bool(self._clock() > float(holder.get("heartbeat") or 0.0) + float(holder["lease"]))
+        return self._is_dead_process(holder)
+
+    def _is_dead_process(self, holder: dict[str, Any]) -> bool:
+        boot = self._process["boot"]
+        same_place = boot and holder.get("boot") == boot and holder.get("host") == platform.node()
         if not same_place or not isinstance(holder.get("pid"), int):
             return False
         return _process_start(holder["pid"]) != holder.get("process_start")
 
     def _refusal(self, holder: dict[str, Any]) -> VaultLockedError:
         age = max(0.0, self._clock() - float(holder.get("heartbeat") or 0.0))
+        process = f", process {holder['pid']}" if holder.get("pid") else ""
         text = (
             f"Client {self._client} is locked by run {holder.get('run_id', 'unknown')} "
-            f"({holder.get('owner', 'unknown')}) on {holder.get('host', 'an unknown host')}, "
-            f"process {holder.get('pid', 'unknown')}, last heartbeat {age:.0f} s ago"
+            f"({holder.get('owner', 'unknown')}) on {holder.get('host', 'an unknown host')}{process}, "
+            f"last heard of {age:.0f} s ago"
         )
-        if age > STALE_SECONDS:
+        if "lease" in holder:
+            left = max(0.0, float(holder["lease"]) - age)
+            text += f". Wait until it has ended; if it is dead, its lock ends in {left:.0f} s or by break_lock: true"
+        elif age > STALE_SECONDS:
             text += ". The lock is stale: make sure that this run is dead, then break the lock (break_lock: true)"
         else:
             text += ". Wait until that run has ended"
