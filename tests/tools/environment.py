@@ -34,7 +34,7 @@ def build(venv: str, stamp: str, requirements: list[str]) -> None:
         print(f"Creating the virtual environment {venv}")
         subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
     print(f"Installing {', '.join(requirements)} into {venv} (the first time takes a minute or two)", flush=True)
-    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     for path in requirements:
         command += ["-r", path]
     subprocess.run(command, check=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,9 +30,12 @@ def main() -> int:
         return 0
     images = arguments.build / "cache" / "images"
     images.mkdir(parents=True, exist_ok=True)
+    ephemeral = arguments.build / "molecule"
+    shutil.rmtree(ephemeral, ignore_errors=True)
     environment = dict(
         os.environ,
-        MOLECULE_EPHEMERAL_DIRECTORY=str(arguments.build / "molecule"),
+        MOLECULE_EPHEMERAL_DIRECTORY=str(ephemeral),
+        NO_COLOR="1",
         OVM_TEST_PYTHON=str(arguments.build / "venv" / "bin" / "python"),
         OVM_TEST_PYTHONPATH=str(Path("tests").absolute()),
         OVM_TEST_IMAGES=str(images),

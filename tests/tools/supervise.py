@@ -6,10 +6,10 @@
 
 Usage: python supervise.py COMMAND...
 
-make passes SIGTERM on to its children, but not SIGINT: it trusts the terminal to have signalled all of the process
-group. Somebody who sends SIGINT to make alone would wait for ever, as make waits for the server. And who kills make
-with SIGKILL would leave the server behind. So this program stands between them: it passes every signal on once, and
-looks whether its parent has gone or has been interrupted.
+make passes SIGTERM on to its children, but not SIGINT and SIGHUP: it trusts the terminal to have signalled all of
+the process group. Somebody who sends SIGINT to make alone would wait for ever, as make waits for the server. And who
+kills make with SIGKILL would leave the server behind. So this program stands between them: it passes every signal on
+once, and looks whether its parent has gone or has been interrupted.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ import sys
 from pathlib import Path
 
 LOOK_EVERY = 0.5  # seconds
-PR_SET_PDEATHSIG = 1
+WATCHED = 1 << (signal.SIGINT - 1) | 1 << (signal.SIGHUP - 1)
+PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
 
-def catches_interrupt(pid: int) -> bool:
-    """Tell whether the process has a handler for SIGINT: make removes its own as soon as it was interrupted."""
+def handled_signals(pid: int) -> int:
+    """Return which of SIGINT and SIGHUP the process handles, as bits: make drops its handler on the first signal."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:
-        return False
+        return 0
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-    return bool(int(fields.get("SigCgt", "0"), 16) & (1 << (signal.SIGINT - 1)))
+    return int(fields.get("SigCgt", "0"), 16) & WATCHED
 
 
 def prepare_child() -> None:
@@ -43,7 +44,7 @@ def prepare_child() -> None:
 def main() -> int:
     """Run as a program; the exit code is the server's, 0 if it was told to stop and did."""
     parent = os.getppid()
-    watched = catches_interrupt(parent)
+    handled = handled_signals(parent)
     stopping = False
 
     # In a session of its own, a signal to our process group does not reach the server twice.
@@ -67,7 +68,7 @@ def main() -> int:
             code = server.wait(LOOK_EVERY)
             break
         except subprocess.TimeoutExpired:
-            if os.getppid() != parent or (watched and not catches_interrupt(parent)):
+            if os.getppid() != parent or handled_signals(parent) != handled:
                 stop()
     return 0 if stopping and code in (0, -signal.SIGTERM) else abs(code)
 
