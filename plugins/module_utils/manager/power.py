@@ -136,10 +136,13 @@ class _Stop(_Change):
         raise self.failed(self.refusal(state, cause), state, cause) from cause
 
     def refusal(self, state: str, cause: ManagerError | None) -> str:
-        if isinstance(cause, JobFailedError):
+        if cause is not None and not isinstance(cause, JobTimeoutError):
             return f"was not shut down and is {state}: {cause.message}"
-        what = "The request was withdrawn" if cause is not None else "Somebody else has asked it to stop"
-        return f"did not shut down in {self.timeout:g} s and is {state}. {what}, and it was not powered off by force."
+        if cause is not None:
+            what = "The request was withdrawn"
+        else:
+            what = "The job of the manager ended well" if self.changed else "Somebody else has asked it to stop"
+        return f"did not shut down in {self.timeout:g} s and is {state}. {what}; it was not powered off by force."
 
     def ask_guest(self) -> ManagerError | None:
         """Submit the orderly stop and wait for it. Returns why it did not work, None if it did."""
@@ -180,9 +183,10 @@ class _Stop(_Change):
         return None if state == "STOPPED" else error
 
     def kill(self) -> str:
-        self.killed = self.changed = True
+        self.changed = True
         try:
             self.client.run("PUT", "Vm", self.vm_id, "kill", timeout=_ABORT_LIMIT)
+            self.killed = True
         except JobFailedError as error:
             state = self.read()
             if state != "STOPPED":

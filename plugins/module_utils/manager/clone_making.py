@@ -1,0 +1,259 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""Making one hot clone, and taking everything back if it does not come off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..errors import JobFailedError, ManagerError, ManagerResponseError, NotFoundError, OvmBackupError
+from .clone_records import Clone, CloneDisk, Mark, clone_name, definition_name
+from .clone_removal import remove_definitions, remove_disk, remove_proven
+from .clone_salvage import Attempt, find_lost_job, find_remains, job_time
+from .clone_survey import Proven, Survey, WantedDisk, clone_disk, missing_from
+from .jobs import describe, is_over
+from .objects import number, object_id, object_name, reference, references, simple_id
+
+if TYPE_CHECKING:
+    from .client import Job, ManagerClient
+
+_RECORD_LIMIT = 10.0  # seconds that the note of the job id may take; the clone goes on meanwhile
+_SEARCH_LIMIT = 30.0  # seconds to look for what became of a request whose answer got lost
+
+_HINTS = {
+    "RULE": "A running VM can be hot cloned only while all cloned disks are on OCFS2 storage repositories.",
+    "LOCK": "Another job held the VM, one of its disks or its storage repository.",
+    "SERVER": "The server that had to do it failed; its storage repository may be full or not presented.",
+    "ABORT": "Somebody aborted the job.",
+}
+
+
+class CloneMaking:
+    """One attempt to clone a VM. Everything it makes is in ``self`` as soon as it is known."""
+
+    def __init__(
+        self,
+        client: ManagerClient,
+        survey: Survey,
+        source: Mapping[str, Any],
+        wanted: tuple[WantedDisk, ...],
+        run_id: str,
+    ) -> None:
+        self.client = client
+        self.before = survey
+        self.source = source
+        self.wanted = wanted
+        self.run_id = run_id
+        self.vm_id = object_id(source)
+        self.vm_name = object_name(source)
+        self.last_job = 0  # id of our last job before the clone: ids are the time of submission (ovm-rest-api 3.3)
+        self.asked = False  # the clone may have been submitted
+        self.job: Job | None = None
+        self.clone_id: str | None = None
+
+    def make(self) -> Clone:
+        """Make the clone. Raises as ensure_clone does, after the clean-up."""
+        try:
+            definition_id = self._define()
+            job = self._submit(definition_id)
+            self._record(definition_id)
+            self.job = self.client.wait(job)
+            return self._finish()
+        except BaseException as error:
+            problems = self._clean_up(error)
+            failure = self._explained(error)
+            _add(failure, problems)
+            if failure is error:
+                raise
+            raise failure from error
+
+    # --- the steps ---
+
+    def _mark(self, kind: str, **facts: Any) -> Mark:
+        return Mark(kind=kind, manager_id=self.before.manager_id, vm_id=self.vm_id, run_id=self.run_id, **facts)
+
+    def _define(self) -> str:
+        body = {"name": definition_name(self.run_id), "description": self._mark("definition").description()}
+        made = self.client.run("POST", "Vm", self.vm_id, "VmCloneDefinition", body=body)
+        definition_id = reference(made, "resultId")
+        if definition_id is None:
+            raise ManagerResponseError(f'Oracle VM Manager made no clone definition for VM "{self.vm_name}".')
+        for disk in self.wanted:
+            mapping = {
+                "name": f"{definition_name(self.run_id)} slot {disk.slot}",
+                "cloneType": "THIN_CLONE",  # the only one that a hot clone may have (ovm-rest-api 11.4)
+                "vmDiskMappingId": simple_id("VmDiskMapping", disk.mapping_id),
+                "vmCloneDefinitionId": simple_id("VmCloneDefinition", definition_id),
+                "repositoryId": simple_id("Repository", disk.repository_id),
+            }
+            made = self.client.run("POST", "VmCloneDefinition", definition_id, "VmCloneStorageMapping", body=mapping)
+        self.last_job = job_time(made)
+        return definition_id
+
+    def _submit(self, definition_id: str) -> Job:
+        pool_id = reference(self.source, "serverPoolId")
+        if pool_id is None:
+            raise ManagerResponseError(f'VM "{self.vm_name}" belongs to no server pool, a clone of it needs one.')
+        query = {"serverPoolId": pool_id, "vmCloneDefinitionId": definition_id, "createTemplate": False}
+        self.asked = True
+        try:
+            self.job = self.client.submit("PUT", "Vm", self.vm_id, "clone", query=query)
+        except ManagerError as error:
+            if error.details.get("outcome") != "unknown":
+                self.asked = False  # refused or never sent
+                raise
+            self.job = find_lost_job(self.client, self._attempt(), limit=_SEARCH_LIMIT)
+            if self.job is None:
+                raise
+        return self.job
+
+    def _record(self, definition_id: str) -> None:
+        """Note the job id in the definition. A help for the next run only: nothing here may end this one."""
+        assert self.job is not None
+        try:
+            current = self.client.get("VmCloneDefinition", definition_id)
+            body = {**current, "description": self._mark("definition", job_id=object_id(self.job)).description()}
+            noted = self.client.submit("PUT", "VmCloneDefinition", definition_id, body=body, conflict_timeout=0.0)
+            self.client.wait(noted, timeout=_RECORD_LIMIT)
+        except ManagerError:
+            return
+
+    def _finish(self) -> Clone:
+        assert self.job is not None
+        self.clone_id = reference(self.job, "resultId")
+        if self.clone_id is None:
+            raise ManagerResponseError(
+                f'Oracle VM Manager finished {describe(self.job)} without a result, VM "{self.vm_name}" has no clone.'
+            )
+        sources = {disk.slot: disk.id for disk in self.wanted}
+        copies: list[tuple[int, str, str]] = []
+        for mapping in self.client.children("Vm", self.clone_id, "VmDiskMapping"):
+            slot, disk_id = number(mapping, "diskTarget"), reference(mapping, "virtualDiskId")
+            if slot in sources and slot is not None and disk_id is not None:
+                copies.append((slot, sources[slot], disk_id))
+        copies.sort()
+        name = mark_clone(
+            self.client,
+            self.clone_id,
+            vm_id=self.vm_id,
+            vm_name=self.vm_name,
+            run_id=self.run_id,
+            disks=tuple(copies),
+        )
+        disks: list[CloneDisk] = []
+        for slot, source_id, disk_id in copies:
+            disks.append(clone_disk(slot, source_id, disk_id, self.client.get("VirtualDisk", disk_id)))
+        clone = Clone(self.clone_id, name, self.vm_id, self.run_id, tuple(disks))
+        missing = missing_from(clone, self.wanted)
+        if missing:
+            raise ManagerResponseError(
+                f'The clone of VM "{self.vm_name}" is not whole: {missing}.', vm_id=self.vm_id, clone_id=self.clone_id
+            )
+        return clone
+
+    # --- when it goes wrong ---
+
+    def _explained(self, error: BaseException) -> BaseException:
+        """Return an error that names the VM, where the manager's own names a job."""
+        if not isinstance(error, JobFailedError):
+            return error
+        hint = _HINTS.get(str(error.details.get("error_type")), "")
+        facts = {**error.details, "vm_id": self.vm_id, "vm_name": self.vm_name}
+        return JobFailedError(f'VM "{self.vm_name}" was not cloned. {error.message} {hint}'.rstrip(), **facts)
+
+    def _clean_up(self, error: BaseException) -> list[str]:
+        """Remove everything that this attempt has made. Returns what could not be done, in words."""
+        problems: list[str] = []
+        try:
+            if self.asked and self.job is None:  # interrupted before the answer came, or the answer got lost
+                waited = isinstance(error, ManagerError)
+                self.job = None if waited else find_lost_job(self.client, self._attempt(), limit=0.0)
+                if self.job is None:
+                    problems.append("Whether the clone was begun is unknown; no job of it was found.")
+            self._end_job()
+            after = Survey(self.client)
+            for clone in self._made(after):
+                remove_proven(self.client, after, clone)
+            if self.asked:
+                problems += self._remove_remains(after)
+            problems += [problem.message for problem in remove_definitions(self.client, after, self.vm_id, self.run_id)]
+        except ManagerError as problem:
+            problems.append(problem.message)
+        return problems
+
+    def _end_job(self) -> None:
+        """Make sure that the clone job is over. Raises if it goes on: then the definition, our trace, must stay."""
+        if self.job is None:
+            return
+        try:
+            self.job = self.client.get("Job", object_id(self.job))
+            if not is_over(self.job):
+                self.job = self.client.abort(self.job)
+        except NotFoundError:
+            return  # forgotten by the manager: over
+
+    def _made(self, after: Survey) -> list[Proven]:
+        """Return the clones of this attempt that ids lead to."""
+        found = {clone.id: clone for clone in after.our_clones(self.vm_id, self.run_id)}
+        results = [self.clone_id]
+        if self.job is not None:
+            results.append(reference(self.job, "resultId"))
+            for child_id in references(self.job, "childJobIds"):
+                results.append(reference(self.client.get("Job", child_id), "resultId"))
+        for vm_id in results:
+            if vm_id in after.vms and vm_id not in self.before.vms:
+                found.setdefault(vm_id, self._proven(after, vm_id))
+        return list(found.values())
+
+    def _remove_remains(self, after: Survey) -> list[str]:
+        our_job = object_id(self.job) if self.job is not None else None
+        remains = find_remains(self.client, self._attempt(), our_job, limit=_SEARCH_LIMIT)
+        if remains.doubt is not None:
+            return [remains.doubt]
+        now = Survey(self.client) if remains.vm_ids or remains.disk_ids else after
+        for vm_id in remains.vm_ids:
+            if vm_id in now.vms:
+                remove_proven(self.client, now, self._proven(now, vm_id))
+        for disk_id in remains.disk_ids:
+            remove_disk(self.client, now, disk_id, None)
+        return []
+
+    def _proven(self, survey: Survey, vm_id: str) -> Proven:
+        return Proven(survey.vms[vm_id], self.vm_id, self.run_id, False, ())
+
+    def _attempt(self) -> Attempt:
+        return Attempt(self.before, self.vm_id, self.vm_name, self.wanted, self.last_job)
+
+
+def mark_clone(
+    client: ManagerClient,
+    clone_id: str,
+    *,
+    vm_id: str,
+    vm_name: str,
+    run_id: str,
+    disks: tuple[tuple[int, str, str], ...],
+) -> str:
+    """Rename a clone and mark it as ours; return its new name. C(disks): slot, source disk, clone disk."""
+    name = clone_name(vm_name, run_id)
+    mark = Mark("clone", client.manager_id, vm_id, run_id, clone_id=clone_id, disks=disks)
+    client.modify("Vm", clone_id, {"name": name, "description": mark.description()})
+    return name
+
+
+def _add(error: BaseException, problems: list[str]) -> None:
+    """Write what could not be cleaned up into the error; nothing is hidden."""
+    if not problems:
+        return
+    words = f"Clean-up after the failed clone was not complete: {' '.join(problems)}"
+    if isinstance(error, OvmBackupError):
+        error.message = f"{error.message} {words}"
+        error.args = (error.message,)
+        error.details["clean_up_errors"] = problems
+    else:
+        error.args = (*error.args, words)

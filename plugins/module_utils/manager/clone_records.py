@@ -1,0 +1,146 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""How our objects on the manager are marked, so that they can be proved to be ours.
+
+The mark is the end of an object's description: C(ovm.backup/1) and a JSON object with the manager's UUID, the source
+VM's id and the run id. A clone's mark also holds the clone's own id, for a description can be copied along when
+somebody clones our clone, and the ids of its disks. A clone definition's mark holds the id of its clone job: through
+it a clone is proved to be ours by the job's result before it is marked itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..errors import InvalidInputError
+
+MARK = "ovm.backup/1"
+_DESCRIPTION_LIMIT = 4000  # characters (ovm-rest-api 3.2)
+_NAME_LIMIT = 255  # characters; the manager's own limit is not documented
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+\-]{0,63}")
+
+_CLONE_TEXT = "Hot clone made by ovm.backup, removed after the backup; do not start it."
+_DEFINITION_TEXT = "Says which disks ovm.backup clones; removed after the backup."
+
+
+@dataclass(frozen=True)
+class CloneDisk:
+    """A disk of a clone. C(path) is relative to the storage repository, C(size) bytes."""
+
+    slot: int
+    source_disk_id: str
+    id: str
+    name: str
+    repository_id: str
+    path: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A hot clone of ours. C(vm_id) is the source VM, C(id) the clone."""
+
+    id: str
+    name: str
+    vm_id: str
+    run_id: str
+    disks: tuple[CloneDisk, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {**asdict(self), "disks": [asdict(disk) for disk in self.disks]}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What both marks say. C(sources) and C(copies) map slots to disk ids; they are empty if there was no room."""
+
+    kind: str  # "clone" | "definition"
+    manager_id: str
+    vm_id: str
+    run_id: str
+    clone_id: str | None = None
+    job_id: str | None = None
+    disks: tuple[tuple[int, str, str], ...] = ()  # slot, disk of the source, disk of the clone
+
+    def description(self) -> str:
+        """Return the description that carries the mark; the list of disks is left out if it would not fit."""
+        facts: dict[str, Any] = {
+            "kind": self.kind,
+            "manager": self.manager_id,
+            "vm": self.vm_id,
+            "run": self.run_id,
+            "clone": self.clone_id,
+            "job": self.job_id,
+            "disks": [list(entry) for entry in self.disks],
+        }
+        facts = {key: value for key, value in facts.items() if value}
+        words = _CLONE_TEXT if self.kind == "clone" else _DEFINITION_TEXT
+        full = f"{words} {MARK} {json.dumps(facts, separators=(',', ':'))}"
+        if len(full) <= _DESCRIPTION_LIMIT:
+            return full
+        facts.pop("disks", None)
+        return f"{words} {MARK} {json.dumps(facts, separators=(',', ':'))}"
+
+
+def read_mark(description: Any, kind: str) -> Mark | None:
+    """Return the mark of this kind in a description, None if there is none or it is not whole."""
+    _words, found, rest = description.partition(f"{MARK} ") if isinstance(description, str) else ("", "", "")
+    if not found:
+        return None
+    try:
+        facts, _end = json.JSONDecoder().raw_decode(rest)
+    except ValueError:
+        return None
+    if not isinstance(facts, Mapping) or facts.get("kind") != kind:
+        return None
+    texts = [facts.get(key) for key in ("manager", "vm", "run")]
+    if not all(isinstance(value, str) and value for value in texts):
+        return None
+    clone_id, job_id = facts.get("clone"), facts.get("job")
+    return Mark(
+        kind=kind,
+        manager_id=str(texts[0]),
+        vm_id=str(texts[1]),
+        run_id=str(texts[2]),
+        clone_id=clone_id if isinstance(clone_id, str) else None,
+        job_id=job_id if isinstance(job_id, str) else None,
+        disks=_disks(facts.get("disks")),
+    )
+
+
+def _disks(entries: Any) -> tuple[tuple[int, str, str], ...]:
+    found = []
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, list) and len(entry) == 3 and isinstance(entry[0], int):
+            found.append((entry[0], str(entry[1]), str(entry[2])))
+    return tuple(found)
+
+
+def clone_name(vm_name: str, run_id: str) -> str:
+    """Return C(app01.ovm-backup.<run id>); a very long VM name is cut, the run id never."""
+    suffix = f".ovm-backup.{run_id}"
+    return vm_name[: _NAME_LIMIT - len(suffix)] + suffix
+
+
+def definition_name(run_id: str) -> str:
+    """Return the name of the clone definition of a run."""
+    return f"ovm.backup {run_id}"
+
+
+def check_run_id(run_id: str) -> None:
+    """Refuse a run id that could not be read back from names and descriptions."""
+    if not _RUN_ID.fullmatch(run_id):
+        raise InvalidInputError(
+            f"{run_id!r} cannot be a run id: it has 1 to 64 letters, digits and . _ : + - and begins with a letter or "
+            "digit.",
+            run_id=run_id,
+        )

@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""Removing a clone of ours, and nothing else (ovm-rest-api 14.2, step 6).
+
+First each mapping and its disk, then the VM, then the clone definitions of its run. The VM carries the proof that the
+rest is ours, so it goes only after everything else of it has gone: an interrupted removal can be taken up again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ..errors import ManagerError, ManagerResponseError, NotFoundError, PowerStateError
+from .clone_survey import Proven, Survey
+from .inventory import disk_kind
+from .objects import object_id, object_name, reference, references, text
+
+if TYPE_CHECKING:
+    from .client import ManagerClient
+
+
+def remove_proven(client: ManagerClient, survey: Survey, clone: Proven, *, definitions: bool = True) -> None:
+    """Remove a clone, by default with the clone definitions of its run.
+
+    What can be removed is removed; the first error is raised after that, with the others in it.
+
+    Raises PowerStateError if the clone is not STOPPED: then somebody uses it.
+    """
+    state = text(clone.vm, "vmRunState")
+    name = object_name(clone.vm)
+    if state != "STOPPED":
+        raise PowerStateError(
+            f'The clone "{name}" is {state}: somebody uses it. Stop it, then it can be removed.',
+            vm_id=clone.id,
+            vm_name=name,
+            state=state,
+        )
+    errors: list[ManagerError] = []
+    keep = {reference(item, "virtualDiskId") for item in survey.mappings_of(clone.vm_id)}
+    keep |= {source for _slot, source, _copy in clone.recorded}
+    copies = {copy for _slot, _source, copy in clone.recorded}
+    for mapping in survey.mappings_of(clone.id):
+        disk_id = reference(mapping, "virtualDiskId")
+        try:
+            _delete(client, "Vm", clone.id, "VmDiskMapping", object_id(mapping))
+            if disk_id and disk_id not in keep and (not copies or disk_id in copies):  # else somebody else's, attached
+                remove_disk(client, survey, disk_id, clone.id)
+        except ManagerError as error:
+            errors.append(error)
+        copies.discard(disk_id or "")
+    for disk_id in sorted(copies - keep):  # unmapped by a removal that was interrupted
+        try:
+            remove_disk(client, survey, disk_id, clone.id)
+        except ManagerError as error:
+            errors.append(error)
+    if not errors:
+        try:
+            _delete(client, "Vm", clone.id)
+        except ManagerError as error:
+            errors.append(error)
+    if not errors and definitions:
+        errors += remove_definitions(client, survey, clone.vm_id, clone.run_id)
+    raise_all(errors, f'The clone "{name}" ({clone.id}) could not be removed whole: ')
+
+
+def remove_disk(client: ManagerClient, survey: Survey, disk_id: str, clone_id: str | None) -> None:
+    """Delete a virtual disk unless it is mapped to another VM, is no disk, or is gone already."""
+    if survey.users_of(disk_id) - {clone_id}:
+        return
+    try:
+        item = client.get("VirtualDisk", disk_id)
+    except NotFoundError:
+        return
+    if references(item, "vmDiskMappingIds") or disk_kind(disk_id, item) != "virtual":
+        return
+    repository_id = reference(item, "repositoryId")
+    if repository_id is None:
+        raise ManagerResponseError(f"Oracle VM Manager does not tell the storage repository of disk {disk_id}.")
+    _delete(client, "Repository", repository_id, "VirtualDisk", disk_id)
+
+
+def remove_definitions(client: ManagerClient, survey: Survey, vm_id: str, run_id: str) -> list[ManagerError]:
+    """Delete the clone definitions of a run; their mappings go with them (ovm-rest-api 11.1). Returns the errors."""
+    errors = []
+    for definition_id, _mark in survey.our_definitions(vm_id, run_id):
+        try:
+            _delete(client, "Vm", vm_id, "VmCloneDefinition", definition_id)
+        except ManagerError as error:
+            errors.append(error)
+    return errors
+
+
+def raise_all(errors: Iterable[ManagerError], prefix: str) -> None:
+    """Raise the first error with the messages of all of them; nothing if there is none."""
+    found = list(errors)
+    if found:
+        messages = [error.message for error in found]
+        raise type(found[0])(prefix + " ".join(messages), **{**found[0].details, "errors": messages}) from found[0]
+
+
+def _delete(client: ManagerClient, *segments: str) -> None:
+    try:
+        client.run("DELETE", *segments, repeatable=True)
+    except NotFoundError:
+        return  # what shall be gone is gone

@@ -1,0 +1,163 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""Hot clones for the backup: made, found again after a crash, removed (ovm-rest-api 11, 14.2).
+
+A clone is made through a clone definition of its run, with one thin clone mapping per wanted virtual disk to the
+disk's own storage repository; physical disks, CDs and NICs stay out. The definition records the id of the clone job as
+soon as it is known, the clone is renamed and marked as soon as it exists. So at every moment a clone that exists can
+be traced to us by ids; what cannot be traced is never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from ..errors import JobFailedError, NotFoundError, OwnershipError, PowerStateError
+from .clone_making import CloneMaking, mark_clone
+from .clone_records import Clone, CloneDisk, check_run_id, read_mark
+from .clone_removal import raise_all, remove_definitions, remove_proven
+from .clone_survey import Proven, Survey, WantedDisk, missing_from
+from .jobs import is_job, is_over
+from .objects import object_name, reference, text
+
+if TYPE_CHECKING:
+    from .client import ManagerClient
+    from .inventory import Vm
+
+__all__ = ["Clone", "CloneDisk", "ensure_clone", "find_leftovers", "is_ours", "remove_clone"]
+
+
+def is_ours(vm: Vm) -> bool:
+    """Whether a VM is a clone that is marked as ours; a copy of such a clone is not."""
+    mark = read_mark(vm.description, "clone")
+    return mark is not None and mark.clone_id == vm.id
+
+
+def ensure_clone(
+    client: ManagerClient, vm_id: str, *, run_id: str, slots: Collection[int] | None = None
+) -> tuple[Clone, bool]:
+    """Return the hot clone of a VM for a run, and whether it was created just now.
+
+    A whole clone that the run already has is adopted, also one that is not yet renamed; a part of one is removed first.
+    ``slots`` limits the virtual disks, default all. If anything goes wrong, an interruption included, all that was made
+    is removed; what could not be removed is added to the error's message and to its detail C(clean_up_errors).
+
+    Raises NotFoundError (no such VM), InvalidInputError (no such disks), PowerStateError (the VM is not RUNNING),
+    JobFailedError (the manager refuses the clone) and the other errors of the manager.
+    """
+    check_run_id(run_id)
+    limit = frozenset(slots) if slots is not None else None
+    survey = Survey(client)
+    source = survey.source(vm_id)
+    wanted = survey.wanted(vm_id, limit)
+    if survey.our_definitions(vm_id, run_id) or survey.our_clones(vm_id, run_id):
+        survey = _after_running_jobs(client, survey, vm_id, run_id)
+        adopted = _adopt(client, survey, vm_id, run_id, wanted)
+        if adopted is not None:
+            return adopted, False
+        survey = Survey(client)
+        source = survey.source(vm_id)
+    state = text(source, "vmRunState")
+    if state != "RUNNING":
+        name = object_name(source)
+        raise PowerStateError(
+            f'VM "{name}" is {state}: only a RUNNING VM is hot cloned; one that is STOPPED is backed up without.',
+            vm_id=vm_id,
+            vm_name=name,
+            state=state,
+        )
+    return CloneMaking(client, survey, source, wanted, run_id).make(), True
+
+
+def find_leftovers(client: ManagerClient, vm_id: str | None = None) -> list[Clone]:
+    """Return all clones that are provably ours, of one VM or of all, sorted by source VM, run and id.
+
+    Costs four list calls, and one for each definition whose clone is not marked. Clones that another run is using now
+    are among them: the caller decides by run id what is left over.
+    """
+    survey = Survey(client)
+    return [survey.describe(clone) for clone in survey.our_clones(vm_id)]
+
+
+def remove_clone(client: ManagerClient, clone_id: str, *, vm_id: str | None = None) -> bool:
+    """Remove a clone with its disks and definitions; False if nothing of it was there.
+
+    Raises OwnershipError unless the clone is provably ours (and of source ``vm_id``, if given), PowerStateError if it
+    is not STOPPED, and the errors of the manager; the removal can then be repeated.
+    """
+    survey = Survey(client)
+    if clone_id not in survey.vms:
+        return _remove_trace(client, survey, clone_id, vm_id)
+    proven = next((clone for clone in survey.our_clones() if clone.id == clone_id), None)
+    if proven is None or vm_id not in (None, proven.vm_id):
+        name = object_name(survey.vms[clone_id])
+        whose = "of ours" if proven is None else f"of VM {vm_id}"
+        raise OwnershipError(
+            f'VM "{name}" ({clone_id}) cannot be proved to be a clone {whose}; it is not touched.',
+            vm_id=clone_id,
+            vm_name=name,
+        )
+    remove_proven(client, survey, proven)
+    return True
+
+
+def _after_running_jobs(client: ManagerClient, survey: Survey, vm_id: str, run_id: str) -> Survey:
+    """Wait for clone jobs that an interrupted attempt of the run has left running; return the state after that."""
+    waited = False
+    for _definition_id, mark in survey.our_definitions(vm_id, run_id):
+        if mark.job_id is None:
+            continue
+        try:
+            job = client.get("Job", mark.job_id)
+        except NotFoundError:
+            continue
+        if is_job(job) and not is_over(job):
+            waited = True
+            try:
+                client.wait(job)
+            except JobFailedError:
+                continue  # then there is nothing to adopt
+    return Survey(client) if waited else survey
+
+
+def _adopt(
+    client: ManagerClient, survey: Survey, vm_id: str, run_id: str, wanted: tuple[WantedDisk, ...]
+) -> Clone | None:
+    """Return the first whole clone of the run and remove every other trace of it."""
+    adopted: Clone | None = None
+    for proven in survey.our_clones(vm_id, run_id):
+        clone = survey.describe(proven)
+        if adopted is None and text(proven.vm, "vmRunState") == "STOPPED" and missing_from(clone, wanted) is None:
+            adopted = clone if proven.marked else _finish(client, survey, proven, clone)
+        else:
+            remove_proven(client, survey, proven, definitions=adopted is None)
+    if adopted is None:
+        errors = remove_definitions(client, survey, vm_id, run_id)
+        raise_all(errors, f"The clone definitions of run {run_id} could not be removed: ")
+    return adopted
+
+
+def _finish(client: ManagerClient, survey: Survey, proven: Proven, clone: Clone) -> Clone:
+    name = object_name(survey.source(proven.vm_id))
+    pairs = tuple((disk.slot, disk.source_disk_id, disk.id) for disk in clone.disks)
+    renamed = mark_clone(client, proven.id, vm_id=proven.vm_id, vm_name=name, run_id=proven.run_id, disks=pairs)
+    return Clone(clone.id, renamed, clone.vm_id, clone.run_id, clone.disks)
+
+
+def _remove_trace(client: ManagerClient, survey: Survey, clone_id: str, vm_id: str | None) -> bool:
+    """Remove the definitions whose job made a clone that is gone: the rest of a removal that was interrupted."""
+    removed = False
+    for definition_id, mark in survey.our_definitions(vm_id):
+        try:
+            job = client.get("Job", mark.job_id) if mark.job_id else {}
+        except NotFoundError:
+            continue
+        if is_job(job) and reference(job, "resultId") == clone_id:
+            client.run("DELETE", "Vm", mark.vm_id, "VmCloneDefinition", definition_id, repeatable=True)
+            removed = True
+    return removed
