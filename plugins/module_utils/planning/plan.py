@@ -115,8 +115,8 @@ def make_plan(
     selection = select(subclient.content, subclient.exclude_vms, vms, inventory)
     warnings = [*selection.warnings]
     if selection.empty and not subclient.allow_empty:
-        subject = f"subclient {quoted(subclient.name)}"
-        text = problem_text(subject, selection.empty) + "; set allow_empty: true if that is intended"
+        text = problem_text(f"subclient {quoted(subclient.name)}", selection.empty)
+        text += ("; " if len(selection.empty) == 1 else "\n") + "set allow_empty: true if that is intended"
         raise NothingSelectedError(text, subclient=subclient.name, **problem_details(selection.empty))
     warnings.extend(str(problem) for problem in selection.empty)
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
-from .durations import parse_duration
+from .durations import format_duration, parse_duration
 
 _BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
 
@@ -92,10 +92,10 @@ def quoted(value: str) -> str:
 
 
 def did_you_mean(value: str, choices: Iterable[str]) -> str:
-    """Return a remark on the choices that a wrong value resembles, to be put behind a message; empty if none does."""
+    """Return a remark on the choice that a wrong value resembles, to be put behind a message; empty if none does."""
     by_folded = {choice.casefold(): choice for choice in choices}
-    close = difflib.get_close_matches(value.casefold(), by_folded, n=3, cutoff=0.6)
-    return f" (did you mean {' or '.join(quoted(by_folded[item]) for item in close)}?)" if close else ""
+    closest = difflib.get_close_matches(value.casefold(), by_folded, n=1, cutoff=0.6)
+    return f" (did you mean {quoted(by_folded[closest[0]])}?)" if closest else ""
 
 
 def read_mapping(value: Any, key: str, known: Sequence[str], problems: Problems) -> Mapping[Any, Any] | None:
@@ -119,7 +119,7 @@ def read_items(
         problems.add(key, value, f"must be a list of {what}, not {kind_of(value)}")
         return ()
     if not value and not empty:
-        problems.add(key, value, f"must have one of its {what} at least")
+        problems.add(key, value, f"must not be an empty list of {what}")
     items = [read(item, f"{key}[{number}]", problems) for number, item in enumerate(value)]
     return tuple(item for item in items if item is not None)
 
@@ -165,6 +165,6 @@ def read_duration(value: Any, key: str, problems: Problems, *, at_least: int = 0
         problems.add(key, value, f"{kind_of(value)} is not a duration: {error}")
         return None
     if seconds < at_least:
-        problems.add(key, value, f"must be {at_least} seconds at least, not {seconds}")
+        problems.add(key, value, f"must be at least {format_duration(at_least)}, not {format_duration(seconds)}")
         return None
     return seconds
