@@ -26,9 +26,7 @@ IS_RUNNING = "the VM is running, all its disks are on storage repository 'iscsi1
 NO_POINT = "it has no recovery point yet"
 
 
-def plan(
-    *vms: Vm, clients: list[ClientState] | None = None, run: dict[str, Any] | None = None, **settings: Any
-) -> Plan:
+def plan(*vms: Vm, clients: Sequence[ClientState] = (), run: dict[str, Any] | None = None, **settings: Any) -> Plan:
     """Plan a subclient of all VMs; C(run) are arguments of the run, C(settings) of the subclient."""
     return make_plan(subclient(**settings), inventory(*vms), vault(*clients), now=NOW, **(run or {}))
 
