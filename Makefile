@@ -33,6 +33,9 @@ export RUFF_CACHE_DIR := $(BUILD)/cache/ruff
 export MYPY_CACHE_DIR := $(BUILD)/cache/mypy
 export ANSIBLE_HOME := $(BUILD)/home/.ansible
 export ANSIBLE_LOCAL_TEMP := $(BUILD)/home/.ansible/tmp
+# A local connection takes ~ for the user's real home directory, whatever HOME says.
+export ANSIBLE_REMOTE_TEMP := $(BUILD)/home/.ansible/tmp
+export ANSIBLE_ASYNC_DIR := $(BUILD)/home/.ansible_async
 export ANSIBLE_NOCOWS := 1
 # The deprecations of ansible-core itself are noise in every run; any other warning stays visible.
 export ANSIBLE_DEPRECATION_WARNINGS := False
