@@ -29,13 +29,34 @@ WITH_ERRORS = "Completed with errors"
 FAILED = "Failed"
 SKIPPED = "Skipped"
 
-_JOB_ID = re.compile(r"^\d{8}T\d{6}Z-[0-9a-f]{6}$")
+_JOB_ID = re.compile(r"^\d{8}T\d{6}Z-([0-9a-f]{8})-[0-9a-f]{6}$")
 _SAFE = re.compile(r"[^\w.-]")
 
 
-def new_job_id(now: float) -> str:
-    """Return the id of a new job, which is also the run id: its UTC time and a random part."""
-    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{secrets.token_hex(3)}"
+def new_job_id(vault_id: str, now: float) -> str:
+    """Return the id of a new job, which is also the run id: its UTC time, the vault's short id and a random part."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+    return f"{stamp}-{vault_id.replace('-', '')[:8]}-{secrets.token_hex(3)}"
+
+
+def vault_of_run(run_id: str) -> str:
+    """Return the vault's short id in a run id.
+
+    Two vaults know nothing of each other's locks, so what a run left on the manager may only be cleaned up by runs of
+    the same vault.
+    """
+    found = _JOB_ID.match(run_id)
+    if found is None:
+        raise InvalidInputError(
+            f"{run_id!r} is not the id of a run: those look like 20261123T010203Z-0a1b2c3d-4e5f60", run_id=run_id
+        )
+    return found.group(1)
+
+
+def share_vault(run_id: str, other: str) -> bool:
+    """Return whether two runs used the same vault; a run id that is not ours shares nothing."""
+    found, wanted = _JOB_ID.match(run_id), _JOB_ID.match(other)
+    return bool(found and wanted and found.group(1) == wanted.group(1))
 
 
 def vm_record(
@@ -45,13 +66,15 @@ def vm_record(
     finished: float,
     point: Mapping[str, Any] | None = None,
     failure: str | None = None,
-    outage: float | None = None,
+    stopped_at: float | None = None,
+    running_at: float | None = None,
     warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return what the job says of one VM: the only place where its status is decided.
 
     C(planned) is its entry in the plan, C(point) the recovery point that was made, C(failure) why there is none or what
-    went wrong after it, C(outage) the seconds for which the VM was down. Times are epoch seconds, sizes bytes.
+    went wrong after it. The outage is the time from C(stopped_at) to C(running_at), or to now while it still lasts.
+    Times are epoch seconds, sizes bytes.
     """
     notes = [*planned["warnings"], *warnings]
     if point is not None:
@@ -67,6 +90,9 @@ def vm_record(
     else:
         status, reason = (WITH_WARNINGS if notes else COMPLETED), point["reason"]
     disks = point["disks"] if point is not None else []
+    outage = None
+    if stopped_at is not None:
+        outage = round((finished if running_at is None else running_at) - stopped_at, 3)
     return {
         "order": planned["order"],
         "vm_id": planned["vm_id"],
@@ -98,7 +124,7 @@ class JobStore:
 
     def start(self, job_id: str, plan: Mapping[str, Any], *, now: float) -> dict[str, Any]:
         """Open a job for a plan. VMs that are not to be backed up have their status from the start."""
-        _check_job_id(job_id)
+        vault_of_run(job_id)
         job = {
             "id": job_id,
             "subclient": plan["subclient"],
@@ -122,6 +148,13 @@ class JobStore:
 
     def finish(self, job_id: str, *, now: float) -> dict[str, Any]:
         """Put the record of a job together and close it; a finished one is returned as it is."""
+        job = self.preview(job_id, now=now)
+        write_json(self._path(job_id), job)
+        remove_tree(self._folder(job_id))
+        return job
+
+    def preview(self, job_id: str, *, now: float) -> dict[str, Any]:
+        """Return the record that closing the job now would give, or the finished one."""
         job = self.read(job_id)
         if job["state"] == "finished":
             return job
@@ -141,13 +174,11 @@ class JobStore:
             bytes_stored=sum(vm["bytes_stored"] for vm in vms),
             vms=vms,
         )
-        write_json(self._path(job_id), job)
-        remove_tree(self._folder(job_id))
         return job
 
     def read(self, job_id: str) -> dict[str, Any]:
         """Return a job as it stands; raise C(PointNotFoundError) for an unknown one."""
-        _check_job_id(job_id)
+        vault_of_run(job_id)
         try:
             document = read_json(self._path(job_id))
         except FileNotFoundError as error:
@@ -178,10 +209,3 @@ def _job_status(counts: Mapping[str, int]) -> str:
 
 def _without_configuration(planned: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in planned.items() if key != "configuration"}
-
-
-def _check_job_id(job_id: str) -> None:
-    if not _JOB_ID.match(job_id):
-        raise InvalidInputError(
-            f"{job_id!r} is not the id of a job: those look like 20261123T010203Z-0a1b2c", job_id=job_id
-        )

@@ -109,6 +109,11 @@ class ClientLock:
         """Return what this run owes, what it inherited included."""
         return dict(self._document["debts"])
 
+    @property
+    def held(self) -> bool:
+        """Return whether this run has the lock."""
+        return self._holder().get("run_id") == self._document["run_id"]
+
     def hold(self, lease: float, debts: Mapping[str, Any] | None = None) -> bool:
         """Take the lock for the whole run, or renew it, for C(lease) seconds; return whether it was taken just now.
 
@@ -124,7 +129,8 @@ class ClientLock:
 
     def release(self) -> bool:
         """Give the lock back; return whether it was ours to give."""
-        if not self._mine():
+        # Any process of the run may give back what the run holds; a lock without lease belongs to one process.
+        if not (self._mine() or (self.held and "lease" in self._holder())):
             return False
         with vault_errors("remove", self._path):
             os.unlink(self._path)

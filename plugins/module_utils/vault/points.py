@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -26,7 +27,7 @@ from .manifest import MANIFEST_NAME, Point, PointDisk, read_manifest, write_mani
 
 VAULT_NAME = "ovm.backup vault"
 VAULT_VERSION = 1
-_POINT_ID = re.compile(r"^\d{8}T\d{6}Z-(\d{4,})$")
+_POINT_ID = re.compile(r"^[0-9]{8}T[0-9]{6}Z-([0-9]{4,})\Z")
 # Kept short enough that slot, suffix and a long name fit in the 255 bytes of a file name.
 _NAME_LIMIT = 100
 
@@ -67,6 +68,10 @@ class PointWriter:
 
     def discard(self) -> None:
         """Remove everything that was written."""
+        # The manifest first: a point whose removal is interrupted must not look like one that lost its files.
+        with vault_errors("remove", self.directory), contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self.directory, MANIFEST_NAME))
+            sync_directory(self.directory)
         remove_tree(self.directory)
 
 
@@ -157,7 +162,9 @@ class Client:
 
     def read_file(self, point: Point, kind: str) -> bytes:
         """Return a file of the configuration (C(vm_cfg) or C(vm_json)), checked against its hash."""
-        entry = point.configuration[kind]
+        entry = point.configuration.get(kind)
+        if entry is None:
+            raise PointNotFoundError(f"Recovery point {point.id} of client {self.name} holds no {kind}", point=point.id)
         path = os.path.join(self.directory, point.id, str(entry["file"]))
         try:
             with open(path, "rb") as file:
@@ -174,9 +181,7 @@ class Client:
 
     def remove_unpublished(self) -> list[str]:
         """Remove what interrupted runs left, and return the names. Only the holder of the lock may call this."""
-        left = [
-            name for name in self._folders() if not os.path.lexists(os.path.join(self.directory, name, MANIFEST_NAME))
-        ]
+        left = [name for name in self._folders() if self._is_unpublished(os.path.join(self.directory, name))]
         for name in left:
             remove_tree(os.path.join(self.directory, name))
         return left
@@ -190,6 +195,17 @@ class Client:
             os.mkdir(directory)
         return PointWriter(directory, point_id, sequence, FrameCompressor(level))
 
+    def _is_unpublished(self, directory: str) -> bool:
+        """Return whether it is certain that there is no manifest: an I/O error must never let a point be removed."""
+        with vault_errors("look at", directory):
+            try:
+                os.lstat(os.path.join(directory, MANIFEST_NAME))
+            except FileNotFoundError:
+                return True
+            except NotADirectoryError:
+                return False
+        return False
+
     def _folders(self) -> list[str]:
         try:
             return sorted(name for name in os.listdir(self.directory) if _POINT_ID.match(name))
@@ -199,8 +215,9 @@ class Client:
             ) from error
 
     def _no_point(self, point_id: str) -> PointNotFoundError:
-        known = self._folders()
-        text = f"the newest is {known[-1]}" if known else "it has none"
+        points, damaged = self.scan()
+        known = max(((item.sequence, item.id) for item in (*points, *damaged)), default=None)
+        text = f"the newest is {known[1]}" if known else "it has none"
         return PointNotFoundError(
             f"Client {self.name} has no recovery point {point_id!r}; {text}", client=self.name, point=point_id
         )
@@ -232,7 +249,7 @@ class Vault:
             ) from error
         except OSError as error:
             raise NotAVaultError(f"Cannot read {name}: {error.strerror}", path=path) from error
-        if not isinstance(settings, dict) or settings.get("format") != VAULT_NAME:
+        if not isinstance(settings, dict) or settings.get("format") != VAULT_NAME or "id" not in settings:
             raise NotAVaultError(f"{path} is not a vault: {name} does not say so", path=path)
         if settings.get("version") != VAULT_VERSION:
             raise NotAVaultError(
@@ -251,7 +268,7 @@ class Vault:
             return
         except OSError as error:
             raise NotAVaultError(f"Cannot make a vault at {path}: {error.strerror}", path=path) from error
-        found = [name for name in found if name != "lost+found"]
+        found = [name for name in found if name != "lost+found" and not _is_left_over(path, name)]
         if found:
             raise NotAVaultError(
                 f"Cannot make a vault at {path}: the directory holds other things ({', '.join(found[:3])})", path=path
@@ -288,11 +305,15 @@ class Vault:
             raise PointNotFoundError(f"The vault {self.path} has no client {name!r}", client=name)
         return Client(directory)
 
+    def client_folder(self, name: str) -> Client:
+        """Return the folder of a client, whether it exists or not."""
+        return Client(self._directory(name))
+
     def prepare_client(self, name: str) -> Client:
         """Return the client's folder, made if need be. Take its lock, then call C(register)."""
-        directory = self._directory(name)
-        make_directory(directory)
-        return Client(directory)
+        client = self.client_folder(name)
+        make_directory(client.directory)
+        return client
 
     def register(self, client: Client, *, vm_id: str, vm_name: str, now: float) -> None:
         """Write down which VM the client is; a new name of the VM is added to the history."""
@@ -308,7 +329,7 @@ class Vault:
                 )
             if document.get("vm_name") == vm_name:
                 return
-        document["names"] = [*document["names"], {"name": vm_name, "since": now}]
+        document["names"] = [*document.get("names", ()), {"name": vm_name, "since": now}]
         document["vm_name"] = vm_name
         write_json(path, document)
 
@@ -316,6 +337,15 @@ class Vault:
         if not name or name in (".", "..") or "/" in name or "\0" in name:
             raise PointNotFoundError(f"{name!r} is not the name of a client", client=name)
         return os.path.join(self.path, "clients", name)
+
+
+def _is_left_over(path: str, name: str) -> bool:
+    """Return whether an interrupted C(Vault.create) may have left this."""
+    if name == ".vault.json.new":
+        return True
+    with contextlib.suppress(OSError):
+        return name in ("clients", "jobs") and not os.listdir(os.path.join(path, name))
+    return False
 
 
 def _safe(name: str) -> str:

@@ -1,0 +1,85 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""What the modules share: their common options, the engine's objects made from them, and how failures are reported."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import platform
+import signal
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
+
+from ._libraries import missing_libraries
+from .errors import OvmBackupError
+from .manager.client import ManagerClient, connect
+from .manager.settings import ConnectionSettings
+from .vault.points import Vault
+
+
+def manager_options() -> dict[str, Any]:
+    """Return the options of the documentation fragment C(manager)."""
+    return {
+        "url": {"type": "str", "required": True, "fallback": (env_fallback, ["OVM_URL"])},
+        "user": {"type": "str", "required": True, "fallback": (env_fallback, ["OVM_USER"])},
+        "password": {"type": "str", "required": True, "no_log": True, "fallback": (env_fallback, ["OVM_PASSWORD"])},
+        "ca_path": {"type": "path", "fallback": (env_fallback, ["OVM_CA_PATH"])},
+        "fingerprint": {"type": "str", "fallback": (env_fallback, ["OVM_FINGERPRINT"])},
+        "validate_certs": {"type": "bool", "default": True, "fallback": (env_fallback, ["OVM_VALIDATE_CERTS"])},
+        "request_timeout": {"type": "float", "default": 60.0, "fallback": (env_fallback, ["OVM_REQUEST_TIMEOUT"])},
+        "job_timeout": {"type": "float", "default": 3600.0, "fallback": (env_fallback, ["OVM_JOB_TIMEOUT"])},
+    }
+
+
+def vault_options(*, required: bool = True) -> dict[str, Any]:
+    """Return the options of the documentation fragment C(vault)."""
+    return {"vault": {"type": "path", "required": required, "fallback": (env_fallback, ["OVM_VAULT"])}}
+
+
+def connection_settings(parameters: dict[str, Any]) -> ConnectionSettings:
+    """Return the settings that the options of C(manager_options) give."""
+    names = {field.name for field in dataclasses.fields(ConnectionSettings)}
+    return ConnectionSettings(**{name: parameters[name] for name in names})
+
+
+@contextlib.contextmanager
+def manager_client(module: AnsibleModule) -> Iterator[ManagerClient]:
+    """Log in to the manager that the options name, for the length of the block."""
+    with connect(connection_settings(module.params), job_timeout=module.params["job_timeout"]) as client:
+        yield client
+
+
+def open_vault(module: AnsibleModule) -> Vault:
+    """Return the vault that the options name."""
+    return Vault.open(module.params["vault"])
+
+
+def lock_owner(module: AnsibleModule) -> str:
+    """Return what a lock says of who holds it: the module and the host that it runs on."""
+    return f"{module._name} on {platform.node()}"
+
+
+@contextlib.contextmanager
+def engine(module: AnsibleModule, *libraries: str) -> Iterator[None]:
+    """Check the libraries, let an interruption clean up, and turn a failure of the engine into one of the module."""
+    missing = missing_libraries(*libraries)
+    if missing:
+        names = ", ".join(name for name, _error in missing)
+        module.fail_json(msg=missing_required_lib(names), exception=missing[0][1])
+    # A terminated run must remove its clone and its half-made point: make it an exception like Ctrl-C.
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        yield
+    except OvmBackupError as error:
+        module.fail_json(msg=error.message, failure=error.as_failure())
+
+
+def _terminated(_signal: int, _frame: Any) -> NoReturn:
+    raise KeyboardInterrupt("terminated")

@@ -1,0 +1,167 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: client_lock
+short_description: Hold the lock of a client for a backup run
+description:
+  - Takes or gives back the lock of a client in the vault. Whoever holds it may clone, stop and back up the client's VM.
+  - The lock belongs to the run, not to a process. It ends by itself when the run does not renew it in time, so a run
+    that died does not block the next ones for ever.
+  - A run notes in the lock that it has stopped the VM. The run that takes over the lock of a dead one learns of it and
+    can start the VM.
+version_added: 0.1.0
+author:
+  - The ovm.backup contributors (@ovm-backup)
+extends_documentation_fragment:
+  - ovm.backup.vault
+  - ovm.backup.attributes
+  - ovm.backup.attributes.vault_group
+options:
+  client:
+    description:
+      - Name of the client.
+    type: str
+    required: true
+  run_id:
+    description:
+      - Id of the backup run, as M(ovm.backup.job) returns it.
+    type: str
+    required: true
+  state:
+    description:
+      - V(present) takes the lock, or renews it when the run has it already. V(absent) gives it back.
+    type: str
+    choices: [absent, present]
+    default: present
+  lease:
+    description:
+      - Seconds after which the lock ends if it is not renewed. Longer than any step of the run takes; transfers renew
+        it by themselves.
+    type: float
+    default: 1800.0
+  vm_stopped:
+    description:
+      - Whether the run is about to stop the VM, and so owes it a start. Without this option the note in the lock stays
+        as it is.
+    type: bool
+  break_lock:
+    description:
+      - Take the lock even if another run holds it. Make sure that this run is dead.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    support: full
+    details: In check mode the lock is not taken, so another run may still take it.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+    details: To renew a lock that the run holds is no change.
+seealso:
+  - module: ovm.backup.backup
+"""
+
+EXAMPLES = r"""
+- name: Take the lock of a client
+  ovm.backup.client_lock:
+    vault: /srv/vault
+    client: db01
+    run_id: "{{ job.job.id }}"
+  register: lock
+
+- name: Note that the VM is about to be stopped
+  ovm.backup.client_lock:
+    vault: /srv/vault
+    client: db01
+    run_id: "{{ job.job.id }}"
+    vm_stopped: true
+    lease: 3600
+
+- name: Give the lock back
+  ovm.backup.client_lock:
+    vault: /srv/vault
+    client: db01
+    run_id: "{{ job.job.id }}"
+    state: absent
+"""
+
+RETURN = r"""
+vm_stopped:
+  description: Whether this run or one whose lock was taken over owes the VM a start.
+  returned: when O(state=present)
+  type: bool
+taken_over:
+  description: Id of the dead run whose lock was taken over, V(null) if there was none.
+  returned: when O(state=present)
+  type: str
+failure:
+  description: What went wrong, for programs.
+  returned: failure
+  type: dict
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._module import engine, lock_owner, open_vault, vault_options
+from ..module_utils.errors import InvalidInputError
+from ..module_utils.vault.jobs import vault_of_run
+
+
+def take(module: AnsibleModule) -> dict[str, Any]:
+    """Take or renew the lock."""
+    parameters = module.params
+    if parameters["lease"] <= 0:
+        raise InvalidInputError(f"lease must be more than 0 seconds, not {parameters['lease']}", option="lease")
+    vault = open_vault(module)
+    if module.check_mode:
+        return {"changed": True, "vm_stopped": bool(parameters["vm_stopped"]), "taken_over": None}
+    client = vault.prepare_client(parameters["client"])
+    lock = client.lock(owner=lock_owner(module), run_id=parameters["run_id"], break_lock=parameters["break_lock"])
+    stopped = parameters["vm_stopped"]
+    changed = lock.hold(parameters["lease"], None if stopped is None else {"vm_stopped": stopped})
+    return {
+        "changed": changed,
+        "vm_stopped": bool(lock.debts.get("vm_stopped")),
+        "taken_over": lock.taken_over.get("run_id") if lock.taken_over is not None else None,
+    }
+
+
+def give_back(module: AnsibleModule) -> dict[str, Any]:
+    """Give the lock back if this run has it."""
+    client = open_vault(module).client_folder(module.params["client"])
+    lock = client.lock(owner=lock_owner(module), run_id=module.params["run_id"])
+    if module.check_mode:
+        return {"changed": lock.held}
+    return {"changed": lock.release()}
+
+
+def main() -> None:
+    """Run as a module."""
+    module = AnsibleModule(
+        argument_spec={
+            **vault_options(),
+            "client": {"type": "str", "required": True},
+            "run_id": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
+            "lease": {"type": "float", "default": 1800.0},
+            "vm_stopped": {"type": "bool"},
+            "break_lock": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    with engine(module, "blake3"):
+        vault_of_run(module.params["run_id"])
+        result = take(module) if module.params["state"] == "present" else give_back(module)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

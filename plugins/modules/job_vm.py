@@ -1,0 +1,154 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: job_vm
+short_description: Record what became of a VM in a backup job
+description:
+  - Decides the status of one VM in a running job and writes it into the vault, so that it is there even if the run
+    dies.
+version_added: 0.1.0
+author:
+  - The ovm.backup contributors (@ovm-backup)
+extends_documentation_fragment:
+  - ovm.backup.vault
+  - ovm.backup.attributes
+  - ovm.backup.attributes.vault_group
+options:
+  job_id:
+    description:
+      - Id of the job.
+    type: str
+    required: true
+  plan:
+    description:
+      - The VM's entry in RV(ovm.backup.vm_info#module:plan.vms).
+    type: dict
+    required: true
+  started:
+    description:
+      - When work on the VM began, in seconds since the epoch.
+    type: float
+    required: true
+  recovery_point:
+    description:
+      - The recovery point that was made, RV(ovm.backup.backup#module:recovery_point).
+    type: dict
+  failure:
+    description:
+      - What went wrong. With it the VM counts as failed, whether there is a recovery point or not.
+    type: str
+  stopped_at:
+    description:
+      - When the run began to shut the VM down, in seconds since the epoch.
+    type: float
+  running_at:
+    description:
+      - When the VM ran again, in seconds since the epoch. Without it the outage lasts until now.
+    type: float
+  warnings:
+    description:
+      - What an administrator should know.
+    type: list
+    elements: str
+    default: []
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: none
+    details: The record holds the time at which it is made.
+seealso:
+  - module: ovm.backup.job
+"""
+
+EXAMPLES = r"""
+- name: Record a success
+  ovm.backup.job_vm:
+    vault: /srv/vault
+    job_id: "{{ job.job.id }}"
+    plan: "{{ night.plan.vms[0] }}"
+    started: 1795395723.5
+    recovery_point: "{{ transfer.recovery_point }}"
+
+- name: Record a failure
+  ovm.backup.job_vm:
+    vault: /srv/vault
+    job_id: "{{ job.job.id }}"
+    plan: "{{ night.plan.vms[0] }}"
+    started: 1795395723.5
+    failure: The image was truncated while it was read
+
+- name: Record a VM that was shut down for its backup
+  ovm.backup.job_vm:
+    vault: /srv/vault
+    job_id: "{{ job.job.id }}"
+    plan: "{{ night.plan.vms[1] }}"
+    started: 1795395723.5
+    stopped_at: 1795395724.0
+    running_at: 1795395790.0
+    recovery_point: "{{ transfer.recovery_point }}"
+"""
+
+RETURN = r"""
+vm:
+  description: The record of the VM, as in RV(ovm.backup.job#module:job.vms).
+  returned: success
+  type: dict
+failure:
+  description: What went wrong, for programs.
+  returned: failure
+  type: dict
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._module import engine, open_vault, vault_options
+from ..module_utils.vault.jobs import JobStore, vm_record
+
+
+def main() -> None:
+    """Run as a module."""
+    module = AnsibleModule(
+        argument_spec={
+            **vault_options(),
+            "job_id": {"type": "str", "required": True},
+            "plan": {"type": "dict", "required": True},
+            "started": {"type": "float", "required": True},
+            "recovery_point": {"type": "dict"},
+            "failure": {"type": "str"},
+            "stopped_at": {"type": "float"},
+            "running_at": {"type": "float"},
+            "warnings": {"type": "list", "elements": "str", "default": []},
+        },
+        required_by={"running_at": ("stopped_at",)},
+        supports_check_mode=True,
+    )
+    parameters, now = module.params, time.time()
+    with engine(module, "blake3"):
+        store = JobStore(open_vault(module))
+        record = vm_record(
+            parameters["plan"],
+            started=parameters["started"],
+            finished=now,
+            point=parameters["recovery_point"],
+            failure=parameters["failure"],
+            stopped_at=parameters["stopped_at"],
+            running_at=parameters["running_at"],
+            warnings=parameters["warnings"],
+        )
+        if not module.check_mode:
+            store.put_vm(parameters["job_id"], record)
+    module.exit_json(changed=True, vm=record)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: recovery_point_info
+short_description: List the recovery points of a vault
+description:
+  - Returns the clients of a vault and their recovery points. Only manifests are read, the disk data is not checked.
+version_added: 0.1.0
+author:
+  - The ovm.backup contributors (@ovm-backup)
+extends_documentation_fragment:
+  - ovm.backup.vault
+  - ovm.backup.attributes
+  - ovm.backup.attributes.read_only
+  - ovm.backup.attributes.vault_group
+options:
+  client:
+    description:
+      - Name of a client. All clients by default.
+    type: str
+  point:
+    description:
+      - Id of a recovery point of O(client), or V(latest). All of them by default.
+    type: str
+seealso:
+  - module: ovm.backup.restore_image
+"""
+
+EXAMPLES = r"""
+- name: List everything
+  ovm.backup.recovery_point_info:
+    vault: /srv/vault
+
+- name: List the recovery points of a client
+  ovm.backup.recovery_point_info:
+    vault: /srv/vault
+    client: db01
+  register: db01
+
+- name: Look at the newest one
+  ovm.backup.recovery_point_info:
+    vault: /srv/vault
+    client: db01
+    point: latest
+"""
+
+RETURN = r"""
+clients:
+  description: The clients, by name.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    client:
+      description: Name of the client.
+      type: str
+      returned: always
+    vm_id:
+      description: Id of its VM on the manager.
+      type: str
+      returned: always
+    vm_name:
+      description: Name of its VM when it was last backed up.
+      type: str
+      returned: always
+    names:
+      description: The names that the VM has had.
+      type: list
+      elements: dict
+      returned: always
+recovery_points:
+  description: The recovery points, by client and from old to new.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: Id of the recovery point.
+      type: str
+      returned: always
+      sample: 20261123T010203Z-0001
+    client:
+      description: Name of the client.
+      type: str
+      returned: always
+    vm_name:
+      description: Name of the VM.
+      type: str
+      returned: always
+    type:
+      description: V(full) or V(incremental).
+      type: str
+      returned: always
+    requested_type:
+      description: The type that was asked for.
+      type: str
+      returned: always
+    reason:
+      description: Why it has this type.
+      type: str
+      returned: always
+    method:
+      description: V(hot_clone), V(shutdown) or V(cold).
+      type: str
+      returned: always
+    consistency:
+      description: V(crash_consistent), V(clean_shutdown) or V(powered_off).
+      type: str
+      returned: always
+    created:
+      description: When the transfer began, in seconds since the epoch.
+      type: float
+      returned: always
+    completed:
+      description: When it ended.
+      type: float
+      returned: always
+    parent:
+      description: The recovery point before it.
+      type: str
+      returned: always
+    disks:
+      description: Its disks, with slot, name, size, type, file, content hash and statistics in bytes.
+      type: list
+      elements: dict
+      returned: always
+    problem:
+      description: Why it cannot be restored, as far as manifests and file sizes tell, V(null) if nothing is known.
+      type: str
+      returned: always
+damaged:
+  description: Recovery points whose manifest cannot be read.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    client:
+      description: Name of the client.
+      type: str
+      returned: always
+    id:
+      description: Id of the recovery point.
+      type: str
+      returned: always
+    problem:
+      description: What is wrong with it.
+      type: str
+      returned: always
+failure:
+  description: What went wrong, for programs.
+  returned: failure
+  type: dict
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._module import engine, open_vault, vault_options
+from ..module_utils.vault.manifest import Point
+from ..module_utils.vault.points import Client
+
+
+def describe_client(client: Client) -> dict[str, Any]:
+    """Return a client in plain types."""
+    return {"client": client.name, **client.document}
+
+
+def describe_point(client: Client, point: Point) -> dict[str, Any]:
+    """Return a recovery point in plain types."""
+    return {**point.as_dict(), "problem": client.problem_of(point)}
+
+
+def main() -> None:
+    """Run as a module."""
+    module = AnsibleModule(
+        argument_spec={**vault_options(), "client": {"type": "str"}, "point": {"type": "str"}},
+        required_by={"point": ("client",)},
+        supports_check_mode=True,
+    )
+    result: dict[str, Any] = {"changed": False, "clients": [], "recovery_points": [], "damaged": []}
+    with engine(module, "blake3"):
+        vault = open_vault(module)
+        name, wanted = module.params["client"], module.params["point"]
+        for client in vault.clients() if name is None else [vault.client(name)]:
+            result["clients"].append(describe_client(client))
+            if wanted is not None:
+                result["recovery_points"].append(describe_point(client, client.point(wanted)))
+                continue
+            points, damaged = client.scan()
+            result["recovery_points"] += [describe_point(client, point) for point in points]
+            result["damaged"] += [{"client": client.name, "id": bad.id, "problem": bad.error} for bad in damaged]
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vault
+short_description: Make a vault for recovery points
+description:
+  - Makes a directory into a vault, in which M(ovm.backup.backup) keeps recovery points.
+  - The directory must be missing or empty. Nothing else in this collection makes a vault, so that backups never go to
+    an empty mount point by mistake.
+version_added: 0.1.0
+author:
+  - The ovm.backup contributors (@ovm-backup)
+extends_documentation_fragment:
+  - ovm.backup.vault
+  - ovm.backup.attributes
+  - ovm.backup.attributes.vault_group
+options:
+  vault:
+    description:
+      - Directory of the vault on the host that runs the module.
+      - Falls back to E(OVM_VAULT).
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+seealso:
+  - module: ovm.backup.backup
+"""
+
+EXAMPLES = r"""
+- name: Make sure that the vault exists
+  ovm.backup.vault:
+    vault: /srv/vault
+
+- name: See whether the directory could become a vault
+  ovm.backup.vault:
+    vault: /srv/vault
+  check_mode: true
+
+- name: Make a vault whose path comes from the environment
+  ovm.backup.vault:
+  environment:
+    OVM_VAULT: /srv/vault
+"""
+
+RETURN = r"""
+vault:
+  description: The vault.
+  returned: success
+  type: dict
+  contains:
+    path:
+      description: Its directory.
+      type: str
+      returned: always
+      sample: /srv/vault
+    id:
+      description: Its id, V(null) in check mode for a vault that does not exist yet.
+      type: str
+      returned: always
+      sample: 6d1c6c3e-3c53-4b3e-a4b5-0f3c2a4b1d9e
+    version:
+      description: Version of its format.
+      type: int
+      returned: always
+      sample: 1
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._module import engine, vault_options
+from ..module_utils.errors import NotAVaultError
+from ..module_utils.vault.points import VAULT_VERSION, Vault
+
+
+def existing(path: str) -> Vault | None:
+    """Return the vault at C(path), or nothing when one can be made there."""
+    try:
+        return Vault.open(path)
+    except NotAVaultError:
+        Vault.check_new(path)
+        return None
+
+
+def main() -> None:
+    """Run as a module."""
+    module = AnsibleModule(argument_spec=vault_options(), supports_check_mode=True)
+    path = module.params["vault"]
+    with engine(module):
+        vault = existing(path)
+        result: dict[str, Any] = {"changed": vault is None}
+        if vault is None and not module.check_mode:
+            vault = Vault.create(path)
+        result["vault"] = {"path": path, "id": vault.id if vault else None, "version": VAULT_VERSION}
+        if module._diff:
+            before = {"state": "absent" if result["changed"] else "present"}
+            result["diff"] = {"before": before, "after": {"state": "present"}}
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

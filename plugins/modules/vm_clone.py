@@ -1,0 +1,183 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vm_clone
+short_description: Make or remove the hot clone that a backup reads from
+description:
+  - Makes a thin clone of the virtual disks of a running VM, or removes what backup runs cloned from it.
+  - The clone is crash consistent. Physical disks, CD drives and network interfaces are not cloned.
+  - Only clones are removed that are proved by their ids to be made by this collection, for this VM, by a run that used
+    the same vault. Take the client's lock with M(ovm.backup.client_lock) first, so that no other run still reads one.
+version_added: 0.1.0
+author:
+  - The ovm.backup contributors (@ovm-backup)
+extends_documentation_fragment:
+  - ovm.backup.manager
+  - ovm.backup.attributes
+  - ovm.backup.attributes.manager_group
+options:
+  vm_id:
+    description:
+      - Id of the VM on the manager.
+    type: str
+    required: true
+  run_id:
+    description:
+      - Id of the backup run, as M(ovm.backup.job) returns it. It becomes part of the name of the clone.
+    type: str
+    required: true
+  state:
+    description:
+      - V(present) makes the clone of this run, or adopts it when the run has made it already.
+      - V(absent) removes every clone of this VM that this run or another run with the same vault made.
+    type: str
+    choices: [absent, present]
+    default: present
+  slots:
+    description:
+      - Slots of the virtual disks to clone. All of them by default.
+    type: list
+    elements: int
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+seealso:
+  - module: ovm.backup.client_lock
+  - module: ovm.backup.vm_power
+"""
+
+EXAMPLES = r"""
+- name: Clone the disks of a VM
+  ovm.backup.vm_clone:
+    url: https://ovmm.example.com:7002
+    user: backup
+    password: "{{ ovm_password }}"
+    vm_id: 0004fb000006000011aa22bb33cc44dd
+    run_id: "{{ job.job.id }}"
+  register: clone
+
+- name: Clone the first disk only
+  ovm.backup.vm_clone:
+    url: https://ovmm.example.com:7002
+    user: backup
+    password: "{{ ovm_password }}"
+    vm_id: 0004fb000006000011aa22bb33cc44dd
+    run_id: "{{ job.job.id }}"
+    slots: [0]
+
+- name: Remove the clone, and what interrupted runs left
+  ovm.backup.vm_clone:
+    url: https://ovmm.example.com:7002
+    user: backup
+    password: "{{ ovm_password }}"
+    vm_id: 0004fb000006000011aa22bb33cc44dd
+    run_id: "{{ job.job.id }}"
+    state: absent
+"""
+
+RETURN = r"""
+clone:
+  description: The clone, V(null) in check mode before it exists.
+  returned: when O(state=present)
+  type: dict
+  contains:
+    id:
+      description: Id of the clone on the manager.
+      type: str
+      returned: always
+    name:
+      description: Its name.
+      type: str
+      returned: always
+    vm_id:
+      description: Id of the VM that it was made from.
+      type: str
+      returned: always
+    run_id:
+      description: The run that made it.
+      type: str
+      returned: always
+    disks:
+      description: Its disks, with slot, id, storage repository, path in it, and the id of the disk they come from.
+      type: list
+      elements: dict
+      returned: always
+removed:
+  description: Ids of the clones that were removed.
+  returned: when O(state=absent)
+  type: list
+  elements: str
+failure:
+  description: What went wrong, for programs.
+  returned: failure
+  type: dict
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._module import engine, manager_client, manager_options
+from ..module_utils.manager.client import ManagerClient
+from ..module_utils.manager.clones import Clone, ensure_clone, find_leftovers, remove_clone
+from ..module_utils.vault.jobs import share_vault, vault_of_run
+
+
+def present(module: AnsibleModule, client: ManagerClient, clones: list[Clone]) -> dict[str, Any]:
+    """Make the clone of this run, unless it is there."""
+    vm_id, run_id = module.params["vm_id"], module.params["run_id"]
+    found = next((clone for clone in clones if clone.run_id == run_id), None)
+    if module.check_mode:
+        return {"changed": found is None, "clone": found.as_dict() if found else None}
+    clone, created = ensure_clone(client, vm_id, run_id=run_id, slots=module.params["slots"])
+    return {"changed": created, "clone": clone.as_dict()}
+
+
+def absent(module: AnsibleModule, client: ManagerClient, clones: list[Clone]) -> dict[str, Any]:
+    """Remove the clones of runs with the same vault."""
+    ours = [clone for clone in clones if share_vault(clone.run_id, module.params["run_id"])]
+    if not module.check_mode:
+        for clone in ours:
+            remove_clone(client, clone.id, vm_id=clone.vm_id)
+    return {"changed": bool(ours), "removed": [clone.id for clone in ours]}
+
+
+def main() -> None:
+    """Run as a module."""
+    module = AnsibleModule(
+        argument_spec={
+            **manager_options(),
+            "vm_id": {"type": "str", "required": True},
+            "run_id": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
+            "slots": {"type": "list", "elements": "int"},
+        },
+        supports_check_mode=True,
+    )
+    with engine(module, "requests", "blake3"):
+        vault_of_run(module.params["run_id"])
+        with manager_client(module) as client:
+            clones = find_leftovers(client, module.params["vm_id"])
+            act = present if module.params["state"] == "present" else absent
+            result = act(module, client, clones)
+        if module._diff:
+            before = {"clones": sorted(clone.name for clone in clones)}
+            gone = result.get("removed", [])
+            after = sorted(clone.name for clone in clones if clone.id not in gone)
+            if result["changed"] and "clone" in result:
+                after.append(result["clone"]["name"] if result["clone"] else f"clone of run {module.params['run_id']}")
+            result["diff"] = {"before": before, "after": {"clones": after}}
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vm_power
+short_description: Start a VM of Oracle VM or shut it down
+description:
+  - Shuts a VM down in an orderly way within a time limit, or starts it, and waits until the manager says that it is so.
+version_added: 0.1.0
+author:
+  - The ovm.backup contributors (@ovm-backup)
+extends_documentation_fragment:
+  - ovm.backup.manager
+  - ovm.backup.attributes
+  - ovm.backup.attributes.manager_group
+options:
+  vm_id:
+    description:
+      - Id of the VM on the manager. Names are not unique there.
+    type: str
+    required: true
+  state:
+    description:
+      - V(stopped) asks the guest to shut down, V(running) starts the VM.
+    type: str
+    choices: [running, stopped]
+    required: true
+  timeout:
+    description:
+      - Seconds within which the VM has to reach the state.
+    type: float
+    default: 600.0
+  kill:
+    description:
+      - Whether a guest that does not shut down in time is switched off. Without it the shutdown is called off, the VM
+        goes on running and the module fails.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+seealso:
+  - module: ovm.backup.vm_clone
+"""
+
+EXAMPLES = r"""
+- name: Shut a VM down, waiting for ten minutes at most
+  ovm.backup.vm_power:
+    url: https://ovmm.example.com:7002
+    user: backup
+    password: "{{ ovm_password }}"
+    vm_id: 0004fb000006000011aa22bb33cc44dd
+    state: stopped
+
+- name: Switch it off when it does not react within a minute
+  ovm.backup.vm_power:
+    url: https://ovmm.example.com:7002
+    user: backup
+    password: "{{ ovm_password }}"
+    vm_id: 0004fb000006000011aa22bb33cc44dd
+    state: stopped
+    timeout: 60
+    kill: true
+
+- name: Start it again
+  ovm.backup.vm_power:
+    url: https://ovmm.example.com:7002
+    user: backup
+    password: "{{ ovm_password }}"
+    vm_id: 0004fb000006000011aa22bb33cc44dd
+    state: running
+"""
+
+RETURN = r"""
+power:
+  description: What happened to the VM.
+  returned: success
+  type: dict
+  contains:
+    vm_id:
+      description: Id of the VM.
+      type: str
+      returned: always
+    vm_name:
+      description: Name of the VM.
+      type: str
+      returned: always
+    before:
+      description: Run state before.
+      type: str
+      returned: always
+      sample: RUNNING
+    after:
+      description: Run state after, in check mode the one that it would have.
+      type: str
+      returned: always
+      sample: STOPPED
+    killed:
+      description: Whether the VM had to be switched off.
+      type: bool
+      returned: always
+    duration:
+      description: Seconds that it took.
+      type: float
+      returned: always
+    finished:
+      description: When the state was reached, in seconds since the epoch by the clock of the host that runs the module.
+      type: float
+      returned: always
+failure:
+  description: What went wrong, for programs.
+  returned: failure
+  type: dict
+"""
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._module import engine, manager_client, manager_options
+from ..module_utils.manager.client import ManagerClient
+from ..module_utils.manager.power import start_vm, stop_vm
+
+STATES = {"running": "RUNNING", "stopped": "STOPPED"}
+
+
+def change(module: AnsibleModule, client: ManagerClient) -> dict[str, Any]:
+    """Bring the VM into the wanted state, or in check mode say what would happen."""
+    vm_id, wanted = module.params["vm_id"], module.params["state"]
+    if module.check_mode:
+        vm = client.get("Vm", vm_id)
+        before, after = vm["vmRunState"], STATES[wanted]
+        return {
+            "vm_id": vm_id,
+            "vm_name": vm["name"],
+            "before": before,
+            "after": after,
+            "changed": before != after,
+            "killed": False,
+            "duration": 0.0,
+        }
+    timeout = module.params["timeout"]
+    if wanted == "stopped":
+        return asdict(stop_vm(client, vm_id, timeout=timeout, kill=module.params["kill"]))
+    return asdict(start_vm(client, vm_id, timeout=timeout))
+
+
+def main() -> None:
+    """Run as a module."""
+    module = AnsibleModule(
+        argument_spec={
+            **manager_options(),
+            "vm_id": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["running", "stopped"], "required": True},
+            "timeout": {"type": "float", "default": 600.0},
+            "kill": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    with engine(module, "requests"), manager_client(module) as client:
+        power = change(module, client)
+        result: dict[str, Any] = {"changed": power.pop("changed"), "power": {**power, "finished": time.time()}}
+        if module._diff:
+            result["diff"] = {"before": {"state": power["before"]}, "after": {"state": power["after"]}}
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
