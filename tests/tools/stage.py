@@ -32,10 +32,15 @@ def git(directory: Path, *arguments: str, clean: bool = False) -> str:
     return os.fsdecode(done.stdout)
 
 
+def is_file(path: Path) -> bool:
+    """Tell whether there is a file or a symbolic link; a directory here would be another repository, or a submodule."""
+    return path.is_symlink() or path.is_file()
+
+
 def listed(source: Path) -> set[str]:
     """Return the files that belong to the work tree, tracked or not yet tracked, without deleted ones."""
     names = git(source, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
-    return {name for name in names if name and os.path.lexists(source / name) and not (source / name).is_dir()}
+    return {name for name in names if name and is_file(source / name)}
 
 
 def same(source: Path, target: Path) -> bool:
@@ -53,17 +58,17 @@ def copy(source: Path, target: Path) -> None:
     """Copy one file or symbolic link with its mode and times, over whatever is there."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if os.path.lexists(target):
-        if target.is_dir() and not target.is_symlink():
-            shutil.rmtree(target)
-        else:
+        if is_file(target):
             target.unlink()
+        else:
+            shutil.rmtree(target)
     shutil.copy2(source, target, follow_symlinks=False)
 
 
 def remove(stage: Path, name: str) -> None:
     """Remove a file of an earlier run, and the directories that it leaves empty."""
     path = stage / name
-    if os.path.lexists(path) and not (path.is_dir() and not path.is_symlink()):
+    if is_file(path):
         path.unlink()
     for parent in path.parents:
         if parent == stage:
