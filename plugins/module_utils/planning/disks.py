@@ -63,9 +63,7 @@ def disk_label(disk: Disk | SkippedDisk) -> str:
     return f"disk {quoted(disk.name)} (slot {disk.slot})"
 
 
-def repository_label(repository_id: str | None, inventory: Inventory) -> str:
-    """Return a storage repository as people know it: its name, or what is known if the manager does not list it."""
-    if repository_id is None:
-        return "no storage repository"
+def repository_label(repository_id: str, inventory: Inventory) -> str:
+    """Return a storage repository as people know it: by its name, or by its id if the manager does not list it."""
     repository = inventory.repositories.get(repository_id)
     return f"storage repository {quoted(repository.name if repository is not None else repository_id)}"

@@ -65,11 +65,6 @@ class Pattern:
                 tokens.append(_OneOf(((char, char),)))
         return cls(text, tuple(tokens))
 
-    @property
-    def is_literal(self) -> bool:
-        """Whether the pattern has no wildcard, so that it stands for one text only."""
-        return not any(char in self.text for char in "*?[")
-
     def matches(self, text: str) -> bool:
         """Whether the whole text fits; takes at most (length of text x length of pattern) steps."""
         source = unicodedata.normalize("NFC", text)

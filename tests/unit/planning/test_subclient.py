@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from typing import Any
 
@@ -300,6 +301,7 @@ WRONG: list[tuple[Any, str]] = [
     (extra(shutdown_timeout=0), "shutdown_timeout: must be at least 1 s, not 0 s"),
     (extra(allow_empty="perhaps"), "allow_empty: must be true or false, not the string 'perhaps'"),
     (extra(kill=1), "kill: must be true or false, not the number 1"),
+    (extra(kill=datetime.date(2026, 1, 2)), "kill: must be true or false, not a date"),
 ]
 
 
@@ -311,7 +313,11 @@ def test_wrong_definitions(definition: Any, message: str) -> None:
 
 
 def test_all_problems_are_listed_with_key_and_value() -> None:
-    definition = {"content": [{"rules": [{"field": "nam", "value": 1}]}], "kill": {"x": TaggedText("y")}, "maxage": 1}
+    definition = {
+        "content": [{"rules": [{"field": "nam", "value": 1}]}],
+        "kill": {"x": [TaggedText("y"), 1.5, True, None, datetime.date(2026, 1, 2)]},
+        "maxage": 1,
+    }
     with pytest.raises(SubclientError) as caught:
         Subclient.parse("prod", definition)
     messages = {
@@ -322,7 +328,7 @@ def test_all_problems_are_listed_with_key_and_value() -> None:
     }
     lines = [f"- {key}: {message}" for key, message in messages.items()]
     assert caught.value.message == "\n".join(["subclient 'prod' has 4 problems:", *lines])
-    values = [1, "nam", 1, {"x": "y"}]
+    values = [1, "nam", 1, {"x": ["y", 1.5, True, None, "datetime.date(2026, 1, 2)"]}]
     assert json.loads(json.dumps(caught.value.as_failure())) == {
         "kind": "SubclientError",
         "subclient": "prod",
