@@ -15,7 +15,8 @@ import signal
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.common.parameters import env_fallback
 
 from ._libraries import missing_libraries
 from .errors import OvmBackupError

@@ -130,7 +130,8 @@ failure:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, env_fallback
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.parameters import env_fallback
 
 from ..module_utils._module import engine, lock_owner, open_vault, vault_options
 from ..module_utils.errors import InvalidInputError

@@ -212,7 +212,8 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, env_fallback
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.parameters import env_fallback
 
 from ..module_utils._module import engine, manager_client, manager_options
 from ..module_utils.manager.clones import is_ours

@@ -72,6 +72,8 @@ class DiskChain:
 
     def segments(self, start: int = 0) -> Iterator[ResolvedSegment]:
         """Yield the whole disk from segment C(start) on, in order, without gaps."""
+        if not 0 <= start < self.geometry.segments:
+            raise IndexError(f"segment {start} of a disk of {self.geometry.segments} segments")
         cursors = [file.record_index(start) for file in self.files]
         segment = start
         while segment < self.geometry.segments:

@@ -9,18 +9,46 @@
 from __future__ import annotations
 
 import bisect
+import errno
 import json
 import os
 import threading
+from array import array
+from collections.abc import Iterator
 from typing import Any
 
 from .._libraries import blake3, zstandard
-from ..errors import CorruptVaultError, PointNotFoundError
+from ..errors import CorruptVaultError, PointNotFoundError, VaultError
 from . import format as fmt
 
 _CHUNK = 1024 * 1024
 # Larger than any header that a writer makes; a damaged size field must not make us read gigabytes.
 _HEADER_LIMIT = 1024 * 1024
+_NUMBERS = (
+    "disk_size",
+    "block_size",
+    "segment_size",
+    "records",
+    "records_offset",
+    "hashes",
+    "hashes_offset",
+)
+
+
+class RecordTable:
+    """The records of a file as they are stored, unpacked one by one: a list of tuples takes six times the memory."""
+
+    def __init__(self, table: bytes) -> None:
+        self._table = table
+
+    def __len__(self) -> int:
+        return len(self._table) // fmt.RECORD.size
+
+    def __getitem__(self, index: int) -> fmt.Record:
+        return fmt.Record._make(fmt.RECORD.unpack_from(self._table, index * fmt.RECORD.size))
+
+    def __iter__(self) -> Iterator[fmt.Record]:
+        return map(fmt.Record._make, fmt.RECORD.iter_unpack(self._table))
 
 
 class DiskFile:
@@ -37,14 +65,18 @@ class DiskFile:
         except FileNotFoundError as error:
             raise PointNotFoundError(f"{path} is missing from the vault", path=path) from error
         except OSError as error:
-            raise CorruptVaultError(f"Cannot open {path}: {error.strerror}", path=path, offset=0) from error
+            if error.errno == errno.EIO:
+                raise CorruptVaultError(f"Cannot open {path}: {error.strerror}", path=path, offset=0) from error
+            # Too many open files or a missing permission say nothing about the data.
+            raise VaultError(f"Cannot open {path}: {error.strerror}", path=path, errno=error.errno) from error
         try:
             self.size = os.fstat(self._descriptor).st_size
             self._local = threading.local()
+            self._header_at = 0
             self.header = self._read_header(header_hash)
             self.geometry = self._read_geometry()
             self.records = self._read_records()
-            self._starts = [record.segment for record in self.records]
+            self._starts = self._check_records()
             self._check_hash_table()
         except BaseException:
             self.close()
@@ -172,35 +204,70 @@ class DiskFile:
             raise self._corrupt("the header is not where it should be", header_at)
         if header_hash is not None and fmt.digest(text) != header_hash:
             raise self._corrupt("the header does not have the hash that the manifest gives", header_at)
-        return self._parse_header(text, header_at)
+        self._header_at = header_at
+        header = self._parse_header(text, header_at)
+        for name in _NUMBERS:
+            if type(header.get(name)) is not int or header[name] < 0:
+                raise self._corrupt(f"the header is impossible ({name}: {header.get(name)!r})", header_at)
+        records_end = header["records_offset"] + header["records"] * fmt.RECORD.size
+        hashes_end = header["hashes_offset"] + header["hashes"] * fmt.HASH_SIZE
+        if max(records_end, hashes_end) > header_at or header.get("kind") not in ("full", "incremental"):
+            raise self._corrupt("the header is impossible (kind, or tables larger than the file)", header_at)
+        return header
 
     def _parse_header(self, text: bytes, offset: int) -> dict[str, Any]:
         try:
-            header = json.loads(text.decode("utf-8"))
-            known = header["format"] == fmt.FORMAT_NAME
-        except (ValueError, KeyError, TypeError) as error:
+            header = dict(json.loads(text.decode("utf-8")))
+        except (ValueError, TypeError, RecursionError) as error:
             raise self._corrupt("the header is not readable", offset) from error
-        if not known or header["version"] != fmt.FORMAT_VERSION:
+        known = (fmt.FORMAT_NAME, fmt.FORMAT_VERSION, "blake3")
+        found = tuple(header.get(name) for name in ("format", "version", "hash"))
+        if found != known:
             raise self._corrupt(
-                f"format {header.get('format')!r} version {header.get('version')!r} is not one that this version reads",
-                offset,
+                "format {!r} version {!r} hash {!r} cannot be read by this version".format(*found), offset
             )
-        return dict(header)
+        return header
 
     def _read_geometry(self) -> fmt.Geometry:
         geometry = fmt.Geometry(self.header["disk_size"], self.header["block_size"], self.header["segment_size"])
         try:
             geometry.check()
         except ValueError as error:
-            raise self._corrupt(f"the header is impossible ({error})", self.size) from error
+            raise self._corrupt(f"the header is impossible ({error})", self._header_at) from error
         return geometry
 
-    def _read_records(self) -> list[fmt.Record]:
+    def _read_records(self) -> RecordTable:
         offset, count = self.header["records_offset"], self.header["records"]
         table = self._pread(count * fmt.RECORD.size, offset)
         if fmt.digest(table) != self.header["records_hash"]:
             raise self._corrupt("the segment records do not have the hash that was recorded", offset)
-        return [fmt.Record._make(fields) for fields in fmt.RECORD.iter_unpack(table)]
+        return RecordTable(table)
+
+    def _check_records(self) -> array[int]:
+        """Check that the records fit disk and file, whoever wrote them; return the segment of each."""
+        starts = array("Q")
+        data_end, segments = self.header["records_offset"], self.geometry.segments
+        every = (1 << (self.geometry.segment_size // self.geometry.block_size)) - 1
+        last = self.geometry.mask(segments - 1)
+        expected = hashes = 0
+        for index, record in enumerate(self.records):
+            whole = last if record.segment == segments - 1 else every
+            good = record.segments > 0 and expected <= record.segment and record.end <= segments
+            good = good and not record.stored & ~whole and not record.zero & ~every and record.first_hash == hashes
+            good = good and record.offset + record.length <= data_end and bool(record.length or not record.stored)
+            if record.segments > 1:
+                good = good and record.stored == 0 and record.zero == every
+            if self.is_full:
+                good = good and record.segment == expected and record.covered & whole == whole
+            if not good:
+                offset = self.header["records_offset"] + index * fmt.RECORD.size
+                raise self._corrupt(f"record {index} does not fit the disk or the file", offset)
+            starts.append(record.segment)
+            expected = record.end
+            hashes += fmt.bit_count(record.hashed)
+        if hashes != self.header["hashes"] or (self.is_full and expected != segments):
+            raise self._corrupt("the segment records do not match the header", self._header_at)
+        return starts
 
     def _check_hash_table(self) -> None:
         hasher = blake3.blake3()

@@ -155,18 +155,20 @@ class DiskWriter:
             "segment_size": self._geometry.segment_size,
             "hash": "blake3",
             "records": self._record_count,
-            "records_hash": fmt.digest(bytes(self._records)),
+            "records_hash": str(blake3.blake3(self._records).hexdigest()),
             "hashes": len(self._hashes) // fmt.HASH_SIZE,
             "hashes_hash": str(blake3.blake3(self._hashes).hexdigest()),
         }
 
     def _write_tables(self) -> tuple[int, int]:
         records_offset = self._offset + fmt.SKIPPABLE.size
-        self._append(fmt.skippable(fmt.MAGIC_RECORDS, bytes(self._records)), 0)
+        self._append_skippable(fmt.MAGIC_RECORDS, self._records)
         hashes_offset = self._offset + fmt.SKIPPABLE.size
         step = fmt.HASHES_PER_FRAME * fmt.HASH_SIZE
-        for start in range(0, max(len(self._hashes), 1), step):
-            self._append(fmt.skippable(fmt.MAGIC_HASHES, bytes(self._hashes[start : start + step])), 0)
+        # The tables of a large disk are large: no copies of them.
+        with memoryview(self._hashes) as hashes:
+            for start in range(0, max(len(hashes), 1), step):
+                self._append_skippable(fmt.MAGIC_HASHES, hashes[start : start + step])
         return records_offset, hashes_offset
 
     def _write_seek_table(self) -> None:
@@ -207,6 +209,14 @@ class DiskWriter:
     def _check_order(self, segment: int) -> None:
         if segment < self._next_segment or (self._full and segment != self._next_segment):
             raise ValueError(f"segment {segment} does not follow {self._next_segment - 1}")
+
+    def _append_skippable(self, magic: int, content: bytearray | memoryview) -> None:
+        with vault_errors("write", self._path):
+            self._file.write(fmt.SKIPPABLE.pack(magic, len(content)))
+            self._file.write(content)
+        size = fmt.SKIPPABLE.size + len(content)
+        self._offset += size
+        self._seek.extend((size, 0))
 
     def _append(self, data: bytes, decompressed: int) -> None:
         with vault_errors("write", self._path):

@@ -40,9 +40,13 @@ def vault_errors(verb: str, path: str) -> Iterator[None]:
 def sync_directory(path: str) -> None:
     """Make the entries of a directory durable."""
     with vault_errors("sync", path):
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            # Some network file systems cannot sync directories, and need not.
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
         finally:
             os.close(descriptor)
 
@@ -58,7 +62,7 @@ def write_file(path: str, data: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-        except OSError:
+        except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
@@ -67,7 +71,9 @@ def write_file(path: str, data: bytes) -> None:
 
 def write_json(path: str, document: Any) -> None:
     """Replace a JSON file in one step."""
-    write_file(path, (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8"))
+    text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    # Half of a surrogate pair, which a name from outside may hold, becomes a JSON escape.
+    write_file(path, text.encode("utf-8", "backslashreplace"))
 
 
 def read_json(path: str) -> Any:
@@ -76,7 +82,7 @@ def read_json(path: str) -> Any:
         data = file.read()
     try:
         return json.loads(data.decode("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         offset = getattr(error, "pos", getattr(error, "start", 0))
         raise CorruptVaultError(
             f"{path} is damaged at offset {offset}: it is not JSON ({error})", path=path, offset=offset
@@ -85,6 +91,7 @@ def read_json(path: str) -> Any:
 
 def make_directory(path: str) -> None:
     """Make a directory and its entry durable; an existing one is fine."""
+    path = os.path.abspath(path)
     with vault_errors("create", path):
         os.makedirs(path, exist_ok=True)
     sync_directory(os.path.dirname(path))

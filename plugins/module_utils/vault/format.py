@@ -34,6 +34,8 @@ BLOCK_SIZE = 64 * 1024
 SEGMENT_SIZE = 1024 * 1024
 HASH_SIZE = 32
 HASHES_PER_FRAME = 8 * 1024 * 1024
+# A reader holds a few segments in memory: a file that claims larger ones is not ours.
+SEGMENT_LIMIT = 64 * 1024 * 1024
 
 MAGIC_RECORDS = 0x184D2A50
 MAGIC_HASHES = 0x184D2A51
@@ -108,10 +110,11 @@ class Geometry(NamedTuple):
         return min(self.block_size, self.segment_length(segment) - block * self.block_size)
 
     def check(self) -> None:
-        """Raise C(ValueError) when a mask of 64 bits or a record could not describe this disk."""
-        if self.size <= 0 or self.block_size <= 0 or self.segment_size % self.block_size:
+        """Raise C(ValueError) when a mask of 64 bits or a table of records could not describe this disk."""
+        if min(self) <= 0 or self.segment_size % self.block_size or self.segment_size > SEGMENT_LIMIT:
             raise ValueError(f"sizes do not fit each other: {tuple(self)}")
-        if self.segment_size // self.block_size > 64 or self.segments > 0xFFFFFFFF:
+        # All records have to fit in one skippable frame, whose size is a 32 bit number.
+        if self.segment_size // self.block_size > 64 or self.segments > 0xFFFFFFFF // RECORD.size:
             raise ValueError(f"more blocks than a record can describe: {tuple(self)}")
 
 
@@ -137,7 +140,9 @@ def skippable(magic: int, content: bytes) -> bytes:
 
 def canonical(document: Any) -> bytes:
     """Return the one JSON text of a document that is hashed and stored."""
-    return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    text = json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    # Half of a surrogate pair, which a name from outside may hold, becomes a JSON escape.
+    return text.encode("utf-8", "backslashreplace")
 
 
 def digest(data: bytes) -> str:

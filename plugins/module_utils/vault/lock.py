@@ -112,7 +112,7 @@ class ClientLock:
     @property
     def held(self) -> bool:
         """Return whether this run has the lock."""
-        return self._holder().get("run_id") == self._document["run_id"]
+        return bool(self._holder().get("run_id") == self._document["run_id"])
 
     def hold(self, lease: float, debts: Mapping[str, Any] | None = None) -> bool:
         """Take the lock for the whole run, or renew it, for C(lease) seconds; return whether it was taken just now.

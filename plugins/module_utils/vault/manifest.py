@@ -121,13 +121,32 @@ def read_manifest(directory: str) -> Point:
             path=path,
             offset=0,
         )
-    return _parse(document)
+    try:
+        point = _parse(document)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptVaultError(f"{path} is damaged: it is not a manifest ({error})", path=path, offset=0) from error
+    if point.id != os.path.basename(directory):
+        raise CorruptVaultError(f"{path} is damaged: it belongs to recovery point {point.id}", path=path, offset=0)
+    return point
 
 
 def _parse(document: Mapping[str, Any]) -> Point:
-    known = {item.name for item in fields(Point)}
-    values = {key: value for key, value in document.items() if key in known}
-    values["disks"] = tuple(PointDisk(**disk) for disk in values["disks"])
+    values = _known(Point, document)
+    values["disks"] = tuple(PointDisk(**_known(PointDisk, disk)) for disk in values["disks"])
     values["skipped_disks"] = tuple(values["skipped_disks"])
-    values["warnings"] = tuple(values["warnings"])
-    return Point(**values)
+    values["warnings"] = tuple(values.get("warnings", ()))
+    point = Point(**values)
+    if not point.id.endswith(f"-{point.sequence:04d}"):
+        raise ValueError(f"sequence {point.sequence} in {point.id}")
+    names = [disk.file for disk in point.disks] + [entry["file"] for entry in point.configuration.values()]
+    for name in names:
+        # A manifest may come from anywhere; it must not lead out of its folder.
+        if name in ("", ".", "..") or "/" in name or "\0" in name:
+            raise ValueError(f"{name!r} is not the name of a file")
+    return point
+
+
+def _known(kind: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what this version knows of a part of the manifest; a later one may have added more."""
+    names = {item.name for item in fields(kind)}
+    return {key: value for key, value in document.items() if key in names}

@@ -216,8 +216,8 @@ class Client:
 
     def _no_point(self, point_id: str) -> PointNotFoundError:
         points, damaged = self.scan()
-        known = max(((item.sequence, item.id) for item in (*points, *damaged)), default=None)
-        text = f"the newest is {known[1]}" if known else "it has none"
+        known = [(point.sequence, point.id) for point in points] + [(bad.sequence, bad.id) for bad in damaged]
+        text = f"the newest is {max(known)[1]}" if known else "it has none"
         return PointNotFoundError(
             f"Client {self.name} has no recovery point {point_id!r}; {text}", client=self.name, point=point_id
         )
