@@ -25,21 +25,31 @@ for wanted in README.md COPYING MANIFEST.json meta/runtime.yml requirements.txt 
 done
 
 # The name of a plugin is its file's; what starts with an underscore or is called __init__ is none.
-names() { find "$installed/plugins/$1" -maxdepth 1 -name '[!_]*.py' -printf '%f\n' 2>/dev/null | sed 's/\.py$//' | sort; }
+plugins() { find "$installed/plugins/$1" -maxdepth 1 -name '[!_]*.py' -printf 'ovm.backup.%f\n' | sed 's/\.py$//' | sort; }
+roles() { find "$installed/roles" -mindepth 1 -maxdepth 1 -type d -printf 'ovm.backup.%f\n' | sort; }
 checked=0
-for type in module filter lookup test; do
-  folder=$type
-  [ "$type" = module ] && folder=modules
-  for name in $(names "$folder"); do
-    ansible-doc -t "$type" --json "ovm.backup.$name" >"doc-$type-$name.json"
-    checked=$((checked + 1))
-  done
+# ansible-doc says nothing of a plugin that it cannot read: what it returns is compared with the files.
+documented() {
+  local type=$1
+  shift
+  [ "$#" -gt 0 ] || return 0
+  ansible-doc --type "$type" --json "$@" >"doc-$type.json"
+  python -c 'import json, sys; print(*sorted(json.load(sys.stdin)), sep="\n")' <"doc-$type.json" | diff <(printf '%s\n' "$@") - || {
+    echo "The documentation of some plugins of type $type cannot be read" >&2
+    exit 1
+  }
+  checked=$((checked + $#))
+}
+for folder in "$installed"/plugins/{modules,filter,lookup,test}; do
+  [ -d "$folder" ] || continue
+  type=$(basename "$folder")
+  mapfile -t names < <(plugins "$type")
+  documented "${type/modules/module}" "${names[@]}"
 done
-for role in "$installed"/roles/*/; do
-  [ -d "$role" ] || continue
-  ansible-doc -t role --json "ovm.backup.$(basename "$role")" >"doc-role-$(basename "$role").json"
-  checked=$((checked + 1))
-done
+if [ -d "$installed/roles" ]; then
+  mapfile -t names < <(roles)
+  documented role "${names[@]}"
+fi
 for playbook in "$installed"/playbooks/*.yml; do
   [ -f "$playbook" ] || continue
   ansible-playbook --syntax-check -i localhost, -e subclient=syntax "ovm.backup.$(basename "$playbook" .yml)"

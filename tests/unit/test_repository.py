@@ -21,7 +21,7 @@ HEADER = """\
 # SPDX-License-Identifier: GPL-3.0-or-later
 """
 ENGINE = Path("plugins/module_utils")
-SHARED = {"errors", "_libraries"}
+SHARED = {"errors", "_libraries", "_version"}
 # Which rooms the files of a room may import from.
 ROOMS = {
     "manager": {"manager"},
@@ -74,12 +74,17 @@ def test_action_groups_name_all_modules_and_nothing_else() -> None:
     assert sorted({name for members in groups.values() for name in members}) == MODULES
 
 
+def test_version_is_the_same_everywhere() -> None:
+    galaxy = yaml.safe_load(read(Path("galaxy.yml")))
+    assert f'COLLECTION_VERSION = "{galaxy["version"]}"' in read(Path("plugins/module_utils/_version.py")).splitlines()
+
+
 # --- every file keeps the form ---------------------------------------------------------------------------------------
 
 
 @every(PYTHON)
 def test_file_begins_with_the_licence(path: Path) -> None:
-    assert read(path).startswith(HEADER)
+    assert read(path).removeprefix("#!/usr/bin/python\n").startswith(HEADER)
 
 
 @every([path for path in PYTHON if path.parts[0] in LIMITS])
