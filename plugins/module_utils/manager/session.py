@@ -20,6 +20,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import re
 import ssl
 import time
 import warnings
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _JSON = {"Accept": "application/json", "Content-Type": "application/json"}  # always both (ovm-rest-api 1.4)
 _GATEWAY = frozenset({502, 503, 504})
+_OBJECT = re.compile(r"^(<[^>]*>|HTTPS?Connection(Pool)?\([^)]*\)|None): ")
 _CONNECT_LIMIT = 30.0  # seconds; longer than any handshake, shorter than the wait for an answer
 
 __all__ = ["ConnectionSettings", "ManagerSession"]
@@ -271,7 +273,7 @@ def _unsent(error: BaseException) -> bool:
 
 
 def _innermost(error: BaseException) -> str:
-    """Return the most specific text: urllib3 prefixes its own with the object's representation."""
+    """Return the most specific text, without the representation of the object that urllib3 begins its own with."""
     causes = [entry for entry in _causes(error) if not isinstance(entry, requests.exceptions.RequestException)]
     os_errors = [entry for entry in causes if isinstance(entry, OSError) and entry.strerror]
     if os_errors:
@@ -279,7 +281,7 @@ def _innermost(error: BaseException) -> str:
     texts = [
         str(entry) for entry in causes if str(entry) and not any(isinstance(arg, BaseException) for arg in entry.args)
     ]
-    return (texts[0] if texts else type(error).__name__).rpartition("object at 0x")[2].rpartition(">: ")[2]
+    return _OBJECT.sub("", texts[-1]) if texts else type(error).__name__
 
 
 def _reason(error: BaseException) -> str:

@@ -93,7 +93,7 @@ def normalised_url(url: str) -> str:
 
 def normalised_fingerprint(fingerprint: str) -> str:
     """Return a SHA-256 fingerprint as 64 lower-case hexadecimal digits; colons and white space may separate them."""
-    digits = re.sub(r"(?i)^\s*sha-?256\s*[:=]", "", fingerprint)
+    digits = re.sub(r"(?i)^\s*sha-?256(\s+fingerprint)?\s*[:=]", "", fingerprint)
     digits = re.sub(r"[:\s]", "", digits).lower()
     if not re.fullmatch(r"[0-9a-f]{64}", digits):
         raise InvalidInputError(
