@@ -31,6 +31,8 @@ export LC_ALL := C.UTF-8
 export PYTHONPYCACHEPREFIX := $(BUILD)/cache/python
 export RUFF_CACHE_DIR := $(BUILD)/cache/ruff
 export MYPY_CACHE_DIR := $(BUILD)/cache/mypy
+export HYPOTHESIS_STORAGE_DIRECTORY := $(BUILD)/cache/hypothesis
+export PYTEST_DEBUG_TEMPROOT := $(BUILD)/tmp
 export ANSIBLE_HOME := $(BUILD)/home/.ansible
 export ANSIBLE_LOCAL_TEMP := $(BUILD)/home/.ansible/tmp
 # A local connection takes ~ for the user's real home directory, whatever HOME says.
@@ -43,7 +45,7 @@ export ANSIBLE_DEPRECATION_WARNINGS := False
 # The tools run in a home directory of their own: caches, collections and temporary files stay in build/.
 TOOL := HOME=$(BUILD)/home PATH="$(VENV)/bin:$$PATH"
 PYTHON_VERSION = $$($(VENV)/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-IN_STAGE = mkdir -p $(BUILD)/home && cd $(STAGE) && env $(TOOL) PYTHONPATH=$(BUILD)/stage ANSIBLE_COLLECTIONS_PATH=$(BUILD)/stage
+IN_STAGE = mkdir -p $(BUILD)/home $(BUILD)/tmp && cd $(STAGE) && env $(TOOL) PYTHONPATH=$(BUILD)/stage ANSIBLE_COLLECTIONS_PATH=$(BUILD)/stage
 
 STEPS := fmt lint types unit sanity docs integration molecule artifact
 
@@ -80,7 +82,7 @@ demo: $(READY) system ## back up, change, back up again and restore against the 
 
 simulator: $(READY) system ## serve a simulated Oracle VM Manager (PORT=7002, 0: any free port; ESTATE=sample)
 	@exec env PYTHONPATH=tests $(VENV)/bin/python tests/tools/supervise.py \
-	  $(VENV)/bin/python -m simulator --port "$(PORT)" --estate "$(ESTATE)"
+	  $(VENV)/bin/python -m simulator --port "$(PORT)" --estate "$(ESTATE)" --images-cache $(BUILD)/cache/images
 
 # --- the steps of the test -------------------------------------------------------------------------------------------
 
