@@ -1,0 +1,301 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Chains: any point gives back exactly the disk of its time, by whatever way it is read."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from unit.vault.builders import (
+    RECORD_SEGMENT,
+    RECORD_SEGMENTS,
+    RECORD_STORED,
+    RECORD_ZERO,
+    Stored,
+    content_hash,
+    noise,
+    open_files,
+    records,
+    store,
+    store_chain,
+    write_image,
+    write_sparse,
+)
+
+from ansible_collections.ovm.backup.plugins.module_utils.errors import (
+    CorruptVaultError,
+    PointNotFoundError,
+    VaultError,
+)
+from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore import (
+    data_size,
+    image_hash,
+    restore_disk,
+)
+from ansible_collections.ovm.backup.plugins.module_utils.vault.chain import DiskChain, open_chain
+from ansible_collections.ovm.backup.plugins.module_utils.vault.content_hash import ContentHash
+from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_reader import DiskFile
+from ansible_collections.ovm.backup.plugins.module_utils.vault.format import Geometry, bits
+
+BLOCK, SEGMENT = 512, 2048
+RUN = 64  # segments of zeros in one frame
+
+
+class State(NamedTuple):
+    """A disk at a time, and whether its pages of zeros are holes."""
+
+    data: bytes
+    holes: bool
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[State]:
+    """Draw a size that need not be round, a first state and some changes to it."""
+    size = draw(st.integers(1, 24 * SEGMENT + 100))
+    data = bytearray(size)
+    states = []
+    for _state in range(draw(st.integers(2, 5))):
+        for _write in range(draw(st.integers(0, 4))):
+            start = draw(st.integers(0, size - 1))
+            unit = draw(st.sampled_from([1, BLOCK, SEGMENT, 4 * SEGMENT]))
+            start -= start % unit
+            length = min(unit * draw(st.integers(1, 5)), size - start)
+            content = draw(st.sampled_from(["noise", "same", "zeros"]))
+            fill = {"noise": noise(length, draw(st.integers(0, 99))), "same": b"A" * length, "zeros": bytes(length)}
+            data[start : start + length] = fill[content]
+        states.append(State(bytes(data), draw(st.booleans())))
+    return states
+
+
+def blocks_of(data: bytes) -> list[bytes]:
+    return [data[start : start + BLOCK] for start in range(0, len(data), BLOCK)]
+
+
+def masks_of(file: Stored) -> tuple[set[int], set[int]]:
+    """Return the numbers of the blocks, counted over the whole disk, that a file stores and that it says are zeros."""
+    stored, zero = set(), set()
+    for row in records(file.path):
+        for segment in range(row[RECORD_SEGMENT], row[RECORD_SEGMENT] + row[RECORD_SEGMENTS]):
+            stored |= {segment * (SEGMENT // BLOCK) + block for block in bits(row[RECORD_STORED])}
+            zero |= {segment * (SEGMENT // BLOCK) + block for block in bits(row[RECORD_ZERO])}
+    return stored, zero
+
+
+def check_random_access(chain: DiskChain, data: bytes) -> None:
+    geometry = chain.geometry
+    for segment in range(geometry.segments):
+        resolved = chain.at(segment)
+        assert resolved.segment == segment
+        assert segment < resolved.end <= geometry.segments
+        if not resolved.pieces:
+            assert not data[segment * SEGMENT : resolved.end * SEGMENT].strip(b"\0")
+        found = chain.read_blocks(resolved)
+        for number, block in enumerate(blocks_of(data[segment * SEGMENT : (segment + 1) * SEGMENT])):
+            assert found.get(number, bytes(len(block))) == block
+            assert (number in found) == bool(block.strip(b"\0"))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(histories())
+def test_every_point_gives_back_the_disk_of_its_time(history: list[State]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        files: list[Stored] = []
+        for number, state in enumerate(history):
+            image = write_image(directory / f"{number}.raw", state.data, holes=state.holes)
+            target = directory / f"{number}.img.zst"
+            if files:
+                with open_files(files) as base:
+                    files.append(store(image, target, base=base, block_size=BLOCK, segment_size=SEGMENT))
+                before, after = blocks_of(history[number - 1].data), blocks_of(state.data)
+                changed = {block for block, content in enumerate(after) if content != before[block]}
+                zeroed = {block for block in changed if not after[block].strip(b"\0")}
+                stored, zero = masks_of(files[-1])
+                # A run of zeros up to the end may claim blocks that a short last segment does not have.
+                assert (stored, {block for block in zero if block < len(after)}) == (changed - zeroed, zeroed)
+                assert files[-1].result.changed == sum(len(after[block]) for block in changed - zeroed)
+            else:
+                files.append(store(image, target, block_size=BLOCK, segment_size=SEGMENT))
+        for number, state in enumerate(history):
+            wanted = content_hash(state.data, BLOCK)
+            assert files[number].result.content_hash == wanted
+            with open_files(files[: number + 1]) as chain:
+                assert chain.content_hash() == wanted
+                check_random_access(chain, state.data)
+                assert data_size(chain) == sum(len(block) for block in blocks_of(state.data) if block.strip(b"\0"))
+                target = directory / "restored"
+                done = restore_disk(chain, str(target), content_hash=wanted, overwrite=True, workers=2)
+                assert target.read_bytes() == state.data
+                assert (done.size, done.written) == (len(state.data), data_size(chain))
+                assert image_hash(str(target), chain.geometry) == wanted
+
+
+def test_holes_and_written_zeros_have_the_same_content_hash(tmp_path: Path) -> None:
+    data = noise(4096) + bytes(5 * 4096 + 17)
+    found = []
+    for holes in (True, False):
+        image = write_image(tmp_path / f"{holes}.raw", data, holes=holes)
+        found.append(store(image, tmp_path / f"{holes}.zst", block_size=BLOCK, segment_size=SEGMENT))
+    assert [item.result.content_hash for item in found] == [content_hash(data, BLOCK)] * 2
+    assert found[0].path.read_bytes() == found[1].path.read_bytes()
+    assert [item.result.read for item in found] == [4096, len(data)]
+
+
+def test_long_runs_of_zeros_are_overlaid_by_later_points(tmp_path: Path) -> None:
+    size = (3 * RUN + 7) * SEGMENT + 700
+    states = [bytearray(size)]
+    states.append(bytearray(size))
+    states[-1][100 * SEGMENT : 102 * SEGMENT] = noise(2 * SEGMENT)
+    states.append(bytearray(states[-1]))
+    states[-1][101 * SEGMENT : 102 * SEGMENT] = bytes(SEGMENT)
+    states[-1][-1] = 9
+    files = store_chain(tmp_path, [bytes(state) for state in states])
+    runs = []
+    for count in (1, 2, 3):
+        with open_files(files[:count]) as chain:
+            check_random_access(chain, bytes(states[count - 1]))
+            runs.append([(found.segment, found.segments, len(found.pieces)) for found in chain.segments()])
+            assert chain.content_hash() == content_hash(bytes(states[count - 1]), BLOCK)
+    assert runs[0] == [(0, 200, 0)]
+    assert runs[1] == [(0, 100, 0), (100, 1, 1), (101, 1, 1), (102, 98, 0)]
+    assert runs[2] == [(0, 100, 0), (100, 1, 1), (101, 1, 0), (102, 97, 0), (199, 1, 2)]
+
+
+def test_segments_outside_the_disk(tmp_path: Path) -> None:
+    with open_files(store_chain(tmp_path, [noise(3 * SEGMENT)])) as chain:
+        for segment in (-1, 3, 99):
+            with pytest.raises(IndexError, match=f"segment {segment} of a disk of 3 segments"):
+                chain.at(segment)
+
+
+def test_a_chain_in_the_wrong_order(tmp_path: Path) -> None:
+    states = [noise(3 * SEGMENT, seed) for seed in range(3)]
+    full, first, second = files = store_chain(tmp_path, states)
+    with pytest.raises(CorruptVaultError, match="is the start of a chain but not a full") as caught:
+        open_chain([full.link, first.link])
+    assert caught.value.details == {"path": str(first.path), "offset": 0}
+    # Swapped incrementals fit each other; the hash of the whole disk tells.
+    with open_chain([first.link, second.link, full.link]) as chain, pytest.raises(CorruptVaultError) as caught:
+        restore_disk(chain, str(tmp_path / "target"), content_hash=second.result.content_hash)
+    assert caught.value.message == f"{first.path} and its bases give another disk than the manifest says"
+    assert not list(tmp_path.glob("target*"))
+    with open_files(files) as chain:
+        restore_disk(chain, str(tmp_path / "target"), content_hash=second.result.content_hash)
+    assert (tmp_path / "target").read_bytes() == states[2]
+
+
+def test_a_chain_without_its_full(tmp_path: Path) -> None:
+    _full, first, second = store_chain(tmp_path, [noise(SEGMENT, seed) for seed in range(3)])
+    with pytest.raises(CorruptVaultError, match="is the start of a chain but not a full"):
+        open_chain([second.link, first.link])
+
+
+def test_a_chain_with_a_missing_file(tmp_path: Path) -> None:
+    files = store_chain(tmp_path, [noise(SEGMENT, seed) for seed in range(3)])
+    files[1].path.unlink()
+    with pytest.raises(PointNotFoundError) as caught:
+        open_files(files)
+    assert caught.value.details == {"path": str(files[1].path)}
+
+
+def test_a_chain_of_disks_of_different_sizes(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (full, _first), (_full, other) = (
+        store_chain(tmp_path, [noise(SEGMENT), noise(SEGMENT, 1)]),
+        store_chain(tmp_path / "other", [noise(SEGMENT + 1), noise(SEGMENT + 1, 1)]),
+    )
+    with pytest.raises(CorruptVaultError) as caught:
+        open_chain([other.link, full.link])
+    assert caught.value.message == f"{full.path} describes a disk of 2048 bytes, {other.path} one of 2049"
+
+
+def test_a_file_that_may_not_be_opened_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (full,) = store_chain(tmp_path, [noise(SEGMENT)])
+
+    def refuse(*_arguments: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.open", refuse)
+    with pytest.raises(VaultError) as caught:
+        DiskFile(*full.link)
+    assert type(caught.value) is VaultError
+    assert caught.value.message == f"Cannot open {full.path}: Permission denied"
+
+
+def test_reading_the_blocks_of_zeros_inside_a_frame(tmp_path: Path) -> None:
+    data = noise(BLOCK) + bytes(BLOCK) + noise(BLOCK, 1) + bytes(100)
+    (full,) = store_chain(tmp_path, [data])
+    with DiskFile(*full.link) as file:
+        assert file.read(file.records[0], 0b1111) == dict(enumerate(blocks_of(data)))
+        assert file.read(file.records[0], 0b1010) == {1: bytes(BLOCK), 3: bytes(100)}
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 40 * SEGMENT), st.data())
+def test_the_hash_of_a_disk_does_not_depend_on_how_zeros_are_added(size: int, data: st.DataObject) -> None:
+    geometry = Geometry(size, BLOCK, SEGMENT)
+    content = ContentHash(geometry)
+    segment = 0
+    while segment < geometry.segments:
+        count = data.draw(st.integers(1, geometry.segments - segment))
+        if data.draw(st.booleans()):
+            content.add_zeros(segment, count)
+        else:
+            count = 1
+            lengths = [geometry.block_length(segment, block) for block in range(geometry.blocks(segment))]
+            content.add(segment, b"".join(content.zero_hash_of(length) for length in lengths))
+        segment += count
+    assert content.hexdigest() == content_hash(bytes(size), BLOCK)
+
+
+def test_the_hash_of_a_disk_wants_every_segment_once() -> None:
+    content = ContentHash(Geometry(3 * SEGMENT, BLOCK, SEGMENT))
+    content.add_zeros(0, 1)
+    with pytest.raises(ValueError, match="segment 2 does not follow 0"):
+        content.add_zeros(2, 1)
+    with pytest.raises(ValueError, match="segment 1 with 32 bytes of hashes does not follow 0"):
+        content.add(1, bytes(32))
+    with pytest.raises(ValueError, match="1 of 3 segments were added"):
+        content.hexdigest()
+
+
+def test_long_runs_of_zeros_are_hashed_in_pieces() -> None:
+    size = 600 * SEGMENT + 1
+    content = ContentHash(Geometry(size, BLOCK, SEGMENT))
+    content.add_zeros(0, 601)
+    assert content.hexdigest() == content_hash(bytes(size), BLOCK)
+
+
+def test_a_chain_of_many_points(tmp_path: Path) -> None:
+    state = bytearray(noise(40 * SEGMENT))
+    states = []
+    for number in range(40):
+        state[number * SEGMENT + 600 : number * SEGMENT + 700] = noise(100, number)
+        states.append(bytes(state))
+    files = store_chain(tmp_path, states)
+    with open_files(files) as chain:
+        assert chain.content_hash() == content_hash(states[-1], BLOCK)
+        # Segment 0 changed before the full was made, every other one by an incremental of its own.
+        assert [len(found.pieces) for found in chain.segments()] == [1] + [2] * 39
+        check_random_access(chain, states[-1])
+
+
+def test_a_sparse_disk_of_a_tebibyte_is_described_by_a_few_records(tmp_path: Path) -> None:
+    image = write_sparse(tmp_path / "raw", 1 << 40, {5 << 30: b"data"})
+    full = store(image, tmp_path / "full.zst")
+    with open_files([full]) as chain:
+        again = store(image, tmp_path / "again.zst", base=chain)
+        assert [(found.segment, found.segments) for found in chain.segments()] == [
+            (0, 5120),
+            (5120, 1),
+            (5121, (1 << 20) - 5121),
+        ]
+    assert records(again.path) == []
+    assert again.result.content_hash == full.result.content_hash
