@@ -77,8 +77,9 @@ home: $(READY)
 test: $(READY) system ## every check and test below, one after the other
 	@MAKE="$(MAKE)" $(VENV)/bin/python tests/tools/run_steps.py $(STEPS)
 
-demo: $(READY) system ## back up, change, back up again and restore against the simulator (KEEP=1 keeps build/demo)
-	@env $(TOOL) KEEP="$(KEEP)" tests/demo/run
+demo: $(READY) system stage ## back up, change, back up again and restore against the simulator (KEEP=1 keeps build/demo)
+	@mkdir -p $(BUILD)/home $(BUILD)/tmp
+	@exec env $(TOOL) KEEP="$(KEEP)" ANSIBLE_COLLECTIONS_PATH=$(BUILD)/stage tests/demo/run
 
 simulator: $(READY) system ## serve a simulated Oracle VM Manager (PORT=7002, 0: any free port; ESTATE=sample)
 	@exec env PYTHONPATH=tests $(VENV)/bin/python tests/tools/supervise.py \
