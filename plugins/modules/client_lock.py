@@ -49,6 +49,14 @@ options:
       - Whether the run is about to stop the VM, and so owes it a start. Without this option the note in the lock stays
         as it is.
     type: bool
+  vm_id:
+    description:
+      - Id of the client's VM on the manager, for whoever has to clean up after a run that died.
+    type: str
+  vm_name:
+    description:
+      - Name of the client's VM.
+    type: str
   break_lock:
     description:
       - Take the lock even if another run holds it. Make sure that this run is dead.
@@ -124,7 +132,13 @@ def take(module: AnsibleModule) -> dict[str, Any]:
     if module.check_mode:
         return {"changed": True, "vm_stopped": bool(parameters["vm_stopped"]), "taken_over": None}
     client = vault.prepare_client(parameters["client"])
-    lock = client.lock(owner=lock_owner(module), run_id=parameters["run_id"], break_lock=parameters["break_lock"])
+    lock = client.lock(
+        owner=lock_owner(module),
+        run_id=parameters["run_id"],
+        break_lock=parameters["break_lock"],
+        vm_id=parameters["vm_id"],
+        vm_name=parameters["vm_name"],
+    )
     stopped = parameters["vm_stopped"]
     changed = lock.hold(parameters["lease"], None if stopped is None else {"vm_stopped": stopped})
     return {
@@ -153,6 +167,8 @@ def main() -> None:
             "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
             "lease": {"type": "float", "default": 1800.0},
             "vm_stopped": {"type": "bool"},
+            "vm_id": {"type": "str"},
+            "vm_name": {"type": "str"},
             "break_lock": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

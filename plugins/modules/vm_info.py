@@ -113,7 +113,7 @@ vms:
       type: str
       returned: always
     client:
-      description: Client name that belongs to the VM's name.
+      description: Client name that belongs to the VM's name. A plan gives another one where names collide.
       type: str
       returned: always
     state:
@@ -206,6 +206,15 @@ plan:
           description: Place in the run, from 1.
           type: int
           returned: always
+plan_summary:
+  description: The plan as lines of text.
+  returned: when O(subclient) is given
+  type: list
+  elements: str
+failure:
+  description: What went wrong, for programs.
+  returned: failure
+  type: dict
 """
 
 import time
@@ -220,6 +229,7 @@ from ..module_utils.manager.clones import is_ours
 from ..module_utils.manager.inventory import Inventory, Vm, read_inventory
 from ..module_utils.planning.names import client_name
 from ..module_utils.planning.plan import make_plan
+from ..module_utils.planning.preview import plan_summary
 from ..module_utils.planning.subclient import Subclient
 from ..module_utils.planning.vault_reader import read_vault_state
 from ..module_utils.vault.points import Vault
@@ -283,6 +293,7 @@ def main() -> None:
         }
         if subclient is not None and vault is not None:
             result["plan"] = planned(module, subclient, vault, inventory)
+            result["plan_summary"] = plan_summary(result["plan"])
     module.exit_json(**result)
 
 

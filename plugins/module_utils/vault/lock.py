@@ -70,6 +70,8 @@ class ClientLock:
         *,
         owner: str,
         run_id: str,
+        vm_id: str | None = None,
+        vm_name: str | None = None,
         break_lock: bool = False,
         clock: Callable[[], float] = time.time,
         heartbeat: float = HEARTBEAT_SECONDS,
@@ -82,7 +84,14 @@ class ClientLock:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._joined = False
-        self._document: dict[str, Any] = {"owner": owner, "run_id": run_id, "host": platform.node(), "debts": {}}
+        self._document: dict[str, Any] = {
+            "owner": owner,
+            "run_id": run_id,
+            "vm_id": vm_id,
+            "vm_name": vm_name,
+            "host": platform.node(),
+            "debts": {},
+        }
         self._process = {"pid": os.getpid(), "boot": _boot_id(), "process_start": _process_start(os.getpid())}
         self.taken_over: dict[str, Any] | None = None
 
@@ -108,6 +117,11 @@ class ClientLock:
     def debts(self) -> dict[str, Any]:
         """Return what this run owes, what it inherited included."""
         return dict(self._document["debts"])
+
+    def status(self) -> dict[str, Any] | None:
+        """Return who holds the lock, with C(alive) (whether that run may still be at work), or nothing if it is free."""
+        holder = self._holder()
+        return {**holder, "alive": not self._is_gone(holder)} if holder else None
 
     @property
     def held(self) -> bool:

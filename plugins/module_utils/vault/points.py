@@ -175,9 +175,9 @@ class Client:
             raise CorruptVaultError(f"{path} is damaged: its content has another hash", path=path, offset=0)
         return data
 
-    def lock(self, *, owner: str, run_id: str, break_lock: bool = False) -> ClientLock:
-        """Return the lock of this client as a context manager."""
-        return ClientLock(self.directory, owner=owner, run_id=run_id, break_lock=break_lock)
+    def lock(self, *, owner: str, run_id: str, break_lock: bool = False, **vm: str | None) -> ClientLock:
+        """Return the lock of this client for a run; C(vm_id) and C(vm_name) are noted in it."""
+        return ClientLock(self.directory, owner=owner, run_id=run_id, break_lock=break_lock, **vm)
 
     def remove_unpublished(self) -> list[str]:
         """Remove what interrupted runs left, and return the names. Only the holder of the lock may call this."""
@@ -297,6 +297,12 @@ class Vault:
             for name in names
             if os.path.isfile(os.path.join(parent, name, "client.json"))
         ]
+
+    def client_folders(self) -> list[Client]:
+        """Return all folders of clients, also of those that have no recovery point yet."""
+        parent = os.path.join(self.path, "clients")
+        with os.scandir(parent) as entries:
+            return [Client(entry.path) for entry in sorted(entries, key=lambda entry: entry.name) if entry.is_dir()]
 
     def client(self, name: str) -> Client:
         """Return a client by its name; raise C(PointNotFoundError) when it is unknown."""

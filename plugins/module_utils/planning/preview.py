@@ -1,0 +1,40 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""A plan as text that an administrator reads before a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_TITLES = {"backup": "back up", "current": "nothing to do", "fail": "cannot be backed up", "skip": "skip"}
+
+
+def plan_summary(plan: Mapping[str, Any]) -> list[str]:
+    """Return the lines of a plan in the form of C(Plan.as_dict), one paragraph for each VM in run order."""
+    counts = {action: sum(vm["action"] == action for vm in plan["vms"]) for action in _TITLES}
+    total = ", ".join(f"{number} {_TITLES[action]}" for action, number in counts.items() if number)
+    lines = [f"Plan for subclient {plan['subclient']}, {plan['requested_type']} asked for: {total or 'no VMs'}"]
+    lines += [f"  Warning: {warning}" for warning in plan["warnings"]]
+    for vm in plan["vms"]:
+        lines += ["", *_vm_lines(vm)]
+    lines += [f"  Left out: {item['vm_name']}, by {item['excluded_by']}" for item in plan["excluded"]]
+    return lines
+
+
+def _vm_lines(vm: Mapping[str, Any]) -> list[str]:
+    client = vm["client"] + (" (new)" if vm["new_client"] else "")
+    lines = [f"{vm['order']}. {vm['vm_name']}: {_TITLES[vm['action']]}", f"  client: {client}"]
+    if vm["action"] == "backup":
+        method = vm["method"].replace("_", " ")
+        lines += [f"  how: {method} on proxy {vm['proxy']}", f"  type: {vm['type']}, {vm['type_reason']}"]
+        lines += [
+            f"  disk {disk['slot']}: {disk['name']} in {disk['repository']}, {disk['type']}" for disk in vm["disks"]
+        ]
+    lines += [f"  disk {disk['slot']} left out: {disk['name']}, {disk['reason']}" for disk in vm["skipped_disks"]]
+    lines += [f"  why: {vm['reason']}", f"  selected by: {vm['selected_by']}"]
+    return lines + [f"  warning: {warning}" for warning in vm["warnings"]]

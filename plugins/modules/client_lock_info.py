@@ -1,0 +1,119 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: client_lock_info
+short_description: List the locks of a vault
+description:
+  - Returns which runs hold the lock of a client, and what dead runs owe. A run that was killed between stopping a VM and
+    starting it again is found here.
+version_added: 0.1.0
+author:
+  - The ovm.backup contributors (@ovm-backup)
+extends_documentation_fragment:
+  - ovm.backup.vault
+  - ovm.backup.attributes
+  - ovm.backup.attributes.read_only
+  - ovm.backup.attributes.vault_group
+seealso:
+  - module: ovm.backup.client_lock
+"""
+
+EXAMPLES = r"""
+- name: List all locks
+  ovm.backup.client_lock_info:
+    vault: /srv/vault
+  register: found
+
+- name: Name the VMs that dead runs have left stopped
+  ansible.builtin.debug:
+    msg: "{{ found.locks | rejectattr('alive') | selectattr('vm_stopped') | map(attribute='vm_name') }}"
+
+- name: List the locks of a vault whose path comes from the environment
+  ovm.backup.client_lock_info:
+  environment:
+    OVM_VAULT: /srv/vault
+"""
+
+RETURN = r"""
+locks:
+  description: The locks, by client.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    client:
+      description: Name of the client.
+      type: str
+      returned: always
+    run_id:
+      description: Id of the run that holds the lock.
+      type: str
+      returned: always
+    owner:
+      description: What holds it.
+      type: str
+      returned: always
+    host:
+      description: The host from which it was taken.
+      type: str
+      returned: always
+    heartbeat:
+      description: When the run was last heard of, in seconds since the epoch.
+      type: float
+      returned: always
+    alive:
+      description: Whether the run may still be at work.
+      type: bool
+      returned: always
+    vm_id:
+      description: Id of the client's VM on the manager, V(null) if the run did not note it.
+      type: str
+      returned: always
+    vm_name:
+      description: Name of the client's VM, V(null) if the run did not note it.
+      type: str
+      returned: always
+    vm_stopped:
+      description: Whether the run has stopped the VM and owes it a start.
+      type: bool
+      returned: always
+failure:
+  description: What went wrong, for programs.
+  returned: failure
+  type: dict
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._module import engine, lock_owner, open_vault, vault_options
+from ..module_utils.vault.points import Client
+
+SHOWN = ("run_id", "owner", "host", "heartbeat", "alive", "vm_id", "vm_name")
+
+
+def describe(client: Client, status: dict[str, Any]) -> dict[str, Any]:
+    """Return a lock in plain types."""
+    shown = {key: status.get(key) for key in SHOWN}
+    return {"client": client.name, **shown, "vm_stopped": bool((status.get("debts") or {}).get("vm_stopped"))}
+
+
+def main() -> None:
+    """Run as a module."""
+    module = AnsibleModule(argument_spec=vault_options(), supports_check_mode=True)
+    with engine(module, "blake3"):
+        folders = open_vault(module).client_folders()
+        owner = lock_owner(module)
+        found = [(client, client.lock(owner=owner, run_id="").status()) for client in folders]
+        locks = [describe(client, status) for client, status in found if status is not None]
+    module.exit_json(changed=False, locks=locks)
+
+
+if __name__ == "__main__":
+    main()
