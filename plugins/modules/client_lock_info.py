@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 module: client_lock_info
 short_description: List the locks of a vault
 description:
-  - Returns which runs hold the lock of a client, and what dead runs owe. A run that was killed between stopping a VM and
-    starting it again is found here.
+  - Returns which runs hold the lock of a client, and what dead runs owe. A run that was killed between stopping a VM
+    and starting it again is found here.
 version_added: 0.1.0
 author:
   - The ovm.backup contributors (@ovm-backup)

@@ -32,7 +32,9 @@ options:
     default: latest
   directory:
     description:
-      - Existing directory for the images. They are named after slot and disk, as C(0-system.img).
+      - Directory for the images. It is made if it does not exist, readable for its owner only; the directory above it
+        must exist.
+      - The images are named after slot and disk, as C(0-system.img).
     type: path
     required: true
   slots:

@@ -35,7 +35,8 @@ class RestoredImage:
 
 
 @contextlib.contextmanager
-def _target_errors(verb: str, path: str) -> Iterator[None]:
+def target_errors(verb: str, path: str) -> Iterator[None]:
+    """Turn an C(OSError) of a write into a C(TargetError) that names the path and the reason."""
     try:
         yield
     except OSError as error:
@@ -57,9 +58,11 @@ def check_target(path: str, chain: DiskChain) -> None:
     """Raise C(TargetError) when the directory of C(path) is missing or has too little space for the data."""
     directory = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(directory):
+        directory = os.path.dirname(directory)
+    if not os.path.isdir(directory):
         raise TargetError(f"Cannot restore to {path}: the directory {directory} does not exist", path=path)
     needed = data_size(chain)
-    with _target_errors("look at", directory):
+    with target_errors("look at", directory):
         found = os.statvfs(directory)
     free = found.f_bavail * found.f_frsize
     if needed > free:
@@ -106,7 +109,7 @@ def restore_disk(
         raise InvalidInputError(f"{path} exists: name another file, or allow it to be overwritten", path=path)
     check_target(path, chain)
     temporary = f"{path}.restoring"
-    with _target_errors("create", temporary):
+    with target_errors("create", temporary):
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         try:
@@ -117,11 +120,11 @@ def restore_disk(
                 raise CorruptVaultError(
                     f"{newest} and its bases give another disk than the manifest says", path=newest, offset=0
                 )
-            with _target_errors("write", temporary):
+            with target_errors("write", temporary):
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        with _target_errors("create", path):
+        with target_errors("create", path):
             os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -143,7 +146,7 @@ class _Writer:
 
     def run(self, workers: int | None) -> None:
         """Write the whole disk."""
-        with _target_errors("write", self._path):
+        with target_errors("write", self._path):
             os.ftruncate(self._descriptor, self._chain.geometry.size)
         with OrderedPool(self._done, workers) as pool:
             for resolved in self._chain.segments():
@@ -170,7 +173,7 @@ class _Writer:
 
     def _write(self, data: bytes, offset: int) -> None:
         view = memoryview(data)
-        with _target_errors("write", self._path):
+        with target_errors("write", self._path):
             while view:
                 done = os.pwrite(self._descriptor, view, offset)
                 view = view[done:]

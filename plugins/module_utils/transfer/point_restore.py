@@ -17,7 +17,7 @@ from typing import Any, Callable
 from ..errors import InvalidInputError
 from ..vault.manifest import Point, PointDisk
 from ..vault.points import Client
-from .disk_restore import check_target, image_hash, restore_disk
+from .disk_restore import check_target, image_hash, restore_disk, target_errors
 
 Progress = Callable[[str, int, int], None]
 
@@ -53,8 +53,11 @@ def plan_images(
             f"Recovery point {point.id} of client {client.name} has no disk in slot {unknown[0]}; it has "
             f"{', '.join(map(str, sorted(known)))}"
         )
-    if not os.path.isdir(directory):
-        raise InvalidInputError(f"The directory {directory} does not exist: make it first, with enough space")
+    parent = os.path.dirname(os.path.abspath(directory))
+    if not os.path.isdir(directory) and (os.path.lexists(directory) or not os.path.isdir(parent)):
+        raise InvalidInputError(
+            f"{directory} is not a directory and cannot be made: name a directory in one that exists", path=directory
+        )
     plans = []
     for disk in point.disks:
         if slots is not None and disk.slot not in slots:
@@ -80,6 +83,10 @@ def plan_images(
 def restore_images(client: Client, point: Point, plans: list[ImagePlan], *, progress: Progress | None = None) -> int:
     """Write the images that are not current; return the bytes of data written."""
     written = 0
+    for directory in {os.path.dirname(plan.path) for plan in plans}:
+        with target_errors("create", directory):
+            # Disks of guests hold secrets: nobody else may look at them.
+            os.makedirs(directory, mode=0o700, exist_ok=True)
     for plan in plans:
         if plan.state == "current":
             continue

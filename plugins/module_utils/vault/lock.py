@@ -119,7 +119,7 @@ class ClientLock:
         return dict(self._document["debts"])
 
     def status(self) -> dict[str, Any] | None:
-        """Return who holds the lock, with C(alive) (whether that run may still be at work), or nothing if it is free."""
+        """Return who holds the lock, with C(alive) (whether that run may be at work), or nothing if it is free."""
         holder = self._holder()
         return {**holder, "alive": not self._is_gone(holder)} if holder else None
 

@@ -175,9 +175,19 @@ class Client:
             raise CorruptVaultError(f"{path} is damaged: its content has another hash", path=path, offset=0)
         return data
 
-    def lock(self, *, owner: str, run_id: str, break_lock: bool = False, **vm: str | None) -> ClientLock:
-        """Return the lock of this client for a run; C(vm_id) and C(vm_name) are noted in it."""
-        return ClientLock(self.directory, owner=owner, run_id=run_id, break_lock=break_lock, **vm)
+    def lock(
+        self,
+        *,
+        owner: str,
+        run_id: str,
+        break_lock: bool = False,
+        vm_id: str | None = None,
+        vm_name: str | None = None,
+    ) -> ClientLock:
+        """Return the lock of this client for a run; which VM it is about is noted in it."""
+        return ClientLock(
+            self.directory, owner=owner, run_id=run_id, break_lock=break_lock, vm_id=vm_id, vm_name=vm_name
+        )
 
     def remove_unpublished(self) -> list[str]:
         """Remove what interrupted runs left, and return the names. Only the holder of the lock may call this."""
