@@ -94,8 +94,8 @@ class ManagerClient:
     def manager_id(self) -> str:
         """The UUID of the manager; asked once."""
         if self._manager_id is None:
-            self.info()
-        assert self._manager_id is not None
+            found = self.info()
+            return text(found, "managerUuid") or object_id(found)
         return self._manager_id
 
     # --- writing ---

@@ -53,17 +53,19 @@ class CloneMaking:
         self.vm_name = object_name(source)
         self.last_job = 0  # id of our last job before the clone: ids are the time of submission (ovm-rest-api 3.3)
         self.asked = False  # the clone may have been submitted
+        self.places: list[tuple[str, str]] = []  # objects whose description may hold the id of the clone job
         self.job: Job | None = None
         self.clone_id: str | None = None
+        self.own_jobs: set[str] = set()  # the clone job and its children
+        self.results: set[str] = set()  # what they made
 
     def make(self) -> Clone:
         """Make the clone. Raises as ensure_clone does, after the clean-up."""
         try:
             definition_id = self._define()
             job = self._submit(definition_id)
-            self._record(definition_id)
-            self.job = self.client.wait(job)
-            return self._finish()
+            self._record(job)
+            return self._finish(self.client.wait(job))
         except BaseException as error:
             problems = self._clean_up(error)
             failure = self._explained(error)
@@ -83,6 +85,7 @@ class CloneMaking:
         definition_id = reference(made, "resultId")
         if definition_id is None:
             raise ManagerResponseError(f'Oracle VM Manager made no clone definition for VM "{self.vm_name}".')
+        self.places.append(("VmCloneDefinition", definition_id))
         for disk in self.wanted:
             mapping = {
                 "name": f"{definition_name(self.run_id)} slot {disk.slot}",
@@ -92,6 +95,7 @@ class CloneMaking:
                 "repositoryId": simple_id("Repository", disk.repository_id),
             }
             made = self.client.run("POST", "VmCloneDefinition", definition_id, "VmCloneStorageMapping", body=mapping)
+            self.places.append(("VmCloneStorageMapping", reference(made, "resultId") or ""))
         self.last_job = job_time(made)
         return definition_id
 
@@ -102,33 +106,39 @@ class CloneMaking:
         query = {"serverPoolId": pool_id, "vmCloneDefinitionId": definition_id, "createTemplate": False}
         self.asked = True
         try:
-            self.job = self.client.submit("PUT", "Vm", self.vm_id, "clone", query=query)
+            job = self.client.submit("PUT", "Vm", self.vm_id, "clone", query=query)
         except ManagerError as error:
             if error.details.get("outcome") != "unknown":
                 self.asked = False  # refused or never sent
                 raise
-            self.job = find_lost_job(self.client, self._attempt(), limit=_SEARCH_LIMIT)
-            if self.job is None:
+            found = find_lost_job(self.client, self._attempt(), limit=_SEARCH_LIMIT)
+            if found is None:
                 raise
-        return self.job
+            job = found
+        self.job = job
+        return job
 
-    def _record(self, definition_id: str) -> None:
-        """Note the job id in the definition. A help for the next run only: nothing here may end this one."""
-        assert self.job is not None
-        try:
-            current = self.client.get("VmCloneDefinition", definition_id)
-            body = {**current, "description": self._mark("definition", job_id=object_id(self.job)).description()}
-            noted = self.client.submit("PUT", "VmCloneDefinition", definition_id, body=body, conflict_timeout=0.0)
-            self.client.wait(noted, timeout=_RECORD_LIMIT)
-        except ManagerError:
-            return
+    def _record(self, job: Job) -> None:
+        """Note the job id in the definition, or in a mapping of it while the clone job locks the definition.
 
-    def _finish(self) -> Clone:
-        assert self.job is not None
-        self.clone_id = reference(self.job, "resultId")
+        A help for the next run only: nothing here may end this one.
+        """
+        description = self._mark("definition", job_id=object_id(job)).description()
+        for kind, item_id in self.places:
+            try:
+                body = {**self.client.get(kind, item_id), "description": description}
+                noted = self.client.submit("PUT", kind, item_id, body=body, conflict_timeout=0.0)
+                self.client.wait(noted, timeout=_RECORD_LIMIT)
+                return
+            except ManagerError:
+                continue
+
+    def _finish(self, job: Job) -> Clone:
+        self.job = job
+        self.clone_id = reference(job, "resultId")
         if self.clone_id is None:
             raise ManagerResponseError(
-                f'Oracle VM Manager finished {describe(self.job)} without a result, VM "{self.vm_name}" has no clone.'
+                f'Oracle VM Manager finished {describe(job)} without a result, VM "{self.vm_name}" has no clone.'
             )
         sources = {disk.slot: disk.id for disk in self.wanted}
         copies: list[tuple[int, str, str]] = []
@@ -176,6 +186,7 @@ class CloneMaking:
                 if self.job is None:
                     problems.append("Whether the clone was begun is unknown; no job of it was found.")
             self._end_job()
+            self._read_children()
             after = Survey(self.client)
             for clone in self._made(after):
                 remove_proven(self.client, after, clone)
@@ -197,22 +208,27 @@ class CloneMaking:
         except NotFoundError:
             return  # forgotten by the manager: over
 
+    def _read_children(self) -> None:
+        """Note the clone job and its children as ours, with the objects that they say they made."""
+        if self.job is None:
+            return
+        self.own_jobs = {object_id(self.job), *references(self.job, "childJobIds")}
+        jobs = [self.job, *(self.client.get("Job", child_id) for child_id in references(self.job, "childJobIds"))]
+        self.results = {made for made in (reference(job, "resultId") for job in jobs) if made is not None}
+
     def _made(self, after: Survey) -> list[Proven]:
         """Return the clones of this attempt that ids lead to."""
         found = {clone.id: clone for clone in after.our_clones(self.vm_id, self.run_id)}
-        results = [self.clone_id]
-        if self.job is not None:
-            results.append(reference(self.job, "resultId"))
-            for child_id in references(self.job, "childJobIds"):
-                results.append(reference(self.client.get("Job", child_id), "resultId"))
-        for vm_id in results:
-            if vm_id in after.vms and vm_id not in self.before.vms:
+        for vm_id in sorted(self.results & set(after.vms)):
+            if vm_id not in self.before.vms:
                 found.setdefault(vm_id, self._proven(after, vm_id))
         return list(found.values())
 
     def _remove_remains(self, after: Survey) -> list[str]:
-        our_job = object_id(self.job) if self.job is not None else None
-        remains = find_remains(self.client, self._attempt(), our_job, limit=_SEARCH_LIMIT)
+        for disk_id in sorted(self.results & set(after.disks)):
+            if disk_id not in self.before.disks and not after.users_of(disk_id):
+                remove_disk(self.client, after, disk_id, None)
+        remains = find_remains(self.client, self._attempt(), self.own_jobs, limit=_SEARCH_LIMIT)
         if remains.doubt is not None:
             return [remains.doubt]
         now = Survey(self.client) if remains.vm_ids or remains.disk_ids else after

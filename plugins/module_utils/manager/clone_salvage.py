@@ -16,7 +16,7 @@ job claims it; with any doubt it is left alone and reported.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -121,7 +121,7 @@ class Remains:
     doubt: str | None = None
 
 
-def find_remains(client: ManagerClient, attempt: Attempt, our_job: str | None, *, limit: float) -> Remains:
+def find_remains(client: ManagerClient, attempt: Attempt, own_jobs: Collection[str], *, limit: float) -> Remains:
     """Look for a VM and for loose disks that the attempt left behind without their being named in its job.
 
     While the source is locked nothing is judged: somebody else may be cloning it at this moment. It is waited for up to
@@ -141,7 +141,7 @@ def find_remains(client: ManagerClient, attempt: Attempt, our_job: str | None, *
             left = ", ".join(sorted(vm_ids | disk_ids))
             return Remains(doubt=f'VM "{attempt.vm_name}" is locked, so these may be another\'s and were left: {left}.')
         client.sleep(_PAUSE)
-    claimed = {reference(job, "resultId") for job in client.list("Job") if object_id(job) != our_job}
+    claimed = {reference(job, "resultId") for job in client.list("Job") if object_id(job) not in own_jobs}
     return Remains(tuple(sorted(vm_ids - claimed)), tuple(sorted(disk_ids - claimed)))
 
 

@@ -62,6 +62,7 @@ class Survey:
         self.definitions = by_id(client.list("VmCloneDefinition"))
         self.mappings = by_id(client.list("VmDiskMapping"))
         self.disks = by_id(client.list("VirtualDisk"))
+        self._storage_mappings: list[dict[str, Any]] | None = None  # read only if needed
 
     def mappings_of(self, vm_id: str) -> list[Item]:
         """Return the mappings of a VM by slot."""
@@ -120,13 +121,27 @@ class Survey:
                 found.append((definition_id, mark))
         return found
 
+    def job_of(self, definition_id: str, mark: Mark) -> str | None:
+        """Return the id of the clone job that a definition records, itself or in a mapping while it was locked."""
+        if mark.job_id is not None:
+            return mark.job_id
+        if self._storage_mappings is None:
+            self._storage_mappings = self.client.list("VmCloneStorageMapping")
+        for item in self._storage_mappings:
+            noted = read_mark(text(item, "description"), "definition")
+            if noted is None or reference(item, "vmCloneDefinitionId") != definition_id:
+                continue
+            if (noted.manager_id, noted.vm_id, noted.run_id) == (mark.manager_id, mark.vm_id, mark.run_id):
+                return noted.job_id
+        return None
+
     def our_clones(self, vm_id: str | None = None, run_id: str | None = None) -> list[Proven]:
         """Return the clones that are provably ours, sorted by source, run and id."""
         found = {clone.id: clone for clone in self._marked()}
         marked_runs = {(clone.vm_id, clone.run_id) for clone in found.values()}
-        for _definition_id, mark in self.our_definitions(vm_id, run_id):
+        for definition_id, mark in self.our_definitions(vm_id, run_id):
             if (mark.vm_id, mark.run_id) not in marked_runs:  # else the clone is marked: no need to ask for the job
-                for vm in self.results(mark):
+                for vm in self.results(definition_id, mark):
                     found.setdefault(object_id(vm), Proven(vm, mark.vm_id, mark.run_id, False, ()))
         wanted = [clone for clone in found.values() if vm_id in (None, clone.vm_id) and run_id in (None, clone.run_id)]
         return sorted(wanted, key=lambda clone: (clone.vm_id, clone.run_id, clone.id))
@@ -137,12 +152,13 @@ class Survey:
             if mark is not None and mark.manager_id == self.manager_id and mark.clone_id == vm_id != mark.vm_id:
                 yield Proven(item, mark.vm_id, mark.run_id, True, mark.disks)
 
-    def results(self, mark: Mark) -> Iterator[Item]:
+    def results(self, definition_id: str, mark: Mark) -> Iterator[Item]:
         """Yield the VM that the job of a definition made, if the VM still exists."""
-        if mark.job_id is None:
+        job_id = self.job_of(definition_id, mark)
+        if job_id is None:
             return
         try:
-            job = self.client.get("Job", mark.job_id)
+            job = self.client.get("Job", job_id)
         except NotFoundError:
             return  # the manager keeps a limited number of jobs; then there is no proof
         result = reference(job, "resultId") if is_job(job) else None

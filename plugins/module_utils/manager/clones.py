@@ -109,11 +109,12 @@ def remove_clone(client: ManagerClient, clone_id: str, *, vm_id: str | None = No
 def _after_running_jobs(client: ManagerClient, survey: Survey, vm_id: str, run_id: str) -> Survey:
     """Wait for clone jobs that an interrupted attempt of the run has left running; return the state after that."""
     waited = False
-    for _definition_id, mark in survey.our_definitions(vm_id, run_id):
-        if mark.job_id is None:
+    for definition_id, mark in survey.our_definitions(vm_id, run_id):
+        job_id = survey.job_of(definition_id, mark)
+        if job_id is None:
             continue
         try:
-            job = client.get("Job", mark.job_id)
+            job = client.get("Job", job_id)
         except NotFoundError:
             continue
         if is_job(job) and not is_over(job):
@@ -153,8 +154,9 @@ def _remove_trace(client: ManagerClient, survey: Survey, clone_id: str, vm_id: s
     """Remove the definitions whose job made a clone that is gone: the rest of a removal that was interrupted."""
     removed = False
     for definition_id, mark in survey.our_definitions(vm_id):
+        job_id = survey.job_of(definition_id, mark)
         try:
-            job = client.get("Job", mark.job_id) if mark.job_id else {}
+            job = client.get("Job", job_id) if job_id else {}
         except NotFoundError:
             continue
         if is_job(job) and reference(job, "resultId") == clone_id:

@@ -35,6 +35,8 @@ from .storage import StorageMap, StorageRepository
 if TYPE_CHECKING:
     from .client import ManagerClient
 
+__all__ = ["Disk", "Inventory", "Nic", "Server", "StorageRepository", "Vm", "read_inventory"]
+
 EMPTY_CDROM = "EMPTY_CDROM"  # id of a CD drive without a medium (ovm-rest-api 3.3)
 
 Item = Mapping[str, Any]

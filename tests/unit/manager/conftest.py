@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Stand-ins for the tests of the manager room: a scripted transport instead of a manager, a clock that nobody waits for."""
+"""Stand-ins for the tests of the manager room: a scripted transport for a manager, a clock that nobody waits for."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 import requests
 import urllib3
+from requests.adapters import HTTPAdapter
+
 from ansible_collections.ovm.backup.plugins.module_utils.manager.client import ManagerClient
 from ansible_collections.ovm.backup.plugins.module_utils.manager.session import ConnectionSettings, ManagerSession
-from requests.adapters import HTTPAdapter
 
 BASE = "/ovm/core/wsapi/rest"
 SETTINGS = {"url": "https://ovmm.example.com:7002", "user": "admin", "password": "geheim-Passw0rd"}
@@ -89,7 +90,7 @@ class Transport(HTTPAdapter):
             raise AssertionError(f"nothing scripted for {call}")
         if callable(step) and not isinstance(step, type):
             step = step(call)
-        if isinstance(step, BaseException) or isinstance(step, type):
+        if isinstance(step, (BaseException, type)):
             raise step
         answer = step if isinstance(step, Answer) else Answer(200 if request.method == "GET" else 201, step)
         return self._response(request, answer)

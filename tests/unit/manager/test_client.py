@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import requests
+
 from ansible_collections.ovm.backup.plugins.module_utils import errors
 from ansible_collections.ovm.backup.plugins.module_utils.manager.client import connect
 from ansible_collections.ovm.backup.plugins.module_utils.manager.session import ConnectionSettings

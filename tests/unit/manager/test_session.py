@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 import requests
+from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError
+
 from ansible_collections.ovm.backup.plugins.module_utils import errors
 from ansible_collections.ovm.backup.plugins.module_utils.manager.session import ConnectionSettings, ManagerSession
-from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError
 
 BASIC = "Basic " + base64.b64encode(b"admin:geheim-Passw0rd").decode()
 COOKIE = {"Set-Cookie": "JSESSIONID=abc; path=/; HttpOnly; Secure"}
@@ -280,8 +281,8 @@ def test_repetitions_are_told(transport: Any, fakes: Any) -> None:
     transport.on("GET", "/Vm", refused_connection(), fakes.Answer(200, []))
     session.request("GET", "Vm")
     assert told == [
-        "Cannot reach Oracle VM Manager at https://ovmm.example.com:7002/ovm/core/wsapi/rest: Failed to establish a new "
-        "connection: [Errno 111] Connection refused. Next try in 0.5 s."
+        "Cannot reach Oracle VM Manager at https://ovmm.example.com:7002/ovm/core/wsapi/rest: Failed to establish a "
+        "new connection: [Errno 111] Connection refused. Next try in 0.5 s."
     ]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trustme
+
 from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError
 from ansible_collections.ovm.backup.plugins.module_utils.manager.settings import ConnectionSettings
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import trustme
+
 from ansible_collections.ovm.backup.plugins.module_utils.errors import ManagerCertificateError, ManagerUnreachableError
 from ansible_collections.ovm.backup.plugins.module_utils.manager.session import ConnectionSettings, ManagerSession
 
