@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,7 +20,7 @@ from .._libraries import blake3
 from ..errors import CorruptVaultError, InvalidInputError, TargetError
 from ..vault.chain import DiskChain, ResolvedSegment
 from ..vault.content_hash import ContentHash
-from ..vault.format import Geometry
+from ..vault.format import Geometry, bit_count
 from .disk_backup import Progress
 from .pool import OrderedPool
 from .source import ImageSource
@@ -46,21 +48,32 @@ def target_errors(verb: str, path: str) -> Iterator[None]:
 
 def data_size(chain: DiskChain) -> int:
     """Return how many bytes of the disk are not in blocks of zeros, without reading data."""
+    geometry = chain.geometry
     total = 0
     for resolved in chain.segments():
-        for block in range(chain.geometry.blocks(resolved.segment)) if resolved.pieces else ():
-            if not resolved.zero >> block & 1:
-                total += chain.geometry.block_length(resolved.segment, block)
+        if not resolved.pieces:
+            continue
+        wanted = geometry.mask(resolved.segment) & ~resolved.zero
+        total += bit_count(wanted) * geometry.block_size
+        last = geometry.blocks(resolved.segment) - 1
+        if wanted >> last & 1:
+            total -= geometry.block_size - geometry.block_length(resolved.segment, last)
     return total
 
 
 def check_target(path: str, chain: DiskChain) -> None:
-    """Raise C(TargetError) when the directory of C(path) is missing or has too little space for the data."""
+    """Raise C(TargetError) when the directory of C(path) is missing or has too little space for the data.
+
+    Also when C(path) is anything but a file: a device, a link or a directory is never replaced by an image.
+    """
     directory = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(directory):
         directory = os.path.dirname(directory)
     if not os.path.isdir(directory):
         raise TargetError(f"Cannot restore to {path}: the directory {directory} does not exist", path=path)
+    with target_errors("look at", path), contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise TargetError(f"Cannot restore to {path}: it exists and is not a regular file", path=path)
     needed = data_size(chain)
     with target_errors("look at", directory):
         found = os.statvfs(directory)
@@ -73,11 +86,9 @@ def check_target(path: str, chain: DiskChain) -> None:
 
 def image_hash(path: str, geometry: Geometry) -> str | None:
     """Return the content hash of an existing image, or nothing when it is missing or of another size."""
-    if not os.path.isfile(path):
+    if not os.path.isfile(path) or os.path.getsize(path) != geometry.size:
         return None
     with ImageSource(path) as source:
-        if source.size != geometry.size:
-            return None
         content = ContentHash(geometry)
         for run in source.runs(geometry):
             if not run.data:
@@ -105,32 +116,75 @@ def restore_disk(
     Raises C(InvalidInputError) when C(path) exists and C(overwrite) is not set, C(CorruptVaultError) at the first block
     that is not what was backed up, C(TargetError) when the target does not take the data.
     """
-    if os.path.lexists(path) and not overwrite:
-        raise InvalidInputError(f"{path} exists: name another file, or allow it to be overwritten", path=path)
+    _refuse_existing(path, overwrite)
     check_target(path, chain)
     temporary = f"{path}.restoring"
-    with target_errors("create", temporary):
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    # Open, and so locked, until it has its name or is gone.
+    descriptor = _open_temporary(temporary)
     try:
-        try:
-            writer = _Writer(chain, descriptor, temporary, progress)
-            writer.run(workers)
-            if writer.content.hexdigest() != content_hash:
-                newest = chain.files[0].path
-                raise CorruptVaultError(
-                    f"{newest} and its bases give another disk than the manifest says", path=newest, offset=0
-                )
-            with target_errors("write", temporary):
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        writer = _Writer(chain, descriptor, temporary, progress)
+        writer.run(workers)
+        if writer.content.hexdigest() != content_hash:
+            newest = chain.files[0].path
+            raise CorruptVaultError(
+                f"{newest} and its bases give another disk than the manifest says", path=newest, offset=0
+            )
+        with target_errors("write", temporary):
+            os.fsync(descriptor)
+        _refuse_existing(path, overwrite)  # a restore may take hours
         with target_errors("create", path):
             os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+    finally:
+        os.close(descriptor)
+    _sync_name(path)
     return RestoredImage(path, chain.geometry.size, writer.written, content_hash)
+
+
+def _refuse_existing(path: str, overwrite: bool) -> None:
+    if os.path.lexists(path) and not overwrite:
+        raise InvalidInputError(f"{path} exists: name another file, or allow it to be overwritten", path=path)
+
+
+def _open_temporary(path: str) -> int:
+    """Return an empty file, locked against other restores; what a killed one left behind is used again."""
+    with target_errors("create", path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    try:
+        with target_errors("create", path):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                ours = os.path.samestat(os.fstat(descriptor), os.stat(path))
+            except (BlockingIOError, FileNotFoundError):
+                ours = False
+            except OSError as error:
+                if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                    raise
+                ours = True  # a file system without locks
+        if not ours:
+            raise TargetError(f"Cannot create {path}: another restore is writing it", path=path)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise TargetError(f"Cannot create {path}: it exists and is not a regular file", path=path)
+        with target_errors("create", path):
+            os.fchmod(descriptor, 0o600)
+            os.ftruncate(descriptor, 0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _sync_name(path: str) -> None:
+    """Make the name of the image durable, where the file system can."""
+    with contextlib.suppress(OSError):
+        directory = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
 
 class _Writer:
