@@ -69,6 +69,8 @@ def backup_disk(
 
     C(progress) is called with the bytes done and the size of the disk. The writer is not finished here.
     """
+    if source.size != geometry.size or (base is not None and base.geometry != geometry):
+        raise ValueError(f"{source.path} has {source.size} bytes, that does not fit {tuple(geometry)} or the base")
     transfer = _Transfer(writer, geometry, compressor, base, progress)
     with OrderedPool(transfer.store, workers) as pool:
         for work in _plan_work(source, geometry, base):

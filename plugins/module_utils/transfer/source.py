@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
+import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -39,14 +40,13 @@ class ImageSource:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        try:
-            self._descriptor = os.open(path, os.O_RDONLY)
-        except OSError as error:
-            raise SourceError(
-                f"Cannot open the image {path}: {error.strerror}", path=path, errno=error.errno
-            ) from error
+        self._descriptor = _open_image(path)
         self._before = os.fstat(self._descriptor)
         self.size = self._before.st_size
+        if not stat.S_ISREG(self._before.st_mode) or not self.size:
+            self.close()
+            what = "is empty" if stat.S_ISREG(self._before.st_mode) else "is not a regular file"
+            raise SourceError(f"The image {path} {what}: it cannot be a disk", path=path)
 
     def __enter__(self) -> ImageSource:
         return self
@@ -102,9 +102,12 @@ class ImageSource:
 
     def check_unchanged(self) -> None:
         """Raise C(SourceError) when the image was written to since it was opened."""
-        now = os.fstat(self._descriptor)
+        # Opened again: that makes a network file system ask its server, and finds an image that was replaced.
+        descriptor = _open_image(self.path)
+        now = os.fstat(descriptor)
+        os.close(descriptor)
         before = self._before
-        if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+        if not os.path.samestat(now, before) or (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
             raise SourceError(
                 f"The image {self.path} changed while it was read ({before.st_size} bytes, then {now.st_size}): "
                 "something writes to it, so the copy would not be consistent",
@@ -128,8 +131,20 @@ class ImageSource:
                     path=self.path,
                     offset=offset,
                 ) from error
+            if start >= self.size:  # it grew after it was opened
+                return
+            if end <= start:
+                end = self.size  # nonsense from the file system: take all of it for data
             yield start, min(end, self.size)
             offset = end
+
+
+def _open_image(path: str) -> int:
+    try:
+        # Not to block where a pipe lies in place of the image.
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        raise SourceError(f"Cannot open the image {path}: {error.strerror}", path=path, errno=error.errno) from error
 
 
 def image_path(repositories_path: str, repository_id: str, path: str) -> str:
@@ -139,6 +154,7 @@ def image_path(repositories_path: str, repository_id: str, path: str) -> str:
     comes from outside, so it must not lead out of the repository.
     """
     relative = posixpath.normpath(path).lstrip("/")
-    if relative.split("/")[0] == ".." or relative in ("", ".") or "/" in repository_id or repository_id in ("", ".."):
+    escapes = relative.split("/")[0] == ".." or relative in ("", ".") or "\0" in path + repository_id
+    if escapes or "/" in repository_id or repository_id in ("", ".", ".."):
         raise InvalidInputError(f"{path!r} in repository {repository_id!r} is not a path inside a storage repository")
     return os.path.join(repositories_path, repository_id, relative)
