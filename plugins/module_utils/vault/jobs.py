@@ -79,6 +79,8 @@ def vm_record(
     notes = [*planned["warnings"], *warnings]
     if point is not None:
         notes.extend(note for note in point["warnings"] if note not in notes)
+        if point["method"] == "shutdown" and point["consistency"] == "crash_consistent":
+            notes.append("the VM did not shut down in time and was switched off: its disks are crash consistent only")
     if failure is not None:
         status, reason = FAILED, failure
     elif planned["action"] == "fail":
