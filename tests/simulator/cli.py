@@ -39,7 +39,12 @@ def parser() -> argparse.ArgumentParser:
     )
     parse.add_argument("--job-seconds", type=float, default=0.2, help="simulated duration of a job (default 0.2)")
     parse.add_argument("--shutdown-seconds", type=float, help="time a guest takes to shut down (default two jobs)")
-    parse.add_argument("--speed", type=float, default=1.0, help="simulated seconds per real second (default 1)")
+    parse.add_argument(
+        "--speed",
+        type=float,
+        default=1.0,
+        help="simulated seconds per real second (default 1; 0: time is pushed by the control interface)",
+    )
     parse.add_argument(
         "--switch", action="append", default=[], metavar="NAME=VALUE", help="set a switch; may be repeated"
     )

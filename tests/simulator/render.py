@@ -61,6 +61,8 @@ class Renderer:
         for item in FIELDS[obj.type]:
             if item.name not in skipped:
                 document[item.name] = self._value(obj, item, listed)
+        if obj.type == "Job" and listed and document["latestSummaryProgressMessage"] is None:
+            document["latestSummaryProgressMessage"] = ""  # as captured (ovm-json/real-Job-list.json)
         return document
 
     def _value(self, obj: Obj, item: Field, listed: bool) -> Any:

@@ -114,8 +114,8 @@ def _check_changes(call: Call, changes: dict[str, Any]) -> None:
 
 def _check_state(call: Call, changes: dict[str, Any]) -> None:
     obj = call.obj
-    if obj.type == "Vm" and obj["vmRunState"] not in ("STOPPED", "TEMPLATE"):
-        if any(name in changes for name in _STOPPED_ONLY):
-            raise not_stopped(obj.name, obj["vmRunState"], call.world.now)
+    alive = obj.type == "Vm" and obj["vmRunState"] not in ("STOPPED", "TEMPLATE")
+    if alive and any(name in changes for name in _STOPPED_ONLY):
+        raise not_stopped(obj.name, obj["vmRunState"], call.world.now)
     if obj.type == "VmDiskMapping" and "diskTarget" in changes:
         check_slot(call.world, call.world.store.get(*obj["vmId"]), changes["diskTarget"], obj)
