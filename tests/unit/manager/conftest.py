@@ -9,9 +9,11 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPMessage
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,8 +22,9 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from ansible_collections.ovm.backup.plugins.module_utils.manager.client import ManagerClient
+from ansible_collections.ovm.backup.plugins.module_utils.manager.client import ManagerClient, connect
 from ansible_collections.ovm.backup.plugins.module_utils.manager.session import ConnectionSettings, ManagerSession
+from simulator.testing import Simulator, running
 
 BASE = "/ovm/core/wsapi/rest"
 SETTINGS = {"url": "https://ovmm.example.com:7002", "user": "admin", "password": "geheim-Passw0rd"}
@@ -208,3 +211,56 @@ def fakes() -> SimpleNamespace:
     return SimpleNamespace(
         Answer=Answer, job=job, failed=failed, refused=refused, reference=reference, manager=MANAGER, settings=SETTINGS
     )
+
+
+# --- the simulator ---------------------------------------------------------------------------------------------------
+
+
+class FastClock:
+    """Time that runs ahead of the simulator's: a pause of any length takes 20 ms, the hands move by all of it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(min(seconds, 0.02))
+        self.now += seconds
+
+
+@pytest.fixture(scope="session")
+def running_simulator() -> Iterator[Simulator]:
+    with running(str(Path(__file__).with_name("estate.yml")), job_seconds=0.02) as made:
+        yield made
+
+
+@pytest.fixture
+def simulator(running_simulator: Simulator) -> Iterator[Simulator]:
+    """The simulator in its first state, and afterwards proof that a test has left nothing of ours."""
+    made = running_simulator
+    vms = {name: made.find("Vm", name) for name in ("db01", "rac01", "rac02", "files01", "edge $(x)/1", "template1")}
+    made.clear_calls()
+    yield made
+    made.clear_faults()
+    made.read_only(False)
+    made._request("DELETE", "switches")
+    left = sorted(vm["name"] for vm in made.state()["vms"].values())
+    kept = {entry["id"]["value"] for entry in made._get("/VirtualDisk")}
+    definitions = [entry["name"] for entry in made._get("/VmCloneDefinition")]
+    for vm in vms.values():
+        made.ignore_shutdown(vm["id"]["value"], False)
+        made.set_state(vm["id"]["value"], vm["vmRunState"])
+    assert left == sorted(vms), "VMs left behind"
+    assert len(kept) == 10, f"disks left behind: {sorted(kept)}"  # 8 disks, an ISO, the empty drive
+    assert definitions == []
+
+
+@pytest.fixture
+def connected(simulator: Simulator) -> Iterator[ManagerClient]:
+    clock = FastClock()
+    settings = ConnectionSettings(simulator.url, simulator.user, simulator.password, ca_path=simulator.ca)
+    with connect(settings, clock=clock, sleep=clock.sleep, job_timeout=600.0) as made:
+        simulator.clear_calls()
+        yield made
