@@ -164,7 +164,9 @@ class JobStore:
         vms = []
         for planned in job.pop("plan"):
             record = found.get(planned["vm_id"])
-            vms.append(record or vm_record(planned, started=job["started"], finished=now))
+            # Without a record nothing was done for the VM; only one that was to be backed up kept us waiting until now.
+            end = now if planned["action"] == "backup" else job["started"]
+            vms.append(record or vm_record(planned, started=job["started"], finished=end))
         counts = {status: sum(vm["status"] == status for vm in vms) for status in _VM_STATUSES}
         job.update(
             state="finished",
