@@ -197,7 +197,7 @@ class DiskFile:
         header_size = fmt.SEEK_ENTRY.unpack(last)[0]
         header_at = table_at - header_size
         if header_at < 0 or not fmt.SKIPPABLE.size < header_size <= _HEADER_LIMIT:
-            raise self._corrupt("the size of the header is impossible", header_at)
+            raise self._corrupt("the size of the header is impossible", table_at)
         frame = self._pread(header_size, header_at)
         text = frame[fmt.SKIPPABLE.size :]
         if fmt.SKIPPABLE.unpack(frame[: fmt.SKIPPABLE.size]) != (fmt.MAGIC_HEADER, len(text)):
@@ -239,7 +239,7 @@ class DiskFile:
     def _read_records(self) -> RecordTable:
         offset, count = self.header["records_offset"], self.header["records"]
         table = self._pread(count * fmt.RECORD.size, offset)
-        if fmt.digest(table) != self.header["records_hash"]:
+        if fmt.digest(table) != self.header.get("records_hash"):
             raise self._corrupt("the segment records do not have the hash that was recorded", offset)
         return RecordTable(table)
 
@@ -279,7 +279,7 @@ class DiskFile:
             end = min(done + step, total, boundary)
             hasher.update(self._hash_run(done, end))
             done = end
-        if hasher.hexdigest() != self.header["hashes_hash"]:
+        if hasher.hexdigest() != self.header.get("hashes_hash"):
             raise self._corrupt("the block hashes are not what was recorded", self.header["hashes_offset"])
 
     def _pread(self, length: int, offset: int) -> bytes:
