@@ -79,7 +79,8 @@ test: $(READY) system ## every check and test below, one after the other
 
 demo: $(READY) system stage ## back up, change, back up again and restore against the simulator (KEEP=1 keeps build/demo)
 	@mkdir -p $(BUILD)/home $(BUILD)/tmp
-	@exec env $(TOOL) KEEP="$(KEEP)" ANSIBLE_COLLECTIONS_PATH=$(BUILD)/stage tests/demo/run
+	@exec env $(TOOL) KEEP="$(KEEP)" ANSIBLE_COLLECTIONS_PATH=$(BUILD)/stage \
+	  $(VENV)/bin/python tests/demo/run.py $(BUILD)/demo
 
 simulator: $(READY) system ## serve a simulated Oracle VM Manager (PORT=7002, 0: any free port; ESTATE=sample)
 	@exec env PYTHONPATH=tests $(VENV)/bin/python tests/tools/supervise.py \
@@ -104,7 +105,8 @@ lint: $(READY) stage ## check: ruff, lowest Python, yamllint, ansible-lint
 types: $(READY) stage ## check: types, mypy strict
 	@cd $(BUILD)/stage && MYPYPATH=$(BUILD)/stage $(VENV)/bin/mypy \
 	  --config-file $(STAGE)/pyproject.toml -p ansible_collections.ovm.backup.plugins
-	@$(VENV)/bin/mypy --config-file pyproject.toml tests/tools
+	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml -p simulator
+	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml tests/tools
 
 unit: $(READY) system stage ## test: pytest
 	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),tests/unit)
@@ -122,10 +124,11 @@ integration: $(READY) system stage ## test: integration targets against the simu
 molecule: $(READY) system stage ## test: the playbooks end to end, twice
 	@$(IN_STAGE) python $(CURDIR)/tests/tools/molecule.py --build $(BUILD)
 
-artifact: $(READY) stage ## test: build the collection, install it elsewhere, use it from there
+artifact: $(READY) system stage ## test: install the built collection elsewhere, back up and restore with it
 	@rm -rf $(BUILD)/artifact && mkdir -p $(BUILD)/artifact
 	@$(IN_STAGE) ansible-galaxy collection build --output-path $(BUILD)/artifact --force
 	@env $(TOOL) tests/tools/check_artifact.sh $(BUILD)/artifact
+	@env $(TOOL) PYTHONPATH=tests $(VENV)/bin/python tests/tools/artifact_run.py $(BUILD)/artifact
 
 clean: ## remove everything that was made
 	rm -rf build .ansible collections tests/output
