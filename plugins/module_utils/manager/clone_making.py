@@ -26,6 +26,7 @@ _RECORD_LIMIT = 10.0  # seconds that the note of the job id may take; the clone 
 _SEARCH_LIMIT = 30.0  # seconds to look for what became of a request whose answer got lost
 
 _HINTS = {
+    "VM_CLONE_STORAGE_MAPPING_000000": "Disks can be cloned thin, and so hot, on OCFS2 storage repositories only.",
     "RULE": "A running VM can be hot cloned only while all cloned disks are on OCFS2 storage repositories.",
     "LOCK": "Another job held the VM, one of its disks or its storage repository.",
     "SERVER": "The server that had to do it failed; its storage repository may be full or not presented.",
@@ -53,6 +54,7 @@ class CloneMaking:
         self.vm_name = object_name(source)
         self.last_job = 0  # id of our last job before the clone: ids are the time of submission (ovm-rest-api 3.3)
         self.asked = False  # the clone may have been submitted
+        self.refusal: ManagerError | None = None  # what the manager said to the submission
         self.places: list[tuple[str, str]] = []  # objects whose description may hold the id of the clone job
         self.job: Job | None = None
         self.clone_id: str | None = None
@@ -110,6 +112,7 @@ class CloneMaking:
         except ManagerError as error:
             if error.details.get("outcome") != "unknown":
                 self.asked = False  # refused or never sent
+                self.refusal = error
                 raise
             found = find_lost_job(self.client, self._attempt(), limit=_SEARCH_LIMIT)
             if found is None:
@@ -170,9 +173,14 @@ class CloneMaking:
 
     def _explained(self, error: BaseException) -> BaseException:
         """Return an error that names the VM, where the manager's own names a job."""
-        if not isinstance(error, JobFailedError):
+        if not isinstance(error, (JobFailedError, ManagerResponseError)):
             return error
-        hint = _HINTS.get(str(error.details.get("error_type")), "")
+        # A rule can refuse the request as well as fail its job (ovm-rest-api 4.4); other answers speak for themselves.
+        ruled = isinstance(error, JobFailedError) or error is self.refusal and error.details.get("error_code")
+        if not ruled:
+            return error
+        reasons = (str(error.details.get(key)) for key in ("error_code", "error_type"))
+        hint = next((_HINTS[reason] for reason in reasons if reason in _HINTS), "")
         facts = {**error.details, "vm_id": self.vm_id, "vm_name": self.vm_name}
         return JobFailedError(f'VM "{self.vm_name}" was not cloned. {error.message} {hint}'.rstrip(), **facts)
 

@@ -107,8 +107,11 @@ def remove_clone(client: ManagerClient, clone_id: str, *, vm_id: str | None = No
 
 
 def _after_running_jobs(client: ManagerClient, survey: Survey, vm_id: str, run_id: str) -> Survey:
-    """Wait for clone jobs that an interrupted attempt of the run has left running; return the state after that."""
-    waited = False
+    """Wait for clone jobs that an interrupted attempt of the run has left running; return the state after that.
+
+    A job may also have ended after the VMs were read: then its clone is missing from what was read, and is read again.
+    """
+    stale = False
     for definition_id, mark in survey.our_definitions(vm_id, run_id):
         job_id = survey.job_of(definition_id, mark)
         if job_id is None:
@@ -117,13 +120,16 @@ def _after_running_jobs(client: ManagerClient, survey: Survey, vm_id: str, run_i
             job = client.get("Job", job_id)
         except NotFoundError:
             continue
-        if is_job(job) and not is_over(job):
-            waited = True
+        if not is_job(job):
+            continue
+        if not is_over(job):
+            stale = True
             try:
                 client.wait(job)
             except JobFailedError:
                 continue  # then there is nothing to adopt
-    return Survey(client) if waited else survey
+        stale = stale or reference(job, "resultId") not in survey.vms
+    return Survey(client) if stale else survey
 
 
 def _adopt(

@@ -1,0 +1,493 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Hot clones against the simulator of the manager; its fixture proves after each test that nothing of ours is left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ansible_collections.ovm.backup.plugins.module_utils import errors
+from ansible_collections.ovm.backup.plugins.module_utils.manager import clone_making, clones
+from ansible_collections.ovm.backup.plugins.module_utils.manager.clones import (
+    Clone,
+    ensure_clone,
+    find_leftovers,
+    is_ours,
+    remove_clone,
+)
+from ansible_collections.ovm.backup.plugins.module_utils.manager.inventory import read_inventory
+
+MIB = 1 << 20
+
+
+def id_of(simulator: Any, name: str) -> str:
+    return str(simulator.find("Vm", name)["id"]["value"])
+
+
+def writes(simulator: Any) -> list[str]:
+    return [f"{call['method']} {call['path']}" for call in simulator.calls(writing=True)]
+
+
+def clone_requests(simulator: Any) -> int:
+    return sum(call["path"].endswith("/clone") for call in simulator.calls(writing=True))
+
+
+@pytest.fixture
+def db01(simulator: Any) -> str:
+    return id_of(simulator, "db01")
+
+
+@pytest.fixture
+def die(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let the process "die" in the named method of the clone making: no clean-up happens."""
+
+    class Death(BaseException):
+        pass
+
+    def arrange(method: str) -> None:
+        def dead(*_args: Any, **_kwargs: Any) -> Any:
+            raise Death
+
+        with monkeypatch.context() as patch:
+            patch.setattr(clone_making.CloneMaking, "_clean_up", lambda _self, _error: [])
+            patch.setattr(clone_making.CloneMaking, method, dead)
+            with pytest.raises(Death):
+                arrange.act()  # type: ignore[attr-defined]
+
+    return arrange
+
+
+# --- making ----------------------------------------------------------------------------------------------------------
+
+
+def test_clone_is_made_adopted_and_removed(simulator: Any, connected: Any, db01: str) -> None:
+    clone, created = ensure_clone(connected, db01, run_id="run-1")
+    assert created
+    assert (clone.name, clone.vm_id, clone.run_id) == ("db01.ovm-backup.run-1", db01, "run-1")
+    assert [(disk.slot, disk.name, disk.size) for disk in clone.disks] == [
+        (0, "db01-sys (2)", 4 * MIB),
+        (1, "db01-data (2)", 2 * MIB),
+    ]
+    source = {disk.slot: disk for disk in read_inventory(connected).vms[db01].disks}
+    for disk in clone.disks:
+        assert disk.source_disk_id == source[disk.slot].id != disk.id
+        assert (simulator.repositories / f"{disk.repository_id}{disk.path}").stat().st_size == disk.size
+    shown = simulator.find("Vm", "db01.ovm-backup.run-1")
+    assert shown["virtualNicIds"] == []
+    assert len(shown["vmDiskMappingIds"]) == 2
+    assert "ovm.backup/1 {" in shown["description"]
+    assert clone_requests(simulator) == 1
+
+    simulator.clear_calls()
+    again = ensure_clone(connected, db01, run_id="run-1")
+    assert again == (clone, False)
+    assert simulator.calls(writing=True) == []
+
+    assert remove_clone(connected, clone.id, vm_id=db01) is True
+    for disk in clone.disks:
+        assert not (simulator.repositories / f"{disk.repository_id}{disk.path}").exists()
+    assert remove_clone(connected, clone.id) is False
+    assert simulator.running_vms() >= {"db01"}
+
+
+def test_clone_as_plain_json(simulator: Any, connected: Any, db01: str) -> None:
+    clone, _created = ensure_clone(connected, db01, run_id="run-1", slots=[1])
+    document = json.loads(json.dumps(clone.as_dict()))
+    assert document["id"] == clone.id and document["vm_id"] == db01
+    assert [sorted(disk) for disk in document["disks"]] == [
+        ["id", "name", "path", "repository_id", "size", "slot", "source_disk_id"]
+    ]
+    assert document["disks"][0]["slot"] == 1
+    remove_clone(connected, clone.id)
+
+
+def test_physical_and_shared_disks(simulator: Any, connected: Any) -> None:
+    rac01 = id_of(simulator, "rac01")
+    clone, _created = ensure_clone(connected, rac01, run_id="run-1")
+    assert [(disk.slot, disk.name) for disk in clone.disks] == [(0, "rac01-sys (2)"), (2, "rac-vote (2)")]
+    remove_clone(connected, clone.id)
+
+
+@pytest.mark.parametrize("slots", [[0, 7], [2], []])
+def test_slots_that_cannot_be_cloned(simulator: Any, connected: Any, db01: str, slots: list[int]) -> None:
+    with pytest.raises(errors.InvalidInputError, match='VM "db01" has no virtual disk'):
+        ensure_clone(connected, db01, run_id="run-1", slots=slots)
+    assert writes(simulator) == []
+
+
+@pytest.mark.parametrize("run_id", ["", "a b", "ü", "x" * 65, "-x", 'a"b'])
+def test_run_ids_must_survive_a_description(connected: Any, db01: str, run_id: str) -> None:
+    with pytest.raises(errors.InvalidInputError, match="cannot be a run id"):
+        ensure_clone(connected, db01, run_id=run_id)
+
+
+def test_only_running_vms_are_cloned(simulator: Any, connected: Any) -> None:
+    for name, state in (("rac02", "STOPPED"), ("template1", "TEMPLATE")):
+        with pytest.raises(errors.PowerStateError, match=f'VM "{name}" is {state}'):
+            ensure_clone(connected, id_of(simulator, name), run_id="run-1")
+    assert writes(simulator) == []
+
+
+def test_vm_that_is_gone(simulator: Any, connected: Any) -> None:
+    with pytest.raises(errors.NotFoundError, match="There is no VM with the id 0004fb00000600000000000000000000"):
+        ensure_clone(connected, "0004fb00000600000000000000000000", run_id="run-1")
+
+
+def test_second_run_makes_its_own_clone(simulator: Any, connected: Any, db01: str) -> None:
+    first, _ = ensure_clone(connected, db01, run_id="run-1")
+    second, created = ensure_clone(connected, db01, run_id="run-2")
+    assert created and second.id != first.id
+    assert [clone.id for clone in find_leftovers(connected)] == [first.id, second.id]
+    remove_clone(connected, first.id)
+    assert find_leftovers(connected, db01) == [second]
+    assert find_leftovers(connected, id_of(simulator, "rac01")) == []
+    assert [entry["name"] for entry in simulator._get("/VmCloneDefinition")] == ["ovm.backup run-2"]
+    remove_clone(connected, second.id)
+
+
+# --- failure ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rules", ["job", "http"])
+def test_refused_hot_clone(simulator: Any, connected: Any, rules: str) -> None:
+    simulator.set_switch("rule_violations", rules)
+    with pytest.raises(errors.JobFailedError) as caught:
+        ensure_clone(connected, id_of(simulator, "files01"), run_id="run-1")
+    assert caught.value.message.startswith('VM "files01" was not cloned. ')
+    assert caught.value.message.endswith("on OCFS2 storage repositories only.")
+    assert "clean_up_errors" not in caught.value.details
+    assert caught.value.details["vm_name"] == "files01"
+
+
+def test_refusal_names_the_rule(simulator: Any, connected: Any, db01: str) -> None:
+    text = "OVMRU_005002E Operation not allowed- Virtual Machine: db01, is not STOPPED. It is RUNNING."
+    simulator.job_fault("vm.clone", error_type="RULE", message=text)
+    with pytest.raises(errors.JobFailedError) as caught:
+        ensure_clone(connected, db01, run_id="run-1")
+    assert text in caught.value.message
+    assert caught.value.message.endswith("all cloned disks are on OCFS2 storage repositories.")
+    assert (caught.value.details["error_type"], caught.value.details["error_code"]) == ("RULE", "OVMRU_005002E")
+
+
+@pytest.mark.parametrize("children", [True, False])
+@pytest.mark.parametrize("leftovers", [False, True, "disks"])
+def test_failed_job_leaves_nothing(
+    simulator: Any, connected: Any, db01: str, leftovers: bool | str, children: bool
+) -> None:
+    simulator.set_switch("clone_child_jobs", children)
+    simulator.job_fault("vm.clone", error_type="SERVER", message="OVMAPI_4010E failed", leftovers=leftovers)
+    with pytest.raises(errors.JobFailedError, match='VM "db01" was not cloned') as caught:
+        ensure_clone(connected, db01, run_id="run-1")
+    assert "clean_up_errors" not in caught.value.details
+    assert clone_requests(simulator) == 1  # never repeated
+
+
+def test_clones_of_others_survive_our_failure(simulator: Any, connected: Any, db01: str) -> None:
+    others = connected.run("PUT", "Vm", db01, "clone", query={"serverPoolId": pool(simulator)})["resultId"]["value"]
+    simulator.job_fault("vm.clone", error_type="SERVER", message="OVMAPI_4010E failed", leftovers=True)
+    with pytest.raises(errors.JobFailedError):
+        ensure_clone(connected, db01, run_id="run-1")
+    assert simulator.find("Vm", "db01.0")["id"]["value"] == others
+    simulator.delete_vm(others, disks=True)
+
+
+def pool(simulator: Any) -> str:
+    return str(simulator._get("/ServerPool")[0]["id"]["value"])
+
+
+def test_full_repository(simulator: Any, connected: Any, db01: str) -> None:
+    simulator.set_full("repo-iscsi")
+    with pytest.raises(errors.JobFailedError, match="its storage repository may be full"):
+        ensure_clone(connected, db01, run_id="run-1")
+    simulator.set_full("repo-iscsi", False)
+
+
+def test_job_that_never_ends_is_aborted(simulator: Any, connected: Any, db01: str) -> None:
+    connected.job_timeout = 20.0
+    simulator.job_fault("vm.clone", never_ends=True)
+    with pytest.raises(errors.JobTimeoutError) as caught:
+        ensure_clone(connected, db01, run_id="run-1")
+    assert caught.value.details["state"] == "RUNNING"
+    assert "clean_up_errors" not in caught.value.details
+    assert simulator.state()["jobs"] == []
+
+
+@pytest.mark.parametrize("fault", ["locked", "stale_generation"])
+def test_conflicts_are_outlasted(simulator: Any, connected: Any, db01: str, fault: str) -> None:
+    simulator.fault(fault, method="PUT", path="/Vm/*", times=3)
+    simulator.fault(fault, method="POST", path="/Vm*", times=3)
+    clone, _created = ensure_clone(connected, db01, run_id="run-1")
+    assert sum(call["wrote"] for call in simulator.calls() if call["path"].endswith("/clone")) == 1
+    simulator.fault("locked", method="DELETE", path="*", times=3)
+    assert remove_clone(connected, clone.id)
+
+
+@pytest.mark.parametrize("action", ["reset", "html_500", "truncate", "not_json"])
+def test_lost_answer_to_the_clone_is_followed_up(simulator: Any, connected: Any, db01: str, action: str) -> None:
+    simulator.fault(action, method="PUT", path="/Vm/*/clone", when="after")
+    clone, created = ensure_clone(connected, db01, run_id="run-1")
+    assert created and clone_requests(simulator) == 1
+    assert remove_clone(connected, clone.id)
+
+
+def test_clone_request_that_never_arrived(simulator: Any, connected: Any, db01: str) -> None:
+    simulator.fault("reset", method="PUT", path="/Vm/*/clone")
+    with pytest.raises(errors.ManagerUnreachableError, match="Whether the clone was begun is unknown") as caught:
+        ensure_clone(connected, db01, run_id="run-1")
+    assert caught.value.details["outcome"] == "unknown"
+    assert clone_requests(simulator) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/Vm/*/VmCloneDefinition"),
+        ("POST", "/VmCloneDefinition/*/VmCloneStorageMapping"),
+        ("GET", "/Vm/*/VmDiskMapping"),
+        ("GET", "/VirtualDisk/*"),
+    ],
+)
+def test_failure_at_any_step_leaves_nothing(simulator: Any, connected: Any, db01: str, method: str, path: str) -> None:
+    simulator.fault("error", method=method, path=path, code="GEN_000000", message="injected")
+    with pytest.raises(errors.ManagerResponseError) as caught:
+        ensure_clone(connected, db01, run_id="run-1")
+    assert "clean_up_errors" not in caught.value.details
+
+
+@pytest.mark.parametrize("job", ["definition.create", "definition.map", "vm.modify"])
+def test_failed_job_at_any_step_leaves_nothing(simulator: Any, connected: Any, db01: str, job: str) -> None:
+    simulator.job_fault(job, leftovers=True)
+    with pytest.raises(errors.JobFailedError, match='VM "db01" was not cloned'):
+        ensure_clone(connected, db01, run_id="run-1")
+
+
+@pytest.mark.parametrize("trouble", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("after", [1, 3, 5, 7])
+def test_interruption_cleans_up(
+    simulator: Any, connected: Any, db01: str, trouble: type[BaseException], after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleep, pauses = connected.sleep, iter([None] * after + [trouble])
+
+    def interrupted(seconds: float) -> None:
+        now = next(pauses, None)
+        if now is not None:
+            raise now
+        sleep(seconds)
+
+    monkeypatch.setattr(connected, "sleep", interrupted)
+    simulator.job_fault("vm.clone", never_ends=True)
+    with pytest.raises(trouble) as caught:
+        ensure_clone(connected, db01, run_id="run-1")
+    assert caught.value.args == ()
+    assert simulator.state()["jobs"] == []
+
+
+def test_clean_up_that_fails_is_told(simulator: Any, connected: Any, db01: str) -> None:
+    simulator.fault("error", method="GET", path="/VirtualDisk/*")
+    simulator.job_fault("disk.delete", message="OVMAPI_4010E cannot delete")
+    with pytest.raises(errors.ManagerResponseError) as caught:
+        ensure_clone(connected, db01, run_id="run-1")
+    (problem,) = caught.value.details["clean_up_errors"]
+    assert "OVMAPI_4010E cannot delete" in problem and problem in caught.value.message
+    (left,) = find_leftovers(connected)  # the proof is still there, so the rest can be removed
+    assert remove_clone(connected, left.id)
+
+
+# --- after a crash ---------------------------------------------------------------------------------------------------
+
+
+def test_unrenamed_clone_is_adopted_after_a_crash(simulator: Any, connected: Any, db01: str, die: Any) -> None:
+    die.act = lambda: ensure_clone(connected, db01, run_id="run-1")
+    die("_finish")
+    clone, created = ensure_clone(connected, db01, run_id="run-1")
+    assert not created and clone.name == "db01.ovm-backup.run-1"
+    assert clone_requests(simulator) == 1
+    assert find_leftovers(connected) == [clone]
+    remove_clone(connected, clone.id)
+
+
+def test_clone_without_proof_is_left_alone(simulator: Any, connected: Any, db01: str, die: Any) -> None:
+    """Death in the instant between the submission and the note of its job: no id leads to the clone."""
+    die.act = lambda: ensure_clone(connected, db01, run_id="run-1")
+    die("_record")
+    clone, created = ensure_clone(connected, db01, run_id="run-1")
+    assert created and find_leftovers(connected) == [clone]
+    remove_clone(connected, clone.id)
+    simulator.delete_vm("db01.0", disks=True)
+
+
+def test_unrenamed_clone_of_a_dead_run_is_found_and_removed(
+    simulator: Any, connected: Any, db01: str, die: Any
+) -> None:
+    die.act = lambda: ensure_clone(connected, db01, run_id="run-1")
+    die("_finish")
+    (left,) = find_leftovers(connected)
+    assert (left.name, left.run_id, left.vm_id) == ("db01.0", "run-1", db01)
+    assert remove_clone(connected, left.id, vm_id=db01)
+
+
+def test_clone_job_of_a_crashed_attempt_is_waited_for(
+    simulator: Any, connected: Any, db01: str, die: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = clone_making.CloneMaking._record
+
+    def record(self: Any, job: Any) -> None:
+        noted(self, job)
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(clone_making.CloneMaking, "_clean_up", lambda _self, _error: [])
+        patch.setattr(clone_making.CloneMaking, "_record", record)
+        with pytest.raises(SystemExit):
+            ensure_clone(connected, db01, run_id="run-1")
+    clone, created = ensure_clone(connected, db01, run_id="run-1")
+    assert not created and clone_requests(simulator) == 1
+    remove_clone(connected, clone.id)
+
+
+def test_part_of_a_clone_is_replaced(simulator: Any, connected: Any, db01: str) -> None:
+    first, _created = ensure_clone(connected, db01, run_id="run-1", slots=[0])
+    second, created = ensure_clone(connected, db01, run_id="run-1")
+    assert created and second.id != first.id
+    assert find_leftovers(connected) == [second]
+    remove_clone(connected, second.id)
+
+
+def test_interrupted_removal_is_taken_up_again(simulator: Any, connected: Any, db01: str) -> None:
+    clone, _created = ensure_clone(connected, db01, run_id="run-1")
+    simulator.job_fault("disk.delete", message="OVMAPI_4010E cannot delete", times=2)
+    with pytest.raises(errors.JobFailedError, match="could not be removed whole") as caught:
+        remove_clone(connected, clone.id)
+    assert len(caught.value.details["errors"]) == 2
+    assert remove_clone(connected, clone.id)
+
+
+def test_traces_of_a_removed_clone_go_too(simulator: Any, connected: Any, db01: str, die: Any) -> None:
+    die.act = lambda: ensure_clone(connected, db01, run_id="run-1")
+    die("_finish")
+    (left,) = find_leftovers(connected)
+    simulator.delete_vm(left.id, disks=True)
+    assert remove_clone(connected, left.id) is True
+    assert remove_clone(connected, left.id) is False
+
+
+# --- ownership -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def made(connected: Any, db01: str, simulator: Any) -> Clone:
+    clone, _created = ensure_clone(connected, db01, run_id="run-1")
+    simulator.clear_calls()
+    return clone
+
+
+def test_strangers_are_never_touched(simulator: Any, connected: Any, made: Clone, db01: str) -> None:
+    for vm_id in (db01, id_of(simulator, "rac02")):
+        with pytest.raises(errors.OwnershipError, match="cannot be proved to be a clone of ours"):
+            remove_clone(connected, vm_id)
+    with pytest.raises(errors.OwnershipError, match="clone of VM"):
+        remove_clone(connected, made.id, vm_id=id_of(simulator, "rac02"))
+    assert writes(simulator) == []
+    remove_clone(connected, made.id)
+
+
+def test_copy_of_our_clone_is_not_ours(simulator: Any, connected: Any, made: Clone) -> None:
+    """A clone inherits the description, mark included."""
+    job = connected.run("PUT", "Vm", made.id, "clone", query={"serverPoolId": pool(simulator)})
+    copy_id = job["resultId"]["value"]
+    inventory = read_inventory(connected)
+    assert inventory.vms[copy_id].description == inventory.vms[made.id].description
+    assert is_ours(inventory.vms[made.id]) and not is_ours(inventory.vms[copy_id])
+    assert [clone.id for clone in find_leftovers(connected)] == [made.id]
+    with pytest.raises(errors.OwnershipError):
+        remove_clone(connected, copy_id)
+    simulator.delete_vm(copy_id, disks=True)
+    remove_clone(connected, made.id)
+
+
+def test_mark_of_another_manager_is_not_ours(simulator: Any, connected: Any, made: Clone) -> None:
+    description = simulator.find("Vm", made.name)["description"]
+    connected.modify("Vm", made.id, {"description": description.replace(connected.manager_id, "f" * 32)})
+    definition = simulator._get("/VmCloneDefinition")[0]["id"]["value"]
+    mapping_ids = [entry["id"]["value"] for entry in simulator._get("/VmCloneStorageMapping")]
+    for mapping_id in mapping_ids:
+        connected.modify("VmCloneStorageMapping", mapping_id, {"description": ""})
+    assert find_leftovers(connected) == []
+    with pytest.raises(errors.OwnershipError):
+        remove_clone(connected, made.id)
+    connected.modify("Vm", made.id, {"description": description})
+    remove_clone(connected, made.id)
+    assert definition not in [entry["id"]["value"] for entry in simulator._get("/VmCloneDefinition")]
+
+
+def test_renamed_clone_is_still_ours(simulator: Any, connected: Any, made: Clone) -> None:
+    simulator.rename_vm(made.id, "something else")
+    assert [clone.id for clone in find_leftovers(connected)] == [made.id]
+    remove_clone(connected, made.id)
+
+
+def test_clone_in_use_is_not_removed(simulator: Any, connected: Any, made: Clone) -> None:
+    simulator.set_state(made.id, "RUNNING")
+    with pytest.raises(errors.PowerStateError, match="is RUNNING: somebody uses it"):
+        remove_clone(connected, made.id)
+    assert writes(simulator) == []
+    simulator.set_state(made.id, "STOPPED")
+    remove_clone(connected, made.id)
+
+
+def test_disks_of_others_survive_the_removal(simulator: Any, connected: Any, made: Clone, db01: str) -> None:
+    """A disk that somebody attached to our clone, a copy of ours mapped elsewhere, and the source's own disk."""
+    rac02 = id_of(simulator, "rac02")
+    rac02_disk = next(
+        entry["virtualDiskId"]["value"]
+        for entry in simulator._get("/VmDiskMapping")
+        if entry["vmId"]["value"] == rac02 and entry["diskTarget"] == 0
+    )
+    source_disk = made.disks[1].source_disk_id
+    for disk_id in (rac02_disk, source_disk, made.disks[0].id):
+        connected.modify("VirtualDisk", disk_id, {"shareable": True})
+    for vm_id, slot, disk_id in ((made.id, 5, rac02_disk), (made.id, 6, source_disk), (rac02, 5, made.disks[0].id)):
+        body = {
+            "diskTarget": slot,
+            "virtualDiskId": {"type": "com.oracle.ovm.mgr.ws.model.VirtualDisk", "value": disk_id},
+            "diskWriteMode": "READ_WRITE",
+        }
+        mapped = connected.run("POST", "Vm", vm_id, "VmDiskMapping", body=body)
+    remove_clone(connected, made.id)
+    left = {entry["id"]["value"] for entry in simulator._get("/VirtualDisk")}
+    assert {rac02_disk, source_disk, made.disks[0].id} <= left
+    connected.run("DELETE", "Vm", rac02, "VmDiskMapping", mapped["resultId"]["value"])
+    connected.run("DELETE", "Repository", made.disks[0].repository_id, "VirtualDisk", made.disks[0].id)
+    for disk_id in (rac02_disk, source_disk):
+        connected.modify("VirtualDisk", disk_id, {"shareable": False})
+
+
+def test_source_deleted_in_between(simulator: Any, connected: Any, made: Clone) -> None:
+    """The clone can be found and removed without its source."""
+    assert find_leftovers(connected)[0].disks == made.disks
+    simulator.rename_vm(made.vm_id, "db01 renamed")
+    assert find_leftovers(connected)[0].disks == made.disks
+    simulator.rename_vm(made.vm_id, "db01")
+    remove_clone(connected, made.id)
+
+
+def test_looking_for_leftovers_is_cheap_and_only_reads(simulator: Any, connected: Any, made: Clone) -> None:
+    assert find_leftovers(connected) == [made]
+    assert [call["path"] for call in simulator.calls()] == [
+        "/Vm",
+        "/VmCloneDefinition",
+        "/VmDiskMapping",
+        "/VirtualDisk",
+    ]
+    assert simulator.calls(writing=True) == []
+    remove_clone(connected, made.id)
+
+
+def test_public_names() -> None:
+    assert clones.__all__ == ["Clone", "CloneDisk", "ensure_clone", "find_leftovers", "is_ours", "remove_clone"]
