@@ -74,7 +74,7 @@ class Demo:
         options = [word for key, value in variables.items() for word in ("-e", f"{key}={value}")]
         command = ["ansible-playbook", "-i", str(self.directory / "inventory"), f"ovm.backup.{name}"]
         command += ["-e", f"@{self.variables}", "-e", f"@{SUBCLIENTS}", *options]
-        settings = {"ANSIBLE_DISPLAY_SKIPPED_HOSTS": "False", "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml"}
+        settings = {"ANSIBLE_DISPLAY_SKIPPED_HOSTS": "False"}
         shown = " ".join([f"ovm.backup.{name}", *options])
         print(f"$ ansible-playbook {shown}", flush=True)
         subprocess.run(command, env={**os.environ, **settings}, check=True)

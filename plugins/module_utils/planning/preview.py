@@ -35,6 +35,8 @@ def _vm_lines(vm: Mapping[str, Any]) -> list[str]:
         lines += [
             f"  disk {disk['slot']}: {disk['name']} in {disk['repository']}, {disk['type']}" for disk in vm["disks"]
         ]
-    lines += [f"  disk {disk['slot']} left out: {disk['name']}, {disk['reason']}" for disk in vm["skipped_disks"]]
+    # A physical disk always comes with a warning; what a filter leaves out does not.
+    left_out = [disk for disk in vm["skipped_disks"] if disk["kind"] != "physical"]
+    lines += [f"  disk {disk['slot']} left out: {disk['name']}, {disk['reason']}" for disk in left_out]
     lines += [f"  why: {vm['reason']}", f"  selected by: {vm['selected_by']}"]
     return lines + [f"  warning: {warning}" for warning in vm["warnings"]]

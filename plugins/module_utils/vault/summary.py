@@ -55,7 +55,9 @@ def job_summary(job: Mapping[str, Any]) -> list[str]:
     ]
     for vm in job["vms"]:
         notes = [f"reason: {vm['reason']}"] if vm["reason"] else []
-        notes += [f"disk in slot {disk['slot']} not backed up: {disk['reason']}" for disk in vm["skipped_disks"]]
+        # A physical disk always comes with a warning; what a filter leaves out does not.
+        left_out = [disk for disk in vm["skipped_disks"] if disk["kind"] != "physical"]
+        notes += [f"disk in slot {disk['slot']} not backed up: {disk['reason']}" for disk in left_out]
         notes += [f"warning: {warning}" for warning in vm["warnings"]]
         lines += ["", f"{vm['vm_name']} ({vm['status']})", *(f"  {note}" for note in notes)]
     return lines
