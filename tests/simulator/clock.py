@@ -14,7 +14,8 @@ class Clock:
 
     def __init__(self, speed: float = 1.0) -> None:
         self._speed = speed
-        self._begin = time.time()
+        # Whole milliseconds, as the manager's times are.
+        self._begin = round(time.time(), 3)
         self._real_begin = time.monotonic()
         self._added = 0.0
 

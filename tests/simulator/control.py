@@ -34,6 +34,7 @@ class Control:
     def __init__(self, world: World, api: Api, sessions: Sessions, calls: CallLog) -> None:
         self._world = world
         self._api = api
+        self._host = ""
         self._sessions = sessions
         self._calls = calls
         self._routes: dict[tuple[str, str], Callable[[str, dict[str, Any]], Any]] = {
@@ -57,8 +58,9 @@ class Control:
             ("PUT", "objects"): self._set_object,
         }
 
-    def answer(self, method: str, path: str, query: str, body: bytes) -> web.Response:
+    def answer(self, method: str, path: str, host: str, body: bytes) -> web.Response:
         """One control request; 400 names what is wrong with it."""
+        self._host = host
         name, _, rest = path.strip("/").partition("/")
         route = self._routes.get((method, name))
         if route is None:
@@ -91,7 +93,7 @@ class Control:
     def _peek(self, rest: str, body: dict[str, Any]) -> Any:
         """An API answer to GET that the call log does not show: tests look without leaving traces."""
         segments = [unquote(word) for word in rest.split("/") if word]
-        reply = self._api.answer("GET", segments, {}, None, host="127.0.0.1", user="peek")
+        reply = self._api.answer("GET", segments, {}, None, host=self._host, user="peek")
         return reply.value
 
     def _read_only(self, rest: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class Jobs:
         return any(ref in run.locks or (run.started and ref in run.serial) for run in self._runs)
 
     def _new_job(self, name: str, description: str, user: str, now: float, parent: Ref | None = None) -> Obj:
-        self._last_id = max(self._last_id + 1, int(now * 1000))
+        self._last_id = max(self._last_id + 1, round(now * 1000))
         job = self._store.add("Job", str(self._last_id), 0, name=name, description=description)
         job.fields.update(
             resultId=None,
@@ -114,7 +114,7 @@ class Jobs:
             parentJobId=parent,
             user=user,
             abortedByUser=None,
-            startTime=int(now * 1000),
+            startTime=round(now * 1000),
             endTime=None,
         )
         return job
@@ -194,7 +194,7 @@ class Jobs:
         # A job that waited starts when its turn comes, not at the time it asked for.
         run.wake = self.time
         _set_state(run.job, "RUNNING")
-        run.log.append(f"{int(self.time * 1000)} RUNNING {run.job.name}")
+        run.log.append(f"{round(self.time * 1000)} RUNNING {run.job.name}")
         self._step(run)
 
     def _step(self, run: Run) -> None:
@@ -227,7 +227,7 @@ class Jobs:
             if not child["done"]:
                 self._finish(child, state, error=error, by=by)
         self._finish(run.job, state, result=result, error=error, by=by)
-        run.log.append(f"{int(self.time * 1000)} {state} {error[1] if error else ''}".rstrip())
+        run.log.append(f"{round(self.time * 1000)} {state} {error[1] if error else ''}".rstrip())
         self._transcripts[run.job.id] = run.log
         if state == "FAILURE":
             self._event(run)
@@ -244,12 +244,14 @@ class Jobs:
         by: str | None = None,
     ) -> None:
         _set_state(job, state)
-        job.fields.update(done=True, summaryDone=True, endTime=int(self.time * 1000), resultId=result, abortedByUser=by)
+        job.fields.update(
+            done=True, summaryDone=True, endTime=round(self.time * 1000), resultId=result, abortedByUser=by
+        )
         job["error"] = {"message": error[1], "type": error[0]} if error else None
 
     def _event(self, run: Run) -> None:
         target = next((ref for ref in run.locks if self._store.find(ref)), run.job.ref)
-        moment = int(self.time * 1000)
+        moment = round(self.time * 1000)
         self._store.add(
             "Event",
             str(len(self._store.all("Event")) + 1),

@@ -81,7 +81,7 @@ class Renderer:
 
     def _computed(self, obj: Obj, item: Field, listed: bool) -> Any:
         if item.name == "managerTime":
-            return int(self._now * 1000)
+            return round(self._now * 1000)
         if item.name == "managerVersion":
             return "3.3.3.1085" if self._version == "3.3" else "3.4.2.1384"
         if item.name == "ovmVersion":

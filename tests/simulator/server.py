@@ -51,7 +51,8 @@ class Frontend:
         body = await request.read()
         self._world.settle()
         if path.startswith("/simulator"):
-            return self._control.answer(request.method, path.removeprefix("/simulator"), query, body)
+            host = request.headers.get("Host", "127.0.0.1")
+            return self._control.answer(request.method, path.removeprefix("/simulator"), host, body)
         return await self._api_request(request, path, query, body)
 
     async def _api_request(self, request: web.BaseRequest, path: str, query: str, body: bytes) -> web.StreamResponse:
