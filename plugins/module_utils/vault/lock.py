@@ -24,16 +24,19 @@ import contextlib
 import json
 import os
 import platform
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..errors import VaultLockedError
-from .files import vault_errors, write_file
+from ..errors import VaultLockedError, VaultWriteError
+from .files import sync_directory, vault_errors
 
 HEARTBEAT_SECONDS = 30.0
 STALE_SECONDS = 300.0
+# How often a lock that changes hands while we look at it is looked at again.
+_ATTEMPTS = 5
 _PROCESS_KEYS = ("pid", "boot", "process_start")
 
 
@@ -45,6 +48,18 @@ def _boot_id() -> str:
         return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return ""
+
+
+def _parse(content: bytes | None) -> dict[str, Any]:
+    try:
+        document = json.loads((content or b"").decode("utf-8"))
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) else 0.0
 
 
 def _process_start(pid: int) -> str | None:
@@ -84,6 +99,7 @@ class ClientLock:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._joined = False
+        self._token = secrets.token_hex(8)
         self._document: dict[str, Any] = {
             "owner": owner,
             "run_id": run_id,
@@ -106,7 +122,9 @@ class ClientLock:
         if self._thread is not None:
             self._thread.join()
         if not self._joined:
-            self.release()
+            # A lock that cannot be removed is taken over later: its process will be gone.
+            with contextlib.suppress(VaultWriteError):
+                self.release()
         elif self._mine():
             for key in _PROCESS_KEYS:
                 self._document.pop(key, None)
@@ -120,8 +138,13 @@ class ClientLock:
 
     def status(self) -> dict[str, Any] | None:
         """Return who holds the lock, with C(alive) (whether that run may be at work), or nothing if it is free."""
-        holder = self._holder()
-        return {**holder, "alive": not self._is_gone(holder)} if holder else None
+        found = self._on_disk()
+        if found is not None:
+            holder = _parse(found)
+            return {**holder, "alive": not self._is_gone(holder)}
+        for path in self._set_aside_locks():
+            return {**_parse(self._read(path)), "alive": False}
+        return None
 
     @property
     def held(self) -> bool:
@@ -152,30 +175,43 @@ class ClientLock:
 
     def check(self) -> None:
         """Raise C(VaultLockedError) when the lock is no longer ours, because somebody broke it."""
-        if not self._mine():
+        if self._mine():
+            return
+        if self._on_disk() is not None:
             raise self._refusal(self._holder())
+        raise VaultLockedError(
+            f"The lock of client {self._client}, which this run ({self._document['run_id']}) held, was removed by "
+            "somebody else: nothing more is written",
+            path=self._path,
+            holder={},
+        )
 
     def _take(self, process: Mapping[str, Any]) -> bool:
         """Make the lock, join our own run's (then return true), or take over that of a dead run."""
-        now = self._clock()
-        self._document.update(process, since=now, heartbeat=now)
-        if self._create():
-            return False
-        holder = self._holder()
-        same_run = holder.get("run_id") == self._document["run_id"] and "lease" in holder
-        if same_run and (not holder.get("pid") or self._is_dead_process(holder)):
-            for key in _PROCESS_KEYS:
-                holder.pop(key, None)
-            self._document = {**holder, **process, "heartbeat": now}
-            self._renew()
-            return True
-        if not (self._break or self._is_gone(holder)):
-            raise self._refusal(holder)
-        self.taken_over = holder
-        self._document["debts"] = holder.get("debts") or {}
-        if not (self._set_aside(holder) and self._create()):
-            raise self._refusal(self._holder())
-        return False
+        first: dict[str, Any] | None = None
+        for _attempt in range(_ATTEMPTS):
+            now = self._clock()
+            self._document.update(process, since=now, heartbeat=now)
+            if self._create():
+                return False
+            found = self._on_disk()
+            if found is None:  # it was given back in this moment
+                continue
+            holder = _parse(found)
+            same_run = holder.get("run_id") == self._document["run_id"] and "lease" in holder
+            if same_run and (not holder.get("pid") or self._is_dead_process(holder)):
+                for key in _PROCESS_KEYS:
+                    holder.pop(key, None)
+                self._document = {**holder, **process, "heartbeat": now}
+                self._renew()
+                return True
+            # Only the lock that was there at first is broken, not one that another run takes meanwhile.
+            first = holder if first is None else first
+            broken = self._break and holder.get("run_id") == first.get("run_id")
+            if not (broken or self._is_gone(holder)):
+                raise self._refusal(holder)
+            self._set_aside(found)
+        raise self._refusal(self._holder())
 
     def _create(self) -> bool:
         with vault_errors("lock", self._path):
@@ -183,50 +219,99 @@ class ClientLock:
                 descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
             except FileExistsError:
                 return False
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(self._content())
-                file.flush()
-                os.fsync(file.fileno())
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(self._content())
+                    file.flush()
+                    os.fsync(file.fileno())
+                self._inherit()
+            except BaseException:
+                # A full vault must not be left with a lock that nobody holds.
+                with contextlib.suppress(OSError):
+                    os.unlink(self._path)
+                raise
         return True
 
     def _content(self) -> bytes:
         return json.dumps(self._document, sort_keys=True).encode("utf-8")
 
     def _renew(self) -> None:
+        """Write the lock again; raise C(VaultLockedError) when it is somebody else's by now."""
         self._document["heartbeat"] = self._clock()
-        write_file(self._path, self._content())
-
-    def _set_aside(self, holder: dict[str, Any]) -> bool:
-        """Remove the lock of C(holder), but not one that somebody else made in the meantime."""
-        aside = f"{self._path}.{os.getpid()}.{self._document['since']}"
-        with vault_errors("remove", self._path):
+        # Other processes of the run may do the same at the same time.
+        temporary = f"{self._path}.{self._token}.new"
+        with vault_errors("write", self._path):
             try:
-                os.rename(self._path, aside)
-            except FileNotFoundError:
-                return True
-            with open(aside, "rb") as file:
-                same = file.read() == json.dumps(holder, sort_keys=True).encode("utf-8") or not holder
-            if not same:
+                with open(temporary, "wb") as file:
+                    file.write(self._content())
+                    file.flush()
+                    os.fsync(file.fileno())
+                # Asked as late as can be: to write may have taken long, and a lock that was lost must stay lost.
+                self.check()
+                os.replace(temporary, self._path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                raise
+        sync_directory(os.path.dirname(self._path))
+
+    def _set_aside(self, content: bytes) -> None:
+        """Move the lock with this content out of the way, but not one that somebody else made in the meantime.
+
+        It goes for good only when a new lock says what it says of debts: until then nothing is forgotten.
+        """
+        aside = f"{self._path}.{self._token}.aside"
+        with vault_errors("remove", self._path), contextlib.suppress(FileNotFoundError):
+            os.rename(self._path, aside)
+            if self._read(aside) != content:
                 with contextlib.suppress(FileExistsError):
                     os.link(aside, self._path)
-            os.unlink(aside)
-        return same
+                os.unlink(aside)
+
+    def _set_aside_locks(self) -> list[str]:
+        directory, name = os.path.split(self._path)
+        with vault_errors("list", directory):
+            found = sorted(os.listdir(directory))
+        return [os.path.join(directory, one) for one in found if one.startswith(name) and one.endswith(".aside")]
+
+    def _inherit(self) -> None:
+        """Take over what dead runs owed, also those whose lock was set aside by a run that then died too."""
+        left = self._set_aside_locks()
+        for path in left:
+            self.taken_over = _parse(self._read(path))
+            debts = self.taken_over.get("debts")
+            owed = debts if isinstance(debts, dict) else {}
+            self._document["debts"] = {**self._document["debts"], **{key: owed[key] for key in owed if owed[key]}}
+        if left:
+            self._renew()
+        for path in left:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
 
     def _beat(self) -> None:
         while not self._stop.wait(self._heartbeat):
-            if not self._mine():
+            # What cannot be read now may be read the next time; only a lock of another ends this.
+            if self._on_disk() != b"" and not self._mine():
                 return
             # A full or unreachable vault is found by the writer; a missed heartbeat only makes the lock look older.
             with contextlib.suppress(Exception):
                 self._renew()
 
-    def _holder(self) -> dict[str, Any]:
+    def _on_disk(self) -> bytes | None:
+        """Return the content of the lock, nothing when there is none, no bytes when it cannot be read."""
+        return self._read(self._path)
+
+    def _read(self, path: str) -> bytes | None:
         try:
-            with open(self._path, "rb") as file:
-                document = json.loads(file.read().decode("utf-8"))
-            return document if isinstance(document, dict) else {}
-        except (OSError, ValueError):
-            return {}
+            with open(path, "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return b""
+
+    def _holder(self) -> dict[str, Any]:
+        return _parse(self._on_disk())
 
     def _mine(self) -> bool:
         holder = self._holder()
@@ -237,18 +322,28 @@ class ClientLock:
 
     def _is_gone(self, holder: dict[str, Any]) -> bool:
         if "lease" in holder:
-            return bool(self._clock() > float(holder.get("heartbeat") or 0.0) + float(holder["lease"]))
+            return self._clock() > _number(holder.get("heartbeat")) + _number(holder["lease"])
         return self._is_dead_process(holder)
 
     def _is_dead_process(self, holder: dict[str, Any]) -> bool:
         boot = self._process["boot"]
         same_place = boot and holder.get("boot") == boot and holder.get("host") == platform.node()
-        if not same_place or not isinstance(holder.get("pid"), int):
+        pid = holder.get("pid")
+        if not same_place or type(pid) is not int or pid <= 0:
             return False
-        return _process_start(holder["pid"]) != holder.get("process_start")
+        before, now = holder.get("process_start"), _process_start(pid)
+        if now is not None:
+            return isinstance(before, str) and now != before
+        try:
+            os.kill(pid, 0)  # /proc may be mounted so that it hides the processes of others
+        except ProcessLookupError:
+            return True
+        except (OSError, OverflowError):
+            return False
+        return False
 
     def _refusal(self, holder: dict[str, Any]) -> VaultLockedError:
-        age = max(0.0, self._clock() - float(holder.get("heartbeat") or 0.0))
+        age = max(0.0, self._clock() - _number(holder.get("heartbeat")))
         process = f", process {holder['pid']}" if holder.get("pid") else ""
         text = (
             f"Client {self._client} is locked by run {holder.get('run_id', 'unknown')} "
@@ -256,7 +351,7 @@ class ClientLock:
             f"last heard of {age:.0f} s ago"
         )
         if "lease" in holder:
-            left = max(0.0, float(holder["lease"]) - age)
+            left = max(0.0, _number(holder["lease"]) - age)
             text += f". Wait until it has ended; if it is dead, its lock ends in {left:.0f} s or by break_lock: true"
         elif age > STALE_SECONDS:
             text += ". The lock is stale: make sure that this run is dead, then break the lock (break_lock: true)"
