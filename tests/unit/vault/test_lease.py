@@ -1,0 +1,223 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lock of a run that outlives its processes: leases, and debts that are never lost."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.ovm.backup.plugins.module_utils.errors import VaultLockedError, VaultWriteError
+from ansible_collections.ovm.backup.plugins.module_utils.vault.lock import ClientLock
+
+NOW = 1_000_000.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def make(tmp_path: Path, clock: Clock) -> Callable[..., ClientLock]:
+    """Every call stands for another process."""
+
+    def build(run_id: str = "one", **options: Any) -> ClientLock:
+        return ClientLock(str(tmp_path), owner="me", run_id=run_id, **{"clock": clock, **options})
+
+    return build
+
+
+def content(directory: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((directory / "lock.json").read_text())
+    return found
+
+
+def test_a_run_holds_the_lock_between_its_processes(
+    tmp_path: Path, make: Callable[..., ClientLock], clock: Clock
+) -> None:
+    assert make().hold(100.0, {"vm_stopped": False})
+    assert "pid" not in content(tmp_path)
+    clock.now += 90
+    assert not make().hold(100.0), "the run has it already"
+    assert content(tmp_path)["heartbeat"] == NOW + 90
+    clock.now += 90
+    with make() as lock:
+        assert content(tmp_path)["pid"] == os.getpid()
+        lock.check()
+        with pytest.raises(VaultLockedError), make():
+            pass
+    assert "pid" not in content(tmp_path)
+    assert content(tmp_path)["debts"] == {"vm_stopped": False}
+    assert make().held
+    assert make().release()
+    assert not make().release()
+    assert os.listdir(tmp_path) == []
+
+
+def test_another_run_has_to_wait_for_the_end_of_the_lease(
+    tmp_path: Path, make: Callable[..., ClientLock], clock: Clock
+) -> None:
+    make().hold(100.0)
+    clock.now += 30
+    for attempt in (lambda: make("two").hold(50.0), lambda: make("two").__enter__()):
+        with pytest.raises(VaultLockedError) as caught:
+            attempt()
+        assert caught.value.message.endswith(
+            "last heard of 30 s ago. Wait until it has ended; if it is dead, its lock ends in 70 s or by "
+            "break_lock: true"
+        )
+    assert not make("two").held
+    assert not make("two").release()
+    assert make("two").status() == {**content(tmp_path), "alive": True}
+    clock.now = NOW + 100
+    with pytest.raises(VaultLockedError):
+        make("two").hold(50.0)
+    clock.now += 1
+    assert make("two").status() == {**content(tmp_path), "alive": False}
+    assert make("two").hold(50.0)
+    with pytest.raises(VaultLockedError, match="is locked by run two"):
+        make("one").hold(50.0)
+
+
+def test_debts_are_inherited_until_they_are_settled(
+    tmp_path: Path, make: Callable[..., ClientLock], clock: Clock
+) -> None:
+    make().hold(100.0, {"vm_stopped": True})
+    assert not make().hold(100.0)
+    assert content(tmp_path)["debts"] == {"vm_stopped": True}, "not given means not changed"
+    clock.now += 101
+    second = make("two")
+    assert second.hold(100.0)
+    assert second.taken_over is not None
+    assert second.taken_over["run_id"] == "one"
+    assert second.debts == {"vm_stopped": True} == content(tmp_path)["debts"]
+    clock.now += 101
+    with make("three") as third:
+        assert third.debts == {"vm_stopped": True} == content(tmp_path)["debts"]
+    third = make("four", break_lock=True)
+    third.hold(10.0, {"vm_stopped": False})
+    assert content(tmp_path)["debts"] == {"vm_stopped": False}
+
+
+def test_a_takeover_that_dies_half_way_loses_no_debt(
+    tmp_path: Path, make: Callable[..., ClientLock], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make().hold(100.0, {"vm_stopped": True})
+    clock.now += 101
+    second = make("two")
+    with monkeypatch.context() as patch:
+        create = second._create
+        answers = iter([False])
+        patch.setattr(second, "_create", lambda: next(answers))  # killed before it can make its own lock
+        with pytest.raises(StopIteration):
+            second.hold(100.0)
+        assert create is not None
+    (left,) = os.listdir(tmp_path)
+    assert left.endswith(".aside")
+    status = make("three").status()
+    assert status is not None
+    assert (status["run_id"], status["alive"], status["debts"]) == ("one", False, {"vm_stopped": True})
+    third = make("three")
+    assert third.hold(100.0, None)
+    assert third.debts == {"vm_stopped": True} == content(tmp_path)["debts"]
+    assert third.taken_over is not None
+    assert third.taken_over["run_id"] == "one"
+    assert os.listdir(tmp_path) == ["lock.json"]
+
+
+def test_a_takeover_that_is_overtaken_leaves_the_debt_to_the_faster_one(
+    tmp_path: Path, make: Callable[..., ClientLock], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make().hold(100.0, {"vm_stopped": True})
+    clock.now += 101
+    slow, fast = make("slow"), make("fast")
+    aside = slow._set_aside
+
+    def overtaken(found: bytes) -> None:
+        aside(found)
+        fast.hold(100.0)
+
+    monkeypatch.setattr(slow, "_set_aside", overtaken)
+    with pytest.raises(VaultLockedError, match="is locked by run fast"):
+        slow.hold(100.0)
+    assert fast.debts == {"vm_stopped": True} == content(tmp_path)["debts"]
+    assert slow.debts == {}
+    assert os.listdir(tmp_path) == ["lock.json"]
+
+
+def test_debts_of_several_dead_runs_add_up(tmp_path: Path, make: Callable[..., ClientLock]) -> None:
+    for number, debts in enumerate([{"vm_stopped": True}, {"vm_stopped": False, "clone": "7"}, None, "nonsense"]):
+        (tmp_path / f"lock.json.{number}.aside").write_text(json.dumps({"run_id": str(number), "debts": debts}))
+    (tmp_path / "lock.json.9.aside").write_text("{")
+    lock = make()
+    lock.hold(10.0)
+    assert lock.debts == {"vm_stopped": True, "clone": "7"} == content(tmp_path)["debts"]
+    assert os.listdir(tmp_path) == ["lock.json"]
+
+
+def test_a_full_vault_keeps_the_debts(
+    tmp_path: Path, make: Callable[..., ClientLock], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make().hold(100.0, {"vm_stopped": True})
+    clock.now += 101
+    fsync, calls = os.fsync, iter(range(9))
+
+    def fail(descriptor: int) -> None:
+        if next(calls) == 1:  # the first one is that of the new lock, the second one that with the debts in it
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(VaultWriteError, match="the vault is full"):
+            make("two").hold(100.0)
+    assert [name.rpartition(".")[2] for name in os.listdir(tmp_path)] == ["aside"]
+    lock = make("three")
+    lock.hold(100.0)
+    assert lock.debts == {"vm_stopped": True}
+
+
+def test_a_process_of_a_run_that_lost_its_lock_does_not_write(
+    tmp_path: Path, make: Callable[..., ClientLock], clock: Clock
+) -> None:
+    make().hold(100.0)
+    with make() as lock:
+        clock.now += 101
+        make("two").hold(100.0)
+        with pytest.raises(VaultLockedError, match="is locked by run two"):
+            lock.check()
+    assert content(tmp_path)["run_id"] == "two"
+    assert "pid" not in content(tmp_path)
+    assert not make().release()
+
+
+def test_a_run_may_join_where_its_own_process_died(
+    tmp_path: Path, make: Callable[..., ClientLock], clock: Clock
+) -> None:
+    make().hold(100.0)
+    lock = make().__enter__()
+    lock._stop.set()
+    document = content(tmp_path)
+    # The process is gone, the lock still says its number.
+    (tmp_path / "lock.json").write_text(json.dumps({**document, "process_start": "1"}))
+    clock.now += 5
+    assert not make().hold(100.0, {"vm_stopped": True})
+    assert "pid" not in content(tmp_path)
+    with make():
+        assert content(tmp_path)["pid"] == os.getpid()
