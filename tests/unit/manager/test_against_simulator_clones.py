@@ -197,6 +197,34 @@ def test_clones_of_others_survive_our_failure(simulator: Any, connected: Any, db
     simulator.delete_vm(others, disks=True)
 
 
+def test_clone_of_others_in_progress_is_not_mistaken_for_ours(
+    simulator: Any, connected: Any, db01: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody clones the VM just when our clone has failed: a new disk of it looks like a leftover of ours."""
+    simulator.set_switch("disk_cut_gap", 60.0)
+    simulator.job_fault("vm.clone", error_type="SERVER", message="OVMAPI_4010E failed")
+    end_job = clone_making.CloneMaking._end_job
+
+    def others_begin(self: Any) -> None:
+        end_job(self)
+        connected.submit("PUT", "Vm", db01, "clone", query={"serverPoolId": pool(simulator)})
+        while len(simulator._get("/VirtualDisk")) == 10:
+            connected.sleep(0.1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(clone_making.CloneMaking, "_end_job", others_begin)
+        with pytest.raises(errors.JobFailedError) as caught:
+            ensure_clone(connected, db01, run_id="run-1")
+    doubt, definition = caught.value.details["clean_up_errors"]
+    assert 'VM "db01" is locked' in doubt and "VmCloneDefinition" in definition
+    simulator.advance(200.0)
+    others = simulator.find("Vm", "db01.0")
+    assert len(others["vmDiskMappingIds"]) == 2
+    simulator.delete_vm(others["id"]["value"], disks=True)
+    clone, _created = ensure_clone(connected, db01, run_id="run-1")  # takes the left definition away, too
+    remove_clone(connected, clone.id)
+
+
 def pool(simulator: Any) -> str:
     return str(simulator._get("/ServerPool")[0]["id"]["value"])
 
