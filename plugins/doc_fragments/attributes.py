@@ -46,7 +46,7 @@ options: {}
 attributes:
   action_group:
     support: full
-    membership: ovm.backup.manager
+    membership: [ovm.backup.manager]
 """
 
     VAULT_GROUP = r"""
@@ -54,5 +54,5 @@ options: {}
 attributes:
   action_group:
     support: full
-    membership: ovm.backup.vault
+    membership: [ovm.backup.vault]
 """
