@@ -7,8 +7,8 @@
 Usage: python simulator.py start DIRECTORY ends-with-play|goes-on OPTION...
        python simulator.py stop DIRECTORY
 
-A started simulator keeps its state in DIRECTORY, its line of JSON is printed. A keeper stays with it and ends it when it
-is told to, and with ``ends-with-play`` also when the ansible-playbook that started it has gone. Stopping removes
+A started simulator keeps its state in DIRECTORY, its line of JSON is printed. A keeper stays with it and ends it when
+it is told to, and with ``ends-with-play`` also when the ansible-playbook that started it has gone. Stopping removes
 DIRECTORY; it fails when the simulator reported an error of its own.
 """
 
