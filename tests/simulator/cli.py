@@ -58,6 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM. Exit code 2 for wrong arguments, 1 if it cannot start."""
     parse = parser()
     options = parse.parse_args(arguments)
+    # Until the server takes the signals over, they must not keep the temporary directory from being removed.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
     with ExitStack() as stack:
         if options.state_dir is None:
             state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ovm-simulator-")))
