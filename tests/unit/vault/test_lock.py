@@ -360,15 +360,13 @@ def test_the_heartbeat_survives_errors_and_ends_when_the_lock_is_lost(
     assert content(tmp_path) == document
 
 
-@pytest.mark.parametrize(
-    "damage", [b"", b"{", b"\xff\xfe", b"[1]", b"7", b"[" * 100_000], ids=lambda text: repr(text[:3])
-)
+@pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe", b"[1]", b"7", b"[" * 100_000], ids=lambda text: text[:3])
 def test_a_damaged_lock_is_a_lock(tmp_path: Path, make: Callable[..., ClientLock], damage: bytes) -> None:
     (tmp_path / "lock.json").write_bytes(damage)
     lock = make()
     assert lock.status() == {"alive": True}
     with pytest.raises(
-        VaultLockedError, match="locked by run unknown .unknown. on an unknown host, last heard of 1000000 s"
+        VaultLockedError, match="by run unknown .unknown. on an unknown host, last heard of 1000000 s ago"
     ):
         lock.__enter__()
     with make(break_lock=True) as lock:
