@@ -55,11 +55,13 @@ class RequestFault:
 class JobFault:
     """The next ``times`` jobs of a kind (a shell pattern, e.g. ``vm.clone``) fail or never end.
 
+    ``name``: a shell pattern over the name of the job, e.g. ``Clone Vm: db01``.
     ``leftovers``: false (nothing is done), true (everything is done, only the job says FAILURE) or, for
     ``vm.clone``, ``disks`` (the cloned disks stay, the VM does not come about).
     """
 
     job: str
+    name: str = "*"
     error_type: str = "SERVER"
     message: str = "OVMAPI_4010E injected failure"
     leftovers: bool | str = False
@@ -110,10 +112,10 @@ class Faults:
                 return fault
         return None
 
-    def take_job(self, kind: str) -> JobFault | None:
-        """The fault that a new job of this kind meets."""
+    def take_job(self, kind: str, name: str) -> JobFault | None:
+        """The fault that a new job of this kind and name meets."""
         for fault in self._jobs:
-            if not fnmatchcase(kind, fault.job):
+            if not (fnmatchcase(kind, fault.job) and fnmatchcase(name, fault.name)):
                 continue
             if fault.skip > 0:
                 fault.skip -= 1

@@ -81,7 +81,7 @@ class Jobs:
             serial = ()
         # A tenth of a job's time passes before a worker picks it up.
         wake = now + self.job_seconds / 10
-        run = Run(job, kind, frozenset(locks), frozenset(serial), wake, self._faults.take_job(kind))
+        run = Run(job, kind, frozenset(locks), frozenset(serial), wake, self._faults.take_job(kind, name))
         run.work = self._faulted(run, work)
         self._runs.append(run)
         return job
