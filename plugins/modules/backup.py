@@ -66,7 +66,8 @@ options:
 attributes:
   check_mode:
     support: full
-    details: In check mode the disk images are not opened.
+    details:
+      - In check mode the disk images are not opened, and O(clone) may be V(null) as M(ovm.backup.vm_clone) returns it.
   diff_mode:
     support: full
   idempotent:
@@ -134,6 +135,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import env_fallback
 
 from ..module_utils._module import engine, lock_owner, open_vault, vault_options
+from ..module_utils._passed_on import check_clone, check_vm_plan
 from ..module_utils.errors import InvalidInputError
 from ..module_utils.transfer.point_backup import BackupRequest, backup_vm, check_request, existing_point
 from ..module_utils.vault.jobs import vault_of_run
@@ -146,33 +148,31 @@ def request_of(module: AnsibleModule) -> BackupRequest:
     if not 1 <= parameters["compression_level"] <= 19:
         raise InvalidInputError(f"compression_level must be from 1 to 19, not {parameters['compression_level']}")
     vault_of_run(parameters["run_id"])
-    try:
-        configuration = plan["configuration"]
-        vm_cfg = configuration["vm_cfg"]
-        known = vm_cfg["repository_id"] is not None and vm_cfg["path"] is not None
-        return BackupRequest(
-            plan=plan,
-            document=configuration["document"],
-            vm_cfg=(vm_cfg["repository_id"], vm_cfg["path"]) if known else None,
-            run_id=parameters["run_id"],
-            subclient=parameters["subclient"],
-            owner=lock_owner(module),
-            repositories_path=parameters["repositories_path"],
-            manager=configuration["manager"],
-            clone=parameters["clone"],
-            killed=parameters["killed"],
-            compression_level=parameters["compression_level"],
-            break_lock=parameters["break_lock"],
-        )
-    except (KeyError, TypeError) as error:
-        raise InvalidInputError(
-            f"plan is not one of the VMs that vm_info returns in plan.vms: {error} is missing", option="plan"
-        ) from error
+    check_vm_plan(plan, configuration=True)
+    if parameters["clone"] is not None:
+        check_clone(parameters["clone"])
+    configuration = plan["configuration"]
+    vm_cfg = configuration["vm_cfg"]
+    known = vm_cfg["repository_id"] is not None and vm_cfg["path"] is not None
+    return BackupRequest(
+        plan=plan,
+        document=configuration["document"],
+        vm_cfg=(vm_cfg["repository_id"], vm_cfg["path"]) if known else None,
+        run_id=parameters["run_id"],
+        subclient=parameters["subclient"],
+        owner=lock_owner(module),
+        repositories_path=parameters["repositories_path"],
+        manager=configuration["manager"],
+        clone=parameters["clone"],
+        killed=parameters["killed"],
+        compression_level=parameters["compression_level"],
+        break_lock=parameters["break_lock"],
+    )
 
 
 def predict(module: AnsibleModule, request: BackupRequest) -> dict[str, Any]:
     """Return the result that a run outside check mode would have."""
-    check_request(request)
+    check_request(request, clone_to_come=True)
     done = existing_point(open_vault(module), request)
     return {
         "changed": done is None,

@@ -117,17 +117,19 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, open_vault, vault_options
-from ..module_utils.vault.jobs import JobStore, new_job_id
+from ..module_utils._passed_on import check_plan
+from ..module_utils.vault.jobs import JobStore, new_job, new_job_id
 from ..module_utils.vault.summary import job_summary
 
 
 def open_job(module: AnsibleModule) -> dict[str, Any]:
     """Open a new job."""
     vault, plan, now = open_vault(module), module.params["plan"], time.time()
-    job_id = new_job_id(vault.id, now)
-    if module.check_mode:
-        return {"changed": True, "job": {"id": job_id, "state": "running", "subclient": plan["subclient"]}}
-    return {"changed": True, "job": JobStore(vault).start(job_id, plan, now=now)}
+    check_plan(plan)
+    job = new_job(new_job_id(vault.id, now), plan, now=now)
+    if not module.check_mode:
+        JobStore(vault).start(job)
+    return {"changed": True, "job": job}
 
 
 def close_job(module: AnsibleModule) -> dict[str, Any]:

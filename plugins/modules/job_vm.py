@@ -112,6 +112,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, open_vault, vault_options
+from ..module_utils._passed_on import check_recovery_point, check_vm_plan
 from ..module_utils.vault.jobs import JobStore, vm_record
 
 
@@ -134,6 +135,9 @@ def main() -> None:
     )
     parameters, now = module.params, time.time()
     with engine(module, "blake3"):
+        check_vm_plan(parameters["plan"])
+        if parameters["recovery_point"] is not None:
+            check_recovery_point(parameters["recovery_point"])
         store = JobStore(open_vault(module))
         record = vm_record(
             parameters["plan"],

@@ -87,20 +87,28 @@ class BackupOutcome:
     notes: tuple[str, ...]
 
 
-def check_request(request: BackupRequest) -> None:
-    """Raise L(InvalidInputError) for a request that cannot work, before anything is touched."""
-    if request.plan.get("action") != "backup" or request.plan.get("method") not in CONSISTENCY:
+def check_request(request: BackupRequest, *, clone_to_come: bool = False) -> None:
+    """Raise C(InvalidInputError) for a request that cannot work, before anything is touched.
+
+    C(clone_to_come): the clone need not be there yet.
+    """
+    plan = request.plan
+    if plan["action"] != "backup" or plan["method"] not in CONSISTENCY:
         raise InvalidInputError(
-            f"VM {request.plan.get('vm_name')!r} is not planned for a backup: action {request.plan.get('action')!r}, "
-            f"method {request.plan.get('method')!r}"
+            f"VM {plan['vm_name']!r} is not planned for a backup: action {plan['action']!r}, method {plan['method']!r}"
         )
-    if (request.plan["method"] == "hot_clone") != (request.clone is not None):
+    hot = plan["method"] == "hot_clone"
+    if hot != (request.clone is not None) and not (hot and clone_to_come):
         raise InvalidInputError(
-            f"VM {request.plan['vm_name']!r} is planned with method {request.plan['method']}: a clone is given only, "
-            "and always, for a hot_clone"
+            f"VM {plan['vm_name']!r} is planned with method {plan['method']}: a clone is given only, and always, for a "
+            "hot_clone"
         )
-    for disk in request.plan["disks"]:
+    if not plan["disks"]:
+        raise InvalidInputError(f"VM {plan['vm_name']!r} is planned without any disk")
+    for disk in plan["disks"]:
         request.image_of(disk)
+    if request.vm_cfg is not None:
+        image_path(request.repositories_path, *request.vm_cfg)
 
 
 def existing_point(vault: Vault, request: BackupRequest) -> Point | None:
@@ -176,8 +184,6 @@ class _Transfer:
         request, plan = self._request, self._request.plan
         started = self._clock()
         disks = tuple(self._disk(disk) for disk in plan["disks"])
-        if not disks:
-            raise InvalidInputError(f"VM {plan['vm_name']!r} is planned without any disk")
         configuration = self._configuration()
         completed = self._clock()
         incremental = any(disk.type == "incremental" for disk in disks)
@@ -276,7 +282,8 @@ class _Transfer:
 
     def _configuration(self) -> dict[str, dict[str, Any]]:
         text = json.dumps(self._request.document, indent=2, ensure_ascii=False) + "\n"
-        stored = {"vm_json": self._writer.add_file("vm.json", text.encode("utf-8"))}
+        # Half of a surrogate pair, which a name from outside may hold, becomes a JSON escape.
+        stored = {"vm_json": self._writer.add_file("vm.json", text.encode("utf-8", "backslashreplace"))}
         if self._request.vm_cfg is None:
             self._notes.append("the manager does not say where vm.cfg lies: it is not in the recovery point")
             return stored

@@ -19,7 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import InvalidInputError, PointNotFoundError
+from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError
 from .files import make_directory, read_json, remove_tree, write_json
 from .points import Vault
 
@@ -29,7 +29,7 @@ WITH_ERRORS = "Completed with errors"
 FAILED = "Failed"
 SKIPPED = "Skipped"
 
-_JOB_ID = re.compile(r"^\d{8}T\d{6}Z-([0-9a-f]{8})-[0-9a-f]{6}$")
+_JOB_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-([0-9a-f]{8})-[0-9a-f]{6}")
 _SAFE = re.compile(r"[^\w.-]")
 
 
@@ -45,7 +45,7 @@ def vault_of_run(run_id: str) -> str:
     Two vaults know nothing of each other's locks, so what a run left on the manager may only be cleaned up by runs of
     the same vault.
     """
-    found = _JOB_ID.match(run_id)
+    found = _JOB_ID.fullmatch(run_id)
     if found is None:
         raise InvalidInputError(
             f"{run_id!r} is not the id of a run: those look like 20261123T010203Z-0a1b2c3d-4e5f60", run_id=run_id
@@ -55,7 +55,7 @@ def vault_of_run(run_id: str) -> str:
 
 def share_vault(run_id: str, other: str) -> bool:
     """Return whether two runs used the same vault; a run id that is not ours shares nothing."""
-    found, wanted = _JOB_ID.match(run_id), _JOB_ID.match(other)
+    found, wanted = _JOB_ID.fullmatch(run_id), _JOB_ID.fullmatch(other)
     return bool(found and wanted and found.group(1) == wanted.group(1))
 
 
@@ -118,40 +118,52 @@ def vm_record(
     }
 
 
+def new_job(job_id: str, plan: Mapping[str, Any], *, now: float) -> dict[str, Any]:
+    """Return the record of a job for a plan. VMs that are not to be backed up have their status from the start."""
+    vault_of_run(job_id)
+    return {
+        "id": job_id,
+        "subclient": plan["subclient"],
+        "requested_type": plan["requested_type"],
+        "state": "running",
+        "started": now,
+        "warnings": list(plan["warnings"]),
+        "plan": [_without_configuration(planned) for planned in plan["vms"]],
+    }
+
+
 class JobStore:
     """The jobs of a vault."""
 
     def __init__(self, vault: Vault) -> None:
         self._directory = os.path.join(vault.path, "jobs")
 
-    def start(self, job_id: str, plan: Mapping[str, Any], *, now: float) -> dict[str, Any]:
-        """Open a job for a plan. VMs that are not to be backed up have their status from the start."""
-        vault_of_run(job_id)
-        job = {
-            "id": job_id,
-            "subclient": plan["subclient"],
-            "requested_type": plan["requested_type"],
-            "state": "running",
-            "started": now,
-            "warnings": list(plan["warnings"]),
-            "plan": [_without_configuration(planned) for planned in plan["vms"]],
-        }
+    def start(self, job: Mapping[str, Any]) -> None:
+        """Open a job that C(new_job) made."""
         make_directory(self._directory)
-        make_directory(self._folder(job_id))
-        write_json(self._path(job_id), job)
-        return job
+        make_directory(self._folder(job["id"]))
+        write_json(self._path(job["id"]), job)
 
     def put_vm(self, job_id: str, record: Mapping[str, Any]) -> None:
-        """Record what became of a VM; a later record of the same VM replaces it."""
-        if self.read(job_id)["state"] != "running":
+        """Record what became of a VM of the job's plan; a later record of the same VM replaces it."""
+        job = self.read(job_id)
+        if job["state"] != "running":
             raise InvalidInputError(f"Job {job_id} is finished: its record is not changed any more", job_id=job_id)
+        if all(planned["vm_id"] != record["vm_id"] for planned in job["plan"]):
+            raise InvalidInputError(
+                f"VM {record['vm_name']!r} ({record['vm_id']}) is not in the plan of job {job_id}",
+                job_id=job_id,
+                vm_id=record["vm_id"],
+            )
         name = _SAFE.sub("_", str(record["vm_id"]))
         write_json(os.path.join(self._folder(job_id), f"{name}.json"), record)
 
     def finish(self, job_id: str, *, now: float) -> dict[str, Any]:
         """Put the record of a job together and close it; a finished one is returned as it is."""
+        running = self.read(job_id)["state"] == "running"
         job = self.preview(job_id, now=now)
-        write_json(self._path(job_id), job)
+        if running:
+            write_json(self._path(job_id), job)
         remove_tree(self._folder(job_id))
         return job
 
@@ -181,17 +193,26 @@ class JobStore:
         return job
 
     def read(self, job_id: str) -> dict[str, Any]:
-        """Return a job as it stands; raise C(PointNotFoundError) for an unknown one."""
+        """Return a job as it stands; raise C(PointNotFoundError) for an unknown one, C(CorruptVaultError)."""
         vault_of_run(job_id)
+        path = self._path(job_id)
         try:
-            document = read_json(self._path(job_id))
+            document = read_json(path)
         except FileNotFoundError as error:
             raise PointNotFoundError(f"There is no job {job_id} in {self._directory}", job_id=job_id) from error
-        return dict(document)
+        except OSError as error:
+            raise CorruptVaultError(f"Cannot read {path}: {error.strerror}", path=path, offset=0) from error
+        if not isinstance(document, dict) or document.get("state") not in ("running", "finished"):
+            raise CorruptVaultError(f"{path} is damaged: it is not the record of a job", path=path, offset=0)
+        return document
 
     def _records(self, job_id: str) -> list[dict[str, Any]]:
         folder = self._folder(job_id)
-        names = sorted(name for name in os.listdir(folder) if name.endswith(".json") and not name.startswith("."))
+        try:
+            found = os.listdir(folder)
+        except FileNotFoundError:
+            return []
+        names = sorted(name for name in found if name.endswith(".json") and not name.startswith("."))
         return [read_json(os.path.join(folder, name)) for name in names]
 
     def _path(self, job_id: str) -> str:
