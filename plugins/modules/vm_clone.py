@@ -128,7 +128,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, manager_client, manager_options
 from ..module_utils.manager.client import ManagerClient
-from ..module_utils.manager.clones import Clone, ensure_clone, find_leftovers, remove_clone
+from ..module_utils.manager.clones import Clone, check_clonable, ensure_clone, find_leftovers, remove_clone
 from ..module_utils.vault.jobs import share_vault, vault_of_run
 
 
@@ -137,6 +137,8 @@ def present(module: AnsibleModule, client: ManagerClient, clones: list[Clone]) -
     vm_id, run_id = module.params["vm_id"], module.params["run_id"]
     found = next((clone for clone in clones if clone.run_id == run_id), None)
     if module.check_mode:
+        if found is None:
+            check_clonable(client, vm_id, module.params["slots"])
         return {"changed": found is None, "clone": found.as_dict() if found else None}
     clone, created = ensure_clone(client, vm_id, run_id=run_id, slots=module.params["slots"])
     return {"changed": created, "clone": clone.as_dict()}

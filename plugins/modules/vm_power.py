@@ -128,27 +128,16 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, manager_client, manager_options
+from ..module_utils.errors import InvalidInputError
 from ..module_utils.manager.client import ManagerClient
-from ..module_utils.manager.power import start_vm, stop_vm
-
-STATES = {"running": "RUNNING", "stopped": "STOPPED"}
+from ..module_utils.manager.power import foresee_start, foresee_stop, start_vm, stop_vm
 
 
 def change(module: AnsibleModule, client: ManagerClient) -> dict[str, Any]:
     """Bring the VM into the wanted state, or in check mode say what would happen."""
     vm_id, wanted = module.params["vm_id"], module.params["state"]
     if module.check_mode:
-        vm = client.get("Vm", vm_id)
-        before, after = vm["vmRunState"], STATES[wanted]
-        return {
-            "vm_id": vm_id,
-            "vm_name": vm["name"],
-            "before": before,
-            "after": after,
-            "changed": before != after,
-            "killed": False,
-            "duration": 0.0,
-        }
+        return asdict((foresee_stop if wanted == "stopped" else foresee_start)(client, vm_id))
     timeout = module.params["timeout"]
     if wanted == "stopped":
         return asdict(stop_vm(client, vm_id, timeout=timeout, kill=module.params["kill"]))
@@ -167,8 +156,13 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    with engine(module, "requests"), manager_client(module) as client:
-        power = change(module, client)
+    with engine(module, "requests"):
+        if not module.params["timeout"] > 0:
+            raise InvalidInputError(
+                f"timeout must be more than 0 seconds, not {module.params['timeout']}", option="timeout"
+            )
+        with manager_client(module) as client:
+            power = change(module, client)
         result: dict[str, Any] = {"changed": power.pop("changed"), "power": {**power, "finished": time.time()}}
         if module._diff:
             result["diff"] = {"before": {"state": power["before"]}, "after": {"state": power["after"]}}

@@ -21,7 +21,7 @@ from ..errors import JobFailedError, NotFoundError, OwnershipError, PowerStateEr
 from .clone_making import CloneMaking, mark_clone
 from .clone_records import Clone, CloneDisk, check_run_id, read_mark
 from .clone_removal import raise_all, remove_definitions, remove_proven
-from .clone_survey import Proven, Survey, WantedDisk, missing_from
+from .clone_survey import Item, Proven, Survey, WantedDisk, missing_from
 from .jobs import is_job, is_over
 from .objects import object_name, reference, text
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .client import ManagerClient
     from .inventory import Vm
 
-__all__ = ["Clone", "CloneDisk", "ensure_clone", "find_leftovers", "is_ours", "remove_clone"]
+__all__ = ["Clone", "CloneDisk", "check_clonable", "ensure_clone", "find_leftovers", "is_ours", "remove_clone"]
 
 
 def is_ours(vm: Vm) -> bool:
@@ -62,16 +62,15 @@ def ensure_clone(
             return adopted, False
         survey = Survey(client)
         source = survey.source(vm_id)
-    state = text(source, "vmRunState")
-    if state != "RUNNING":
-        name = object_name(source)
-        raise PowerStateError(
-            f'VM "{name}" is {state}: only a RUNNING VM is hot cloned; one that is STOPPED is backed up without.',
-            vm_id=vm_id,
-            vm_name=name,
-            state=state,
-        )
+    _check_running(source, vm_id)
     return CloneMaking(client, survey, source, wanted, run_id).make(), True
+
+
+def check_clonable(client: ManagerClient, vm_id: str, slots: Collection[int] | None = None) -> None:
+    """Raise what ensure_clone would raise at once for a VM that has no clone of the run; nothing but reads."""
+    survey = Survey(client)
+    survey.wanted(vm_id, frozenset(slots) if slots is not None else None)
+    _check_running(survey.source(vm_id), vm_id)
 
 
 def find_leftovers(client: ManagerClient, vm_id: str | None = None) -> list[Clone]:
@@ -104,6 +103,18 @@ def remove_clone(client: ManagerClient, clone_id: str, *, vm_id: str | None = No
         )
     remove_proven(client, survey, proven)
     return True
+
+
+def _check_running(source: Item, vm_id: str) -> None:
+    state = text(source, "vmRunState")
+    if state != "RUNNING":
+        name = object_name(source)
+        raise PowerStateError(
+            f'VM "{name}" is {state}: only a RUNNING VM is hot cloned; one that is STOPPED is backed up without.',
+            vm_id=vm_id,
+            vm_name=name,
+            state=state,
+        )
 
 
 def _after_running_jobs(client: ManagerClient, survey: Survey, vm_id: str, run_id: str) -> Survey:

@@ -58,6 +58,25 @@ def start_vm(client: ManagerClient, vm_id: str, *, timeout: float) -> PowerChang
     return _Start(client, vm_id, timeout).run()
 
 
+def foresee_stop(client: ManagerClient, vm_id: str) -> PowerChange:
+    """Return what stop_vm would come to if the guest obeys; only reads, and raises what stop_vm would raise at once."""
+    stop = _Stop(client, vm_id, 0.0, False)
+    state = stop.read()
+    if state not in ("STARTING", "STOPPED"):
+        stop.check(state)
+    stop.changed = state in ("RUNNING", "STARTING")
+    return stop.done("STOPPED")
+
+
+def foresee_start(client: ManagerClient, vm_id: str) -> PowerChange:
+    """Return what start_vm would come to; only reads, and raises what start_vm would raise at once."""
+    start = _Start(client, vm_id, 0.0)
+    state = start.read()
+    start.check(state)
+    start.changed = state in ("STOPPED", "STOPPING", "SUSPENDED")
+    return start.done("RUNNING")
+
+
 class _Change:
     """What stopping and starting have in common."""
 
@@ -120,8 +139,7 @@ class _Stop(_Change):
             state = self.settle(("RUNNING", "STOPPED"), self.remaining())
         if state == "STOPPED":
             return self.done(state)
-        if state not in ("RUNNING", "STOPPING"):
-            raise self.failed(f"is {state}: it can be shut down only while it is RUNNING.", state)
+        self.check(state)
         cause = self.ask_guest() if state == "RUNNING" else None  # STOPPING: somebody else has asked it
         limit = self.remaining() if cause is None and state == "STOPPING" else _SETTLE if cause is None else 0.0
         state = self.settle(("STOPPED",), limit)
@@ -134,6 +152,11 @@ class _Stop(_Change):
         if state == "STOPPED":
             return self.done(state)
         raise self.failed(self.refusal(state, cause), state, cause) from cause
+
+    def check(self, state: str) -> None:
+        """Raise PowerStateError for a state from which a VM cannot be shut down."""
+        if state not in ("RUNNING", "STOPPING"):
+            raise self.failed(f"is {state}: it can be shut down only while it is RUNNING.", state)
 
     def refusal(self, state: str, cause: ManagerError | None) -> str:
         if cause is not None and not isinstance(cause, JobTimeoutError):
@@ -207,8 +230,7 @@ class _Start(_Change):
                     attempts += 1
                     self.submit("start" if state == "STOPPED" else "resume", state, attempts)
                     continue
-                if state not in ("RUNNING", "STARTING", "STOPPING"):
-                    raise self.failed(f"is {state or 'in no known state'}: it cannot be started.", state)
+                self.check(state)
             except ManagerUnreachableError as error:
                 lost = error
             if self.remaining() <= 0:
@@ -216,6 +238,11 @@ class _Start(_Change):
                     raise lost
                 raise self.failed(f"is {state} and did not come to RUNNING in {self.timeout:g} s.", state)
             self.client.sleep(min(_POLL, self.remaining()))
+
+    def check(self, state: str) -> None:
+        """Raise PowerStateError for a state from which a VM cannot come to RUNNING."""
+        if state not in ("RUNNING", "STARTING", "STOPPED", "STOPPING", "SUSPENDED"):
+            raise self.failed(f"is {state or 'in no known state'}: it cannot be started.", state)
 
     def at_rest(self) -> bool:
         """Whether no job holds the running VM. One does, for a while: it may be a stop that has just begun."""
