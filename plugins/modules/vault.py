@@ -72,8 +72,13 @@ vault:
       type: int
       returned: always
       sample: 1
+failure:
+  description: What went wrong, for programs.
+  returned: failure
+  type: dict
 """
 
+import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -88,6 +93,8 @@ def existing(path: str) -> Vault | None:
     try:
         return Vault.open(path)
     except NotAVaultError:
+        if os.path.lexists(os.path.join(path, "vault.json")):
+            raise
         Vault.check_new(path)
         return None
 

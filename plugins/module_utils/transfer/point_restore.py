@@ -46,6 +46,8 @@ def plan_images(
     client: Client, point: Point, directory: str, *, slots: Collection[int] | None = None, overwrite: bool = False
 ) -> list[ImagePlan]:
     """Say which image files there will be; raise for anything that could not work, before anything is written."""
+    if slots is not None and not slots:
+        raise InvalidInputError("slots must not be an empty list: leave it out to restore all disks", option="slots")
     known = {disk.slot for disk in point.disks}
     unknown = sorted(set(slots or ()) - known)
     if unknown:

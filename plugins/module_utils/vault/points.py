@@ -85,9 +85,12 @@ class Client:
     @property
     def document(self) -> dict[str, Any]:
         """Return C(client.json): C(vm_id), C(vm_name) and the history C(names)."""
-        document = read_json(os.path.join(self.directory, "client.json"))
+        path = os.path.join(self.directory, "client.json")
+        try:
+            document = read_json(path)
+        except OSError as error:
+            raise CorruptVaultError(f"Cannot read {path}: {error.strerror}", path=path, offset=0) from error
         if not isinstance(document, dict) or "vm_id" not in document:
-            path = os.path.join(self.directory, "client.json")
             raise CorruptVaultError(f"{path} is damaged: it does not name a VM", path=path, offset=0)
         return document
 
