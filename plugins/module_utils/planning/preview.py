@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..vault.text import one_line
+
 _TITLES = {"backup": "back up", "current": "nothing to do", "fail": "cannot be backed up", "skip": "skip"}
 
 
@@ -22,8 +24,9 @@ def plan_summary(plan: Mapping[str, Any]) -> list[str]:
     lines += [f"  Warning: {warning}" for warning in plan["warnings"]]
     for vm in plan["vms"]:
         lines += ["", *_vm_lines(vm)]
-    lines += [f"  Left out: {item['vm_name']}, by {item['excluded_by']}" for item in plan["excluded"]]
-    return lines
+    left_out = [f"Left out: {item['vm_name']}, by {item['excluded_by']}" for item in plan["excluded"]]
+    lines += ["", *left_out] if left_out else []
+    return [one_line(text) for text in lines]
 
 
 def _vm_lines(vm: Mapping[str, Any]) -> list[str]:

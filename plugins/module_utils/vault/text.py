@@ -1,0 +1,44 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""Lines of text for people: names from outside that cannot break a line, and columns that stand under each other."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Control characters, lines and paragraphs, half surrogate pairs; and what turns the direction of writing around.
+_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_TURNING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_WIDE = frozenset("FW")  # fullwidth and wide (Unicode Standard Annex 11)
+_NO_WIDTH = frozenset({"Mn", "Me", "Cf"})
+
+
+def one_line(value: object) -> str:
+    """Return a text as one line: line breaks become blanks, what a terminal would obey becomes a replacement sign."""
+    joined = re.sub(r"[\r\n]+[ \t]*", " ", str(value))
+    return "".join(
+        "\ufffd" if char in _TURNING or unicodedata.category(char) in _UNPRINTABLE else char for char in joined
+    )
+
+
+def width(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    return sum(
+        0 if unicodedata.category(char) in _NO_WIDTH else 2 if unicodedata.east_asian_width(char) in _WIDE else 1
+        for char in text
+    )
+
+
+def left(text: str, columns: int) -> str:
+    """Fill a text up with blanks behind it."""
+    return text + " " * (columns - width(text))
+
+
+def right(text: str, columns: int) -> str:
+    """Fill a text up with blanks before it."""
+    return " " * (columns - width(text)) + text
