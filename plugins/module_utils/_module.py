@@ -74,8 +74,11 @@ def engine(module: AnsibleModule, *libraries: str) -> Iterator[None]:
     if missing:
         names = ", ".join(name for name, _error in missing)
         module.fail_json(msg=missing_required_lib(names), exception=missing[0][1])
-    # A terminated run must remove its clone and its half-made point: make it an exception like Ctrl-C.
-    signal.signal(signal.SIGTERM, _terminated)
+    # A terminated run, or one whose connection is lost, must remove its clone and its half-made point: make that an
+    # exception like Ctrl-C. Who ignores the loss of the connection (async, nohup) goes on doing so.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _terminated)
     try:
         yield
     except OvmBackupError as error:
@@ -83,4 +86,7 @@ def engine(module: AnsibleModule, *libraries: str) -> Iterator[None]:
 
 
 def _terminated(_signal: int, _frame: Any) -> NoReturn:
+    # Whoever ends a whole group of processes may send it twice: the clean-up is not interrupted.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt("terminated")
