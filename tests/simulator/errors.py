@@ -40,6 +40,7 @@ CODES: dict[str, tuple[str, str]] = {
     "JOB_000001": ("JOB_INVALID_FILTER_ARGUMENT", "validation"),
     "JOB_000002": ("JOB_READ_ONLY", "validation"),
     "NETWORK_000006": ("NETWORK_MAC_IN_USE", "conflict"),
+    "REPOSITORY_000000": ("REPOSITORY_TOO_MANY_URLS", "validation"),
     "VIRTUAL_DISK_000000": ("VIRTUAL_DISK_INVALID_DISK_TYPE", "validation"),
     "VIRTUAL_DISK_000001": ("VIRTUAL_DISK_IMPORT_FAILED", "server"),
     "VIRTUAL_DISK_000002": ("VIRTUAL_DISK_OPERATION_NOT_POSSIBLE_ON_CDROM", "validation"),

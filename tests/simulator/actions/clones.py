@@ -180,7 +180,6 @@ def clone(call: Call) -> Obj:
     serial = {config_repository or vm["repositoryId"], *(world.store.get(*ref)["repositoryId"] for ref in disks)}
     work = _Clone(world, vm, definition, pool, config_repository, template)
     description = f"Clone Virtual Machine: {vm.name}"
-    # The disks are locked for others, but a shared disk must not keep its VMs from being cloned one after another.
     return call.submit("vm.clone", f"Clone Vm: {vm.name}", work, description=description, locks=locks, serial=serial)
 
 

@@ -265,7 +265,7 @@ def import_disk(call: Call) -> Obj:
             importFileName=name,
         )
         path = world.storage.disk(disk)
-        download = _Download(url, path)
+        download = _Download(url, document.get("proxy"), path)
         try:
             yield world.jobs.job_seconds
             while download.is_alive():
@@ -288,16 +288,19 @@ def import_disk(call: Call) -> Obj:
 class _Download(threading.Thread):
     """Fetches a URL into a file beside the event loop."""
 
-    def __init__(self, url: str, path: Path) -> None:
+    def __init__(self, url: str, proxy: str | None, path: Path) -> None:
         super().__init__(daemon=True)
         self._url = url
+        # The proxy of the request, none of this machine's environment.
+        proxies = {"http": proxy, "https": proxy} if proxy else {}
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
         self._path = path
         self.problem: Exception | None = None
         self.start()
 
     def run(self) -> None:
         try:
-            with urllib.request.urlopen(self._url, timeout=30) as source, self._path.open("wb") as target:
+            with self._opener.open(self._url, timeout=30) as source, self._path.open("wb") as target:
                 shutil.copyfileobj(source, target)
         except (OSError, ValueError) as problem:
             self.problem = problem

@@ -85,9 +85,11 @@ def _shut_down(world: World, vm: Obj) -> Work:
     try:
         waited = 0.0
         while vm.id in world.ignore_shutdown or waited < world.shutdown_seconds:
-            step = world.jobs.job_seconds if vm.id in world.ignore_shutdown else world.shutdown_seconds - waited
-            # Looks again from time to time: the control interface may let the guest give in.
-            yield max(step, 0.05)
+            step = world.shutdown_seconds - waited
+            if vm.id in world.ignore_shutdown:
+                # Looks again from time to time, ever less often: the control interface may let the guest give in.
+                step = max(world.jobs.job_seconds, 0.05, waited / 20)
+            yield step
             waited += step
     except GeneratorExit:
         set_state(world, vm, "RUNNING")

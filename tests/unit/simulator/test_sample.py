@@ -79,6 +79,15 @@ def test_lists_of_servers_and_pools(sample_client: Any) -> None:
     assert {"ol7-template", "old01"}.isdisjoint(listed)
 
 
+def test_references_that_are_null(sample_client: Any) -> None:
+    mappings = sample_client.get(f"/Vm/{sample_client.id('Vm', 'rac01')}/VmDiskMapping")
+    physical = next(item for item in mappings if item["storageElementId"])
+    path = f"/VmDiskMapping/{physical['id']['value']}"
+    assert sample_client.get(path + "/StorageElement")["name"] == "rac01-asm1"
+    response = sample_client.session.get(sample_client.simulator.url + path + "/VirtualDisk")
+    assert (response.status_code, response.content) == (204, b"")
+
+
 def test_disks_hold_files_of_their_guests(sample_client: Any) -> None:
     simulator = sample_client.simulator
     disk = simulator.find("VirtualDisk", "db01-data")

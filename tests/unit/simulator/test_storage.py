@@ -10,7 +10,10 @@ import ast
 import hashlib
 import json
 import subprocess
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -182,6 +185,30 @@ def test_one_disk_can_be_cloned(client: Any) -> None:
     assert on_disk(client, made["mountedPath"]).read_bytes() == on_disk(client, disk["mountedPath"]).read_bytes()
     client.simulator.set_switch("clone_open_disk", "refuse")
     assert client.failed("PUT", path, disk["repositoryId"])[0] == "RULE"
+
+
+def test_disks_are_imported_over_http(client: Any, tmp_path: Path) -> None:
+    (tmp_path / "disk.img").write_bytes(b"x" * 8192)
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=tmp_path))
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        base = f"http://127.0.0.1:{server.server_port}"
+        path = f"/Repository/{client.id('Repository', 'repo-nfs-1')}/importVirtualDisk?diskType=VIRTUAL_DISK"
+        disk = client.get(f"/VirtualDisk/{client.done('PUT', path, {'urls': [base + '/disk.img'], 'proxy': None})}")
+        assert (disk["name"], disk["importFileName"], disk["size"]) == ("disk.img", "disk.img", 8192)
+        assert on_disk(client, disk["mountedPath"]).read_bytes() == b"x" * 8192
+        kind, message = client.failed("PUT", path, {"urls": [base + "/none.img"], "proxy": None})
+        assert (kind, "VIRTUAL_DISK_000001" in message) == ("WS_API", True)
+        assert [item["name"] for item in client.get("/VirtualDisk") if item["importFileName"]] == ["disk.img"]
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert client.refused("PUT", path, {"urls": ["file:///etc/passwd"]}) == (400, "GEN_000023")
 
 
 # -- images and guests ---------------------------------------------------------------------------------------
