@@ -52,13 +52,14 @@ from typing import Any, Callable
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.ovm.backup.plugins.module_utils.planning.names import client_name
+from ansible_collections.ovm.backup.plugins.module_utils.planning.reading import kind_of
 
 
 def to_client_name(value: Any) -> str:
     """Return the client name for the name of a VM; C(AnsibleFilterError) if that is not a string."""
     if not isinstance(value, str):
         str(value)  # an undefined variable says so itself, and which one it is
-        kind = type(value).__name__
+        kind = "nothing" if value is None else kind_of(value)  # the type itself may be a private one of ansible-core
         raise AnsibleFilterError(f"ovm.backup.client_name needs the name of a VM as a string, not {kind}")
     return client_name(value)
 

@@ -38,9 +38,23 @@ def test_names(name: str, expected: str) -> None:
     assert client_name(name) == expected
 
 
-@pytest.mark.parametrize("value", [1, None, True, ["a"], {"a": 1}, b"a"])
-def test_other_types_are_refused(value: Any) -> None:
-    expected = f"^ovm.backup.client_name needs the name of a VM as a string, not {type(value).__name__}$"
+class Tagged(int):
+    """Templates of Ansible give subclasses of the plain types."""
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (Tagged(1), "the number 1"),
+        (None, "nothing"),
+        (True, "the boolean true"),
+        (["a"], "a list"),
+        ({"a": 1}, "a mapping"),
+        (b"a", "a bytes"),
+    ],
+)
+def test_other_types_are_refused(value: Any, kind: str) -> None:
+    expected = f"^ovm.backup.client_name needs the name of a VM as a string, not {kind}$"
     with pytest.raises(AnsibleFilterError, match=expected):
         client_name(value)
 
