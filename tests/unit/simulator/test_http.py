@@ -166,6 +166,9 @@ def test_faults_in_jobs(client: Any) -> None:
     simulator.job_fault("vm.*", leftovers=True)
     client.failed("PUT", path)
     assert (len(client.get("/Vm")), len(client.get("/VirtualDisk"))) == (4, 9)
+    simulator.job_fault("*", name="* app 01", message="boom")
+    assert client.run("PUT", path)["jobRunState"] == "SUCCESS"
+    assert client.failed("PUT", f"/Vm/{client.id('Vm', 'app 01')}/stop") == ("SERVER", "boom")
     simulator.job_fault("vm.stop", never_ends=True)
     job = client.submit("PUT", f"/Vm/{client.id('Vm', 'db01')}/stop")
     simulator.advance(1000)
