@@ -264,3 +264,8 @@ def connected(simulator: Simulator) -> Iterator[ManagerClient]:
     with connect(settings, clock=clock, sleep=clock.sleep, job_timeout=600.0) as made:
         simulator.clear_calls()
         yield made
+
+
+@pytest.fixture
+def db01(simulator: Simulator) -> str:
+    return str(simulator.find("Vm", "db01")["id"]["value"])
