@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import tracemalloc
 from collections.abc import Callable, Iterable
@@ -66,6 +67,12 @@ def second_state() -> bytes:
     return bytes(data)
 
 
+@pytest.fixture(autouse=True)
+def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That files are durable is tested elsewhere; here it would only take time."""
+    monkeypatch.setattr("os.fsync", lambda _descriptor: None)
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> list[Stored]:
     return store_chain(tmp_path, [first_state(), second_state()], block_size=BLOCK, segment_size=SEGMENT)
@@ -108,34 +115,32 @@ def unread(path: Path) -> set[int]:
 def test_no_flipped_byte_gives_another_disk(files: list[Stored], which: int, flip: int) -> None:
     path = files[which].path
     original, harmless, wanted = path.read_bytes(), unread(path), (first_state(), second_state())[which]
-    for position in range(len(original)):
-        damaged = bytearray(original)
-        damaged[position] ^= flip
-        path.write_bytes(damaged)
-        error = outcome(files[: which + 1], wanted)
-        assert (error is None) == (position in harmless), f"position {position}: {error}"
-        if error is not None:
-            assert error.details["path"] == str(path)
+    with path.open("r+b", buffering=0) as file:
+        for position, value in enumerate(original):
+            os.pwrite(file.fileno(), bytes([value ^ flip]), position)
+            error = outcome(files[: which + 1], wanted)
+            assert (error is None) == (position in harmless), f"position {position}: {error}"
+            assert error is None or error.details["path"] == str(path)
+            os.pwrite(file.fileno(), bytes([value]), position)
 
 
 def test_no_flipped_byte_of_the_header_gives_another_disk_without_its_hash(files: list[Stored]) -> None:
     path = files[0].path
     original = path.read_bytes()
     at = seek_table(original)[-1]
-    for flip in (0xFF, 0x01, 0x02, 0x10):
-        for position in range(at.offset, at.offset + at.size):
-            damaged = bytearray(original)
-            damaged[position] ^= flip
-            path.write_bytes(damaged)
-            outcome(files[:1], first_state(), with_hashes=False)
+    with path.open("r+b", buffering=0) as file:
+        for flip in (0xFF, 0x01, 0x02, 0x10):
+            for position in range(at.offset, at.offset + at.size):
+                os.pwrite(file.fileno(), bytes([original[position] ^ flip]), position)
+                outcome(files[:1], first_state(), with_hashes=False)
+                os.pwrite(file.fileno(), original[position : position + 1], position)
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["full", "incremental"])
 def test_truncated_files(files: list[Stored], which: int) -> None:
     path = files[which].path
-    original = path.read_bytes()
-    for length in range(len(original)):
-        path.write_bytes(original[:length])
+    for length in reversed(range(path.stat().st_size)):
+        os.truncate(path, length)
         assert outcome(files, second_state()) is not None, length
 
 

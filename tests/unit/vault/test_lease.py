@@ -219,3 +219,31 @@ def test_a_run_may_join_where_its_own_process_died(
     assert "pid" not in content(tmp_path)
     with make():
         assert content(tmp_path)["pid"] == os.getpid()
+
+
+def test_foreseeing_says_the_same_and_writes_nothing(
+    tmp_path: Path, make: Callable[..., ClientLock], clock: Clock
+) -> None:
+    assert make().foresee()
+    assert os.listdir(tmp_path) == []
+    make().hold(100.0, {"vm_stopped": True})
+    before = content(tmp_path)
+    again = make()
+    assert not again.foresee()
+    assert (again.debts, again.taken_over) == ({"vm_stopped": True}, None)
+    with pytest.raises(VaultLockedError, match="locked by run one"):
+        make("two").foresee()
+    breaking = make("two", break_lock=True)
+    assert breaking.foresee()
+    clock.now += 101
+    late = make("two")
+    assert late.foresee()
+    for lock in (breaking, late):
+        assert lock.taken_over is not None
+        assert (lock.debts, lock.taken_over["run_id"]) == ({"vm_stopped": True}, "one")
+    assert content(tmp_path) == before
+
+
+def test_foreseeing_needs_no_folder(tmp_path: Path) -> None:
+    assert ClientLock(str(tmp_path / "new"), owner="me", run_id="one").foresee()
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,259 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Images as sources: their holes, and every way in which they can change under our hands."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unit.vault.builders import KIB, noise, write_image, write_sparse
+
+from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError, SourceError
+from ansible_collections.ovm.backup.plugins.module_utils.transfer.source import ImageSource, Run, image_path
+from ansible_collections.ovm.backup.plugins.module_utils.vault.format import Geometry
+
+SEGMENT = 64 * KIB
+
+
+def runs_of(path: Path, size: int | None = None) -> list[tuple[int, int, bool]]:
+    with ImageSource(str(path)) as source:
+        return [tuple(run) for run in source.runs(Geometry(size or source.size, 4 * KIB, SEGMENT))]
+
+
+def fake_seek(monkeypatch: pytest.MonkeyPatch, answer: Callable[[int, int], int]) -> None:
+    monkeypatch.setattr(os, "lseek", lambda _descriptor, offset, whence: answer(offset, whence))
+
+
+def test_data_and_holes_are_runs_of_segments(tmp_path: Path) -> None:
+    image = write_sparse(
+        tmp_path / "raw", 10 * SEGMENT + 1, {3 * SEGMENT + 5: b"x", 4 * SEGMENT + 9: b"x", 9 * SEGMENT: b"x"}
+    )
+    assert runs_of(image) == [(0, 3, False), (3, 1, True), (4, 1, True), (5, 4, False), (9, 1, True), (10, 1, False)]
+    assert Run(3, 2, True).end == 5
+
+
+def test_two_ranges_in_one_segment_are_one_run(tmp_path: Path) -> None:
+    image = write_sparse(tmp_path / "raw", 3 * SEGMENT, {0: b"x", 32 * KIB: b"x", SEGMENT + 40 * KIB: b"x"})
+    assert runs_of(image) == [(0, 1, True), (1, 1, True), (2, 1, False)]
+
+
+def test_an_image_that_is_all_hole_or_all_data(tmp_path: Path) -> None:
+    assert runs_of(write_sparse(tmp_path / "hole", 5 * SEGMENT, {})) == [(0, 5, False)]
+    assert runs_of(write_image(tmp_path / "data", noise(SEGMENT + 1))) == [(0, 2, True)]
+    assert runs_of(write_image(tmp_path / "byte", b"\0", holes=False)) == [(0, 1, True)]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY])
+def test_a_file_system_that_does_not_know_its_holes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    image = write_sparse(tmp_path / "raw", 3 * SEGMENT + 1, {})
+
+    def refuse(_offset: int, _whence: int) -> int:
+        raise OSError(number, os.strerror(number))
+
+    fake_seek(monkeypatch, refuse)
+    assert runs_of(image) == [(0, 4, True)]
+
+
+def test_an_error_of_the_file_system_is_not_a_hole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = write_sparse(tmp_path / "raw", 3 * SEGMENT, {})
+
+    def answer(offset: int, whence: int) -> int:
+        if offset >= SEGMENT:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return offset if whence == os.SEEK_DATA else SEGMENT
+
+    fake_seek(monkeypatch, answer)
+    with pytest.raises(SourceError) as caught:
+        runs_of(image)
+    assert caught.value.message == f"Cannot find the data of the image {image} at offset {SEGMENT}: Invalid argument"
+    assert caught.value.details == {"path": str(image), "offset": SEGMENT}
+
+
+def test_nonsense_of_the_file_system_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = write_sparse(tmp_path / "raw", 3 * SEGMENT, {})
+    fake_seek(monkeypatch, lambda offset, whence: offset if whence == os.SEEK_DATA else 0)
+    assert runs_of(image) == [(0, 3, True)]
+
+
+def test_data_behind_the_size_of_the_beginning_is_not_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = write_sparse(tmp_path / "raw", 3 * SEGMENT, {})
+    fake_seek(monkeypatch, lambda offset, whence: 5 * SEGMENT if whence == os.SEEK_DATA else 6 * SEGMENT)
+    assert runs_of(image) == [(0, 3, False)]
+    fake_seek(monkeypatch, lambda offset, whence: SEGMENT if whence == os.SEEK_DATA else 6 * SEGMENT)
+    assert runs_of(image) == [(0, 1, False), (1, 2, True)]
+
+
+def test_reading(tmp_path: Path) -> None:
+    data = noise(10_000)
+    with ImageSource(str(write_image(tmp_path / "raw", data))) as source:
+        assert source.size == 10_000
+        assert source.read(0, 10_000) == data
+        assert source.read(777, 3) == data[777:780]
+        source.check_unchanged()
+
+
+def test_short_reads_are_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = noise(10_000)
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda descriptor, length, offset: pread(descriptor, min(length, 999), offset))
+    with ImageSource(str(write_image(tmp_path / "raw", data))) as source:
+        assert source.read(5, 9_000) == data[5:9_005]
+
+
+def test_an_image_that_is_cut_off_while_it_is_read(tmp_path: Path) -> None:
+    image = write_image(tmp_path / "raw", noise(10_000))
+    with ImageSource(str(image)) as source:
+        os.truncate(image, 4_000)
+        with pytest.raises(SourceError) as caught:
+            source.read(1_000, 5_000)
+        assert caught.value.message == (
+            f"The image {image} ends at offset 4000, but had 10000 bytes when it was opened: it was truncated while it "
+            "was read"
+        )
+        assert caught.value.details == {"path": str(image), "offset": 4000}
+        with pytest.raises(SourceError, match="10000 bytes, then 4000"):
+            source.check_unchanged()
+
+
+def replace(image: Path) -> None:
+    other = image.with_suffix(".other")
+    other.write_bytes(image.read_bytes())
+    found = image.stat()
+    os.utime(other, ns=(found.st_atime_ns, found.st_mtime_ns))
+    other.replace(image)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: os.truncate(image, 10_001),
+        lambda image: os.truncate(image, 9_999),
+        lambda image: os.utime(image, ns=(0, 1)),
+        replace,
+    ],
+    ids=["appended", "truncated", "written", "replaced"],
+)
+def test_an_image_that_changes_while_it_is_read(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    image = write_image(tmp_path / "raw", noise(10_000))
+    with ImageSource(str(image)) as source:
+        source.check_unchanged()
+        change(image)
+        with pytest.raises(SourceError) as caught:
+            source.check_unchanged()
+    assert caught.value.message.startswith(f"The image {image} changed while it was read (10000 bytes, then ")
+    assert caught.value.details["path"] == str(image)
+
+
+def test_an_image_that_is_removed_while_it_is_read(tmp_path: Path) -> None:
+    image = write_image(tmp_path / "raw", noise(100))
+    with ImageSource(str(image)) as source:
+        image.unlink()
+        with pytest.raises(SourceError, match="Cannot open the image .*: No such file"):
+            source.check_unchanged()
+
+
+def test_reading_the_image_is_no_change(tmp_path: Path) -> None:
+    image = write_image(tmp_path / "raw", noise(100))
+    with ImageSource(str(image)) as source:
+        os.utime(image, ns=(99, image.stat().st_mtime_ns))
+        source.check_unchanged()
+
+
+def test_a_read_error_names_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = write_image(tmp_path / "raw", noise(100))
+
+    def fail(*_arguments: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with ImageSource(str(image)) as source:
+        monkeypatch.setattr(os, "pread", fail)
+        with pytest.raises(SourceError) as caught:
+            source.read(40, 10)
+    assert caught.value.message == f"Cannot read the image {image} at offset 40: Input/output error"
+    assert caught.value.details == {"path": str(image), "offset": 40, "errno": errno.EIO}
+
+
+def test_what_is_not_an_image(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty").write_bytes(b"")
+    for name, message in (
+        ("missing", "Cannot open the image {}: No such file or directory"),
+        (".", "The image {} is not a regular file: it cannot be a disk"),
+        ("pipe", "The image {} is not a regular file: it cannot be a disk"),
+        ("empty", "The image {} is empty: it cannot be a disk"),
+    ):
+        path = str(tmp_path / name)
+        with pytest.raises(SourceError) as caught:
+            ImageSource(path)
+        assert caught.value.message == message.format(path)
+        assert caught.value.details["path"] == path
+    with pytest.raises(SourceError, match="is not a regular file"):
+        ImageSource("/dev/null")
+
+
+def test_closing_twice_is_fine(tmp_path: Path) -> None:
+    source = ImageSource(str(write_image(tmp_path / "raw", b"x")))
+    source.close()
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "relative"),
+    [
+        ("/VirtualDisks/0004fb.img", "VirtualDisks/0004fb.img"),
+        ("VirtualDisks/0004fb.img", "VirtualDisks/0004fb.img"),
+        ("//VirtualDisks//a", "VirtualDisks/a"),
+        ("/VirtualMachines/../VirtualDisks/a", "VirtualDisks/a"),
+        ("/../../a", "a"),
+        ("/..a", "..a"),
+        ("/a/...", "a/..."),
+    ],
+)
+def test_paths_inside_a_repository(path: str, relative: str) -> None:
+    assert image_path("/OVS/Repositories", "0004fb", path) == f"/OVS/Repositories/0004fb/{relative}"
+
+
+@pytest.mark.parametrize(
+    ("repository", "path"),
+    [
+        ("0004fb", ""),
+        ("0004fb", "/"),
+        ("0004fb", "."),
+        ("0004fb", ".."),
+        ("0004fb", "../.."),
+        ("0004fb", "../other/a"),
+        ("0004fb", "a/../../b"),
+        ("0004fb", "a/.."),
+        ("0004fb", "a\0b"),
+        ("", "a"),
+        (".", "other/VirtualDisks/a"),
+        ("..", "a"),
+        ("a/b", "a"),
+        ("/etc", "passwd"),
+        ("a\0b", "a"),
+    ],
+)
+def test_paths_that_lead_out_of_a_repository(repository: str, path: str) -> None:
+    with pytest.raises(InvalidInputError, match="is not a path inside a storage repository"):
+        image_path("/OVS/Repositories", repository, path)
+
+
+@given(st.text(alphabet="ab./", max_size=12), st.text(alphabet="ab./", max_size=4))
+def test_no_path_leads_out_of_its_repository(path: str, repository: str) -> None:
+    try:
+        found = image_path("/r", repository, path)
+    except InvalidInputError:
+        return
+    assert os.path.normpath(found).startswith(f"/r/{repository}/")
