@@ -129,10 +129,8 @@ def take(module: AnsibleModule) -> dict[str, Any]:
     if parameters["lease"] <= 0:
         raise InvalidInputError(f"lease must be more than 0 seconds, not {parameters['lease']}", option="lease")
     vault = open_vault(module)
-    if module.check_mode:
-        return {"changed": True, "vm_stopped": bool(parameters["vm_stopped"]), "taken_over": None}
-    client = vault.prepare_client(parameters["client"])
-    lock = client.lock(
+    prepare = vault.client_folder if module.check_mode else vault.prepare_client
+    lock = prepare(parameters["client"]).lock(
         owner=lock_owner(module),
         run_id=parameters["run_id"],
         break_lock=parameters["break_lock"],
@@ -140,10 +138,13 @@ def take(module: AnsibleModule) -> dict[str, Any]:
         vm_name=parameters["vm_name"],
     )
     stopped = parameters["vm_stopped"]
-    changed = lock.hold(parameters["lease"], None if stopped is None else {"vm_stopped": stopped})
+    if module.check_mode:
+        changed, owed = lock.foresee(), stopped
+    else:
+        changed, owed = lock.hold(parameters["lease"], None if stopped is None else {"vm_stopped": stopped}), None
     return {
         "changed": changed,
-        "vm_stopped": bool(lock.debts.get("vm_stopped")),
+        "vm_stopped": bool(lock.debts.get("vm_stopped") if owed is None else owed),
         "taken_over": lock.taken_over.get("run_id") if lock.taken_over is not None else None,
     }
 

@@ -164,6 +164,18 @@ class ClientLock:
         self._renew()
         return not joined
 
+    def foresee(self) -> bool:
+        """Return what C(hold) would return, and refuse as it would, but write nothing; then ask for C(debts)."""
+        holder = self.status() if os.path.isdir(os.path.dirname(self._path)) else None
+        if holder is None:
+            return True
+        if not self._is_joinable(holder):
+            if holder["alive"] and not self._break:
+                raise self._refusal(holder)
+            self.taken_over = holder
+        self._document["debts"] = holder.get("debts") or {}
+        return self.taken_over is not None
+
     def release(self) -> bool:
         """Give the lock back; return whether it was ours to give."""
         # Any process of the run may give back what the run holds; a lock without lease belongs to one process.
@@ -198,8 +210,7 @@ class ClientLock:
             if found is None:  # it was given back in this moment
                 continue
             holder = _parse(found)
-            same_run = holder.get("run_id") == self._document["run_id"] and "lease" in holder
-            if same_run and (not holder.get("pid") or self._is_dead_process(holder)):
+            if self._is_joinable(holder):
                 for key in _PROCESS_KEYS:
                     holder.pop(key, None)
                 self._document = {**holder, **process, "heartbeat": now}
@@ -212,6 +223,11 @@ class ClientLock:
                 raise self._refusal(holder)
             self._set_aside(found)
         raise self._refusal(self._holder())
+
+    def _is_joinable(self, holder: Mapping[str, Any]) -> bool:
+        """Return whether the lock is held by this run, and by no other process of it."""
+        same_run = holder.get("run_id") == self._document["run_id"] and "lease" in holder
+        return same_run and (not holder.get("pid") or self._is_dead_process(holder))
 
     def _create(self) -> bool:
         with vault_errors("lock", self._path):
@@ -325,7 +341,7 @@ class ClientLock:
             return self._clock() > _number(holder.get("heartbeat")) + _number(holder["lease"])
         return self._is_dead_process(holder)
 
-    def _is_dead_process(self, holder: dict[str, Any]) -> bool:
+    def _is_dead_process(self, holder: Mapping[str, Any]) -> bool:
         boot = self._process["boot"]
         same_place = boot and holder.get("boot") == boot and holder.get("host") == platform.node()
         pid = holder.get("pid")
