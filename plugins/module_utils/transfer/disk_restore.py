@@ -150,7 +150,7 @@ def _refuse_existing(path: str, overwrite: bool) -> None:
 
 
 def _open_temporary(path: str) -> int:
-    """Return an empty file, locked against other restores; what a killed one left behind is used again."""
+    """Return a file, locked against other restores; what a killed one left behind is used again."""
     with target_errors("create", path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     try:
@@ -168,9 +168,6 @@ def _open_temporary(path: str) -> int:
             raise TargetError(f"Cannot create {path}: another restore is writing it", path=path)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise TargetError(f"Cannot create {path}: it exists and is not a regular file", path=path)
-        with target_errors("create", path):
-            os.fchmod(descriptor, 0o600)
-            os.ftruncate(descriptor, 0)
     except BaseException:
         os.close(descriptor)
         raise
@@ -201,6 +198,8 @@ class _Writer:
     def run(self, workers: int | None) -> None:
         """Write the whole disk."""
         with target_errors("write", self._path):
+            os.fchmod(self._descriptor, 0o600)
+            os.ftruncate(self._descriptor, 0)  # a killed restore may have left something
             os.ftruncate(self._descriptor, self._chain.geometry.size)
         with OrderedPool(self._done, workers) as pool:
             for resolved in self._chain.segments():
