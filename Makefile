@@ -109,7 +109,7 @@ types: $(READY) stage ## check: types, mypy strict
 	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml tests/tools
 
 unit: $(READY) system stage ## test: pytest
-	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),tests/unit)
+	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadfile tests/unit)
 
 sanity: $(READY) stage home ## test: ansible-test sanity
 	@$(IN_STAGE) ansible-test sanity --color no --python $(PYTHON_VERSION) $(ARGS)

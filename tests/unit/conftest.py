@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import io
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,14 @@ from typing import Any
 import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.common import warnings as module_warnings
+from hypothesis import HealthCheck, settings
+
+# How fast an example runs tells about the machine and what else it does, not about our code. Continuous integration
+# tries the same examples each time.
+settings.register_profile(
+    "ovm", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("ovm")
 
 RunModule = Callable[..., tuple[dict[str, Any], bool]]
 
