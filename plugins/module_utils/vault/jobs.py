@@ -212,7 +212,7 @@ class JobStore:
             found = os.listdir(folder)
         except FileNotFoundError:
             return []
-        names = sorted(name for name in found if name.endswith(".json") and not name.startswith("."))
+        names = sorted(name for name in found if name.endswith(".json"))
         return [read_json(os.path.join(folder, name)) for name in names]
 
     def _path(self, job_id: str) -> str:
