@@ -142,7 +142,7 @@ class ClientLock:
         if found is not None:
             holder = _parse(found)
             return {**holder, "alive": not self._is_gone(holder)}
-        for path in self._set_aside_locks():
+        for path in self._beside(".aside"):
             return {**_parse(self._read(path)), "alive": False}
         return None
 
@@ -205,6 +205,7 @@ class ClientLock:
             now = self._clock()
             self._document.update(process, since=now, heartbeat=now)
             if self._create():
+                self._settle_in()
                 return False
             found = self._on_disk()
             if found is None:  # it was given back in this moment
@@ -240,7 +241,6 @@ class ClientLock:
                     file.write(self._content())
                     file.flush()
                     os.fsync(file.fileno())
-                self._inherit()
             except BaseException:
                 # A full vault must not be left with a lock that nobody holds.
                 with contextlib.suppress(OSError):
@@ -284,15 +284,29 @@ class ClientLock:
                     os.link(aside, self._path)
                 os.unlink(aside)
 
-    def _set_aside_locks(self) -> list[str]:
+    def _beside(self, ending: str) -> list[str]:
         directory, name = os.path.split(self._path)
         with vault_errors("list", directory):
             found = sorted(os.listdir(directory))
-        return [os.path.join(directory, one) for one in found if one.startswith(name) and one.endswith(".aside")]
+        return [os.path.join(directory, one) for one in found if one.startswith(name) and one.endswith(ending)]
+
+    def _settle_in(self) -> None:
+        try:
+            # What a run that lost the lock may still be about to put in its place.
+            for path in self._beside(".new"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+            self.check()
+            self._inherit()
+        except BaseException:
+            with contextlib.suppress(OSError):
+                if self._mine():
+                    os.unlink(self._path)
+            raise
 
     def _inherit(self) -> None:
         """Take over what dead runs owed, also those whose lock was set aside by a run that then died too."""
-        left = self._set_aside_locks()
+        left = self._beside(".aside")
         for path in left:
             self.taken_over = _parse(self._read(path))
             debts = self.taken_over.get("debts")

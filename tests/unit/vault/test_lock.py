@@ -385,6 +385,47 @@ def test_a_lock_with_strange_values_is_a_lock(tmp_path: Path, make: Callable[...
             make().__enter__()
 
 
+def test_a_renewal_that_hangs_while_the_lock_is_broken_comes_too_late(
+    tmp_path: Path, make: Callable[..., ClientLock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lock.json.0123.new").write_text("a killed run was about to write this")
+    replace = os.replace
+    second = make("two", break_lock=True)
+
+    def late(source: str, target: str) -> None:
+        # The first run has seen that the lock is its own. Before it goes on, the lock is broken.
+        monkeypatch.setattr(os, "replace", replace)
+        second.__enter__()
+        replace(source, target)
+
+    with make("one") as first:
+        assert os.listdir(tmp_path) == ["lock.json"]
+        monkeypatch.setattr(os, "replace", late)
+        with pytest.raises(VaultWriteError, match="No such file"):
+            first._renew()
+        second.check()
+        assert second.taken_over is not None
+    assert content(tmp_path)["run_id"] == "two"
+    second.__exit__()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_renewal_that_overwrites_a_new_lock_is_noticed_at_once(
+    tmp_path: Path, make: Callable[..., ClientLock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = make()
+    beside = lock._beside
+
+    def late(ending: str) -> list[str]:
+        write(tmp_path)
+        return beside(ending)
+
+    monkeypatch.setattr(lock, "_beside", late)
+    with pytest.raises(VaultLockedError, match="is locked by run other"), lock:
+        pass
+    assert content(tmp_path)["run_id"] == "other"
+
+
 @pytest.mark.parametrize("name", ["open", "fsync"])
 def test_a_full_vault_is_not_left_with_a_lock(
     tmp_path: Path, make: Callable[..., ClientLock], monkeypatch: pytest.MonkeyPatch, name: str
