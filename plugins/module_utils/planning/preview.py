@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..vault.summary import left_out
 from ..vault.text import one_line
 
 _TITLES = {"backup": "back up", "current": "nothing to do", "fail": "cannot be backed up", "skip": "skip"}
@@ -24,8 +25,8 @@ def plan_summary(plan: Mapping[str, Any]) -> list[str]:
     lines += [f"  Warning: {warning}" for warning in plan["warnings"]]
     for vm in plan["vms"]:
         lines += ["", *_vm_lines(vm)]
-    left_out = [f"Left out: {item['vm_name']}, by {item['excluded_by']}" for item in plan["excluded"]]
-    lines += ["", *left_out] if left_out else []
+    excluded = [f"Left out: {item['vm_name']}, by {item['excluded_by']}" for item in plan["excluded"]]
+    lines += ["", *excluded] if excluded else []
     return [one_line(text) for text in lines]
 
 
@@ -38,8 +39,6 @@ def _vm_lines(vm: Mapping[str, Any]) -> list[str]:
         lines += [
             f"  disk {disk['slot']}: {disk['name']} in {disk['repository']}, {disk['type']}" for disk in vm["disks"]
         ]
-    # A physical disk always comes with a warning; what a filter leaves out does not.
-    left_out = [disk for disk in vm["skipped_disks"] if disk["kind"] != "physical"]
-    lines += [f"  disk {disk['slot']} left out: {disk['name']}, {disk['reason']}" for disk in left_out]
+    lines += [f"  disk {disk['slot']} left out: {disk['name']}, {disk['reason']}" for disk in left_out(vm)]
     lines += [f"  why: {vm['reason']}", f"  selected by: {vm['selected_by']}"]
     return lines + [f"  warning: {warning}" for warning in vm["warnings"]]

@@ -39,6 +39,15 @@ def format_seconds(seconds: float | None) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def left_out(vm: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the skipped disks of a VM of a plan or job that no warning tells of: those that a filter takes out."""
+
+    def told(disk: Mapping[str, Any]) -> bool:
+        return any(f"(slot {disk['slot']})" in warning and disk["reason"] in warning for warning in vm["warnings"])
+
+    return [disk for disk in vm["skipped_disks"] if not told(disk)]
+
+
 def _utc(moment: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(moment))
 
@@ -58,16 +67,10 @@ def job_summary(job: Mapping[str, Any]) -> list[str]:
     ]
     for vm in job["vms"]:
         notes = [f"reason: {vm['reason']}"] if vm["reason"] else []
-        left_out = [disk for disk in vm["skipped_disks"] if not _is_told(disk, vm["warnings"])]
-        notes += [f"disk in slot {disk['slot']} not backed up: {disk['reason']}" for disk in left_out]
+        notes += [f"disk in slot {disk['slot']} not backed up: {disk['reason']}" for disk in left_out(vm)]
         notes += [f"warning: {warning}" for warning in vm["warnings"]]
         lines += ["", f"{vm['vm_name']} ({vm['status']})", *(f"  {note}" for note in notes)]
     return [one_line(text) for text in lines]
-
-
-def _is_told(disk: Mapping[str, Any], warnings: Sequence[str]) -> bool:
-    """Return whether a warning says already that a disk is left out. None does where a filter takes it out."""
-    return any(f"(slot {disk['slot']})" in warning and disk["reason"] in warning for warning in warnings)
 
 
 def _row(vm: Mapping[str, Any]) -> dict[str, str]:

@@ -1,0 +1,144 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What planning learns from a real vault."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from unit.vault.builders import add_point, make_client, noise, write_image
+
+from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVaultError, NotAVaultError
+from ansible_collections.ovm.backup.plugins.module_utils.planning.state import ClientState, VaultDisk, VaultState
+from ansible_collections.ovm.backup.plugins.module_utils.planning.vault_reader import read_vault_state
+from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
+from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
+
+SIZE = 4096
+DISKS = (VaultDisk("0004fb00001200001.img", 0, SIZE),)
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Client:
+    return make_client(tmp_path / "vault", "web01", "vm-web")
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    return write_image(tmp_path / "image", noise(SIZE))
+
+
+def state(client: Client) -> ClientState:
+    """Return what is read of the only client."""
+    found = read_vault_state(Vault.open(os.path.dirname(os.path.dirname(client.directory))))
+    assert len(found.clients) == 1
+    return found.clients[0]
+
+
+def two_points(client: Client, image: Path) -> tuple[Point, Point]:
+    full = add_point(client, image, created=1000.0)
+    return full, add_point(client, image, base=full, now=2000.0, created=2000.0, parent=full.id)
+
+
+def test_empty_vault(tmp_path: Path) -> None:
+    assert read_vault_state(Vault.create(str(tmp_path / "vault"))) == VaultState()
+
+
+def test_client_without_points(client: Client) -> None:
+    assert state(client) == ClientState("web01", "vm-web")
+    assert state(client).protected_at is None
+
+
+def test_newest_point(client: Client, image: Path) -> None:
+    full, second = two_points(client, image)
+    assert state(client) == ClientState("web01", "vm-web", second.id, 2000.0, True, DISKS)
+    assert state(client).protected_at == 2000.0
+    assert full.id < second.id
+
+
+def test_all_clients_in_order(client: Client, image: Path, tmp_path: Path) -> None:
+    other = make_client(tmp_path / "vault", "db01", "vm-db")
+    point = add_point(other, image, created=5.0)
+    os.mkdir(tmp_path / "vault" / "clients" / "locked only")  # a client that never came to be
+    found = read_vault_state(Vault.open(str(tmp_path / "vault")))
+    assert found.clients == (
+        ClientState("db01", "vm-db", point.id, 5.0, True, DISKS),
+        ClientState("web01", "vm-web"),
+    )
+    assert list(found.by_vm()) == ["vm-web", "vm-db"]  # the one that was never protected first
+
+
+@pytest.mark.parametrize("which", ["newest", "base"])
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_a_file_of_the_chain_is_gone(client: Client, image: Path, which: str, damage: str) -> None:
+    full, second = two_points(client, image)
+    point = second if which == "newest" else full
+    path = Path(client.directory) / point.id / point.disks[0].file
+    if damage == "missing":
+        path.unlink()
+    else:
+        os.truncate(path, path.stat().st_size - 1)
+    found = state(client)
+    assert found == ClientState("web01", "vm-web", second.id, 2000.0, False, DISKS)
+    assert found.protected_at is None
+
+
+def test_newest_manifest_is_damaged(client: Client, image: Path) -> None:
+    _full, second = two_points(client, image)
+    (Path(client.directory) / second.id / "point.json").write_text("{}")
+    assert state(client) == ClientState("web01", "vm-web", newest_point=second.id)
+    assert state(client).protected_at is None
+
+
+def test_an_older_manifest_is_damaged(client: Client, image: Path) -> None:
+    """The chain of the newest point leads there; a full that came after it does not."""
+    full, second = two_points(client, image)
+    (Path(client.directory) / full.id / "point.json").write_text("{}")
+    assert state(client) == ClientState("web01", "vm-web", second.id, 2000.0, False, DISKS)
+    third = add_point(client, image, now=3000.0, created=3000.0)
+    assert state(client) == ClientState("web01", "vm-web", third.id, 3000.0, True, DISKS)
+
+
+def test_an_unpublished_point_does_not_count(client: Client, image: Path) -> None:
+    _full, second = two_points(client, image)
+    client.new_point(now=3000.0)
+    assert state(client).newest_point == second.id
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", " is damaged at offset 1: it is not JSON"),
+        (b"[]", " is damaged: it does not name a VM"),
+        (b"{}", " is damaged: it does not name a VM"),
+    ],
+)
+def test_a_client_that_does_not_say_whose_it_is(client: Client, content: bytes, message: str) -> None:
+    """To plan without it could give its VM a second client, so nothing is planned."""
+    path = Path(client.directory) / "client.json"
+    path.write_bytes(content)
+    with pytest.raises(CorruptVaultError) as damage:
+        state(client)
+    assert damage.value.message.startswith(f"{path}{message}")
+
+
+def test_a_client_that_cannot_be_read(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(client.directory) / "client.json"
+    path.unlink()
+    path.mkdir()
+    monkeypatch.setattr(os.path, "isfile", lambda _path: True)
+    with pytest.raises(CorruptVaultError) as damage:
+        state(client)
+    assert damage.value.message == f"Cannot read {path}: Is a directory"
+
+
+def test_a_vault_without_clients_folder(client: Client) -> None:
+    vault = Vault.open(os.path.dirname(os.path.dirname(client.directory)))
+    os.rename(os.path.join(vault.path, "clients"), os.path.join(vault.path, "moved"))
+    with pytest.raises(NotAVaultError) as failure:
+        read_vault_state(vault)
+    assert failure.value.message == f"Cannot list {vault.path}/clients: No such file or directory"
