@@ -314,8 +314,11 @@ class Vault:
     def client_folders(self) -> list[Client]:
         """Return all folders of clients, also of those that have no recovery point yet."""
         parent = os.path.join(self.path, "clients")
-        with os.scandir(parent) as entries:
-            return [Client(entry.path) for entry in sorted(entries, key=lambda entry: entry.name) if entry.is_dir()]
+        try:
+            with os.scandir(parent) as entries:
+                return [Client(entry.path) for entry in sorted(entries, key=lambda entry: entry.name) if entry.is_dir()]
+        except OSError as error:
+            raise NotAVaultError(f"Cannot list {parent}: {error.strerror}", path=self.path) from error
 
     def client(self, name: str) -> Client:
         """Return a client by its name; raise C(PointNotFoundError) when it is unknown."""
@@ -338,7 +341,7 @@ class Vault:
         """Write down which VM the client is; a new name of the VM is added to the history."""
         path = os.path.join(client.directory, "client.json")
         document: dict[str, Any] = {"vm_id": vm_id, "vm_name": vm_name, "registered": now, "names": []}
-        if os.path.exists(path):
+        if _exists(path):
             document = client.document
             if document["vm_id"] != vm_id:
                 raise VaultError(
@@ -356,6 +359,16 @@ class Vault:
         if not name or name in (".", "..") or "/" in name or "\0" in name:
             raise PointNotFoundError(f"{name!r} is not the name of a client", client=name)
         return os.path.join(self.path, "clients", name)
+
+
+def _exists(path: str) -> bool:
+    """Return whether there is such a file; an I/O error is an error, not an absence."""
+    with vault_errors("look at", path):
+        try:
+            os.lstat(path)
+        except FileNotFoundError:
+            return False
+    return True
 
 
 def _is_left_over(path: str, name: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -333,6 +334,56 @@ def test_a_base_that_does_not_come_before_or_has_another_disk(tmp_path: Path) ->
         with pytest.raises(CorruptVaultError, match=r"is damaged: it is the base of .* but does not hold disk"):
             client.disk_files(changed, changed.disks[0])
         assert "but does not hold disk" in str(client.problem_of(changed))
+
+
+def test_a_client_that_cannot_be_read_is_not_taken_for_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client(tmp_path)
+    path = Path(client.directory, "client.json")
+    before = path.read_bytes()
+
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        for name in ("lstat", "stat"):
+            patch.setattr(os, name, fail)
+        with pytest.raises(VaultWriteError, match="Cannot look at .*client.json: Input/output error"):
+            Vault.open(str(tmp_path)).register(client, vm_id="another", vm_name="another", now=2.0)
+    assert path.read_bytes() == before
+    for content, message in ((b"{}", "does not name a VM"), (b"[1]", "does not name a VM"), (b"{", "it is not JSON")):
+        path.write_bytes(content)
+        with pytest.raises(CorruptVaultError, match=message):
+            Vault.open(str(tmp_path)).register(client, vm_id="another", vm_name="another", now=2.0)
+    path.unlink()
+    with pytest.raises(CorruptVaultError, match="Cannot read .*client.json: No such file"):
+        assert client.document
+
+
+def test_a_vault_that_lost_its_folders(tmp_path: Path) -> None:
+    client = make_client(tmp_path)
+    vault = Vault.open(str(tmp_path))
+    vault.prepare_client("empty")
+    assert [one.name for one in vault.client_folders()] == ["empty", "web01"]
+    shutil.rmtree(client.directory)
+    with pytest.raises(PointNotFoundError, match=f"Cannot list {client.directory}: No such file"):
+        client.scan()
+    shutil.rmtree(tmp_path / "clients")
+    for use in (vault.clients, vault.client_folders):
+        with pytest.raises(NotAVaultError, match="Cannot list .*clients: No such file"):
+            use()
+
+
+def test_a_vault_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Vault.create(str(tmp_path))
+
+    def fail(*_arguments: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", fail)
+    with pytest.raises(NotAVaultError, match="Cannot read .*vault.json: Permission denied"):
+        Vault.open(str(tmp_path))
 
 
 def test_a_damaged_configuration_file(tmp_path: Path) -> None:
