@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from unit.vault.builders import (
+    RECORD,
     RECORD_SEGMENT,
     RECORD_SEGMENTS,
     RECORD_STORED,
@@ -42,7 +43,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore i
 )
 from ansible_collections.ovm.backup.plugins.module_utils.vault.chain import DiskChain, open_chain
 from ansible_collections.ovm.backup.plugins.module_utils.vault.content_hash import ContentHash
-from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_reader import DiskFile
+from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_reader import DiskFile, RecordTable
 from ansible_collections.ovm.backup.plugins.module_utils.vault.format import Geometry, bits
 
 BLOCK, SEGMENT = 512, 2048
@@ -229,6 +230,31 @@ def test_a_file_that_may_not_be_opened_is_not_called_damaged(tmp_path: Path, mon
         DiskFile(*full.link)
     assert type(caught.value) is VaultError
     assert caught.value.message == f"Cannot open {full.path}: Permission denied"
+
+
+def test_blocks_that_are_nowhere_in_the_chain(tmp_path: Path) -> None:
+    (full,) = store_chain(tmp_path, [noise(2 * SEGMENT)])
+    with open_files([full]) as chain:
+        # The reader refuses such a file; the chain does not rely on that.
+        chain.files[-1].records = RecordTable(b"".join(RECORD.pack(number, 1, 0, 0, 0, 0, 0) for number in (0, 1)))
+        with pytest.raises(CorruptVaultError) as caught:
+            chain.at(0)
+    assert caught.value.message == (f"{full.path} is damaged: blocks 0xf of segment 0 are nowhere in the chain")
+
+
+def test_a_file_that_was_removed_or_cannot_be_read_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (full,) = store_chain(tmp_path, [noise(SEGMENT)])
+
+    def fail(*_arguments: object) -> int:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch, pytest.raises(CorruptVaultError) as caught:
+        patch.setattr("os.open", fail)
+        DiskFile(*full.link)
+    assert caught.value.details == {"path": str(full.path), "offset": 0}
+    file = DiskFile(*full.link)
+    file.close()
+    file.close()
 
 
 def test_reading_the_blocks_of_zeros_inside_a_frame(tmp_path: Path) -> None:

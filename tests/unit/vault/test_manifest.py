@@ -161,6 +161,15 @@ def test_what_a_later_version_adds_is_passed_over(client: Client, point: Point, 
     assert client.point() == Point(**{**point.__dict__, "warnings": ()})
 
 
+def test_a_manifest_that_cannot_be_read(client: Client, path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    points, (bad,) = client.scan()
+    assert points == []
+    assert bad.error == f"Cannot read {path}: Is a directory"
+    assert client.remove_unpublished() == []
+
+
 def test_there_is_no_manifest(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for name in ("missing", "file", "."):
