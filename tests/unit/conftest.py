@@ -63,6 +63,7 @@ def run_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RunModule:
             **(args or {}),
             "_ansible_check_mode": check_mode,
             "_ansible_diff": diff,
+            "_ansible_module_name": f"ovm.backup.{module.__name__.rpartition('.')[2]}",
             "_ansible_remote_tmp": str(tmp_path),
         }
         # In one process, the warnings of an earlier module would turn up in the result of this one.

@@ -1,0 +1,126 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Running the modules: exact results, a simulated manager in its first state, proof of check mode."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unit.transfer.builders import Estate
+
+from ansible_collections.ovm.backup.plugins.module_utils import _module
+from ansible_collections.ovm.backup.plugins.module_utils.manager.client import connect
+from simulator.testing import Simulator, running
+
+Run = Callable[..., dict[str, Any]]
+VMS = ("db01", "app 01", "files01")
+
+
+@pytest.fixture(autouse=True)
+def own_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a module finds in and does to its own process: the environment, and the handlers of signals."""
+    for name in [name for name in os.environ if name.startswith("OVM_")]:
+        monkeypatch.delenv(name)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def succeed(run_module: Callable[..., tuple[dict[str, Any], bool]]) -> Run:
+    """Run a module that must succeed, without warnings; return its result without what Ansible adds."""
+
+    def run(module: str, args: dict[str, Any], **options: Any) -> dict[str, Any]:
+        result, failed = run_module(module, args, **options)
+        assert not failed, result
+        assert "warnings" not in result and "deprecations" not in result
+        result.pop("invocation")
+        return result
+
+    return run
+
+
+@pytest.fixture
+def fail(run_module: Callable[..., tuple[dict[str, Any], bool]]) -> Run:
+    """Run a module that must fail; return its message and structured cause. A traceback is no message."""
+
+    def run(module: str, args: dict[str, Any], **options: Any) -> dict[str, Any]:
+        result, failed = run_module(module, args, **options)
+        assert failed, result
+        assert "Traceback" not in json.dumps(result)
+        assert args.get("password") is None or args["password"] not in json.dumps(result)
+        return {key: result[key] for key in ("msg", "failure") if key in result}
+
+    return run
+
+
+@pytest.fixture
+def estate(tmp_path: Path) -> Estate:
+    return Estate(tmp_path)
+
+
+# --- the manager -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def running_simulator() -> Iterator[Simulator]:
+    with running("minimal") as made:
+        yield made
+
+
+@pytest.fixture
+def simulator(running_simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """The simulator in its first state. Time runs ahead in the module under test; nothing of ours may stay behind."""
+    made, now = running_simulator, [0.0]
+
+    def sleep(seconds: float) -> None:
+        time.sleep(min(seconds, 0.02))
+        now[0] += seconds
+
+    monkeypatch.setattr(_module, "connect", functools.partial(connect, clock=lambda: now[0], sleep=sleep))
+    states = {vm: made.find("Vm", vm)["vmRunState"] for vm in VMS}
+    made.clear_calls()
+    yield made
+    made.clear_faults()
+    made.read_only(False)
+    for vm, state in states.items():
+        made.ignore_shutdown(vm, False)
+        made.set_state(vm, state)
+    assert sorted(vm["name"] for vm in made.state()["vms"].values()) == sorted(VMS), "VMs left behind"
+
+
+@pytest.fixture
+def manager(simulator: Simulator) -> dict[str, Any]:
+    """The options of the connection."""
+    return {
+        "url": simulator.url,
+        "user": simulator.user,
+        "password": simulator.password,
+        "ca_path": simulator.ca,
+    }
+
+
+@pytest.fixture
+def foresee(simulator: Simulator, succeed: Run) -> Run:
+    """Run a module in check mode while the manager refuses to be changed; prove that it was not even asked to."""
+
+    def run(module: str, args: dict[str, Any], **options: Any) -> dict[str, Any]:
+        simulator.read_only()
+        simulator.clear_calls()
+        result = succeed(module, args, check_mode=True, **options)
+        assert simulator.calls(writing=True) == []
+        simulator.read_only(False)
+        return result
+
+    return run

@@ -1,0 +1,123 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The module client_lock. What locks are in all cases is tested in the vault room."""
+
+from __future__ import annotations
+
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unit.transfer.builders import NEXT_RUN, RUN, VM_ID, Estate
+
+TAKEN = {"changed": True, "vm_stopped": False, "taken_over": None}
+RENEWED = {**TAKEN, "changed": False}
+
+
+@pytest.fixture
+def lock(estate: Estate) -> Path:
+    return Path(estate.vault.path) / "clients" / "web_01" / "lock.json"
+
+
+@pytest.fixture
+def args(estate: Estate) -> dict[str, Any]:
+    return {"vault": estate.vault.path, "client": "web_01", "run_id": RUN}
+
+
+def read(lock: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(lock.read_bytes())
+    return found
+
+
+def test_taken_renewed_and_given_back(succeed: Any, args: dict[str, Any], lock: Path) -> None:
+    assert succeed("client_lock", {**args, "vm_id": VM_ID, "vm_name": "web 01", "lease": 60}) == TAKEN
+    first = read(lock)
+    assert {key: value for key, value in first.items() if key not in ("heartbeat", "since")} == {
+        "owner": f"ovm.backup.client_lock on {platform.node()}",
+        "run_id": RUN,
+        "vm_id": VM_ID,
+        "vm_name": "web 01",
+        "host": platform.node(),
+        "debts": {},
+        "lease": 60.0,
+    }
+    assert succeed("client_lock", args) == RENEWED
+    assert (read(lock)["lease"], read(lock)["since"]) == (1800.0, first["since"])
+    assert succeed("client_lock", {**args, "state": "absent"}) == {"changed": True}
+    assert not lock.exists()
+    assert succeed("client_lock", {**args, "state": "absent"}) == {"changed": False}
+
+
+def test_check_mode(succeed: Any, args: dict[str, Any], lock: Path, estate: Estate) -> None:
+    tree = estate.tree
+    assert succeed("client_lock", {**args, "vm_stopped": True}, check_mode=True) == {**TAKEN, "vm_stopped": True}
+    assert succeed("client_lock", {**args, "state": "absent"}, check_mode=True) == {"changed": False}
+    assert estate.tree == tree
+    succeed("client_lock", args)
+    before = read(lock)
+    assert succeed("client_lock", args, check_mode=True) == RENEWED
+    assert succeed("client_lock", {**args, "state": "absent"}, check_mode=True) == {"changed": True}
+    assert read(lock) == before
+
+
+def test_debt_to_the_vm(succeed: Any, args: dict[str, Any], lock: Path) -> None:
+    assert succeed("client_lock", {**args, "vm_stopped": True})["vm_stopped"] is True
+    assert read(lock)["debts"] == {"vm_stopped": True}
+    assert succeed("client_lock", args) == {**RENEWED, "vm_stopped": True}  # stays as it is
+    assert succeed("client_lock", {**args, "vm_stopped": False}) == RENEWED
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_lock_of_a_dead_run(succeed: Any, args: dict[str, Any], lock: Path, check_mode: bool) -> None:
+    succeed("client_lock", {**args, "run_id": NEXT_RUN, "vm_stopped": True, "lease": 1})
+    document = read(lock)
+    lock.write_text(json.dumps({**document, "heartbeat": document["heartbeat"] - 2}, sort_keys=True))
+    taken = {"changed": True, "vm_stopped": True, "taken_over": NEXT_RUN}
+    assert succeed("client_lock", args, check_mode=check_mode) == taken
+    assert read(lock)["run_id"] == (NEXT_RUN if check_mode else RUN)
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_lock_of_a_run_at_work(succeed: Any, fail: Any, args: dict[str, Any], lock: Path, check_mode: bool) -> None:
+    succeed("client_lock", {**args, "run_id": NEXT_RUN})
+    holder = read(lock)
+    failed = fail("client_lock", args, check_mode=check_mode)
+    assert failed["msg"].startswith(
+        f"Client web_01 is locked by run {NEXT_RUN} (ovm.backup.client_lock on {platform.node()}) on {platform.node()}, "
+    )
+    assert failed["msg"].endswith(" s or by break_lock: true")
+    assert {**failed["failure"], "holder": None} == {"kind": "VaultLockedError", "path": str(lock), "holder": None}
+    assert failed["failure"]["holder"]["run_id"] == NEXT_RUN
+    assert succeed("client_lock", {**args, "state": "absent"}, check_mode=check_mode) == {"changed": False}
+    assert read(lock) == holder
+    broken = succeed("client_lock", {**args, "break_lock": True}, check_mode=check_mode)
+    assert broken == {"changed": True, "vm_stopped": False, "taken_over": NEXT_RUN}
+    assert read(lock)["run_id"] == (NEXT_RUN if check_mode else RUN)
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+@pytest.mark.parametrize(
+    ("change", "message", "failure"),
+    [
+        ({"run_id": "x"}, "'x' is not the id of a run: those look like 20261123T010203Z-0a1b2c3d-4e5f60",
+            {"kind": "InvalidInputError", "run_id": "x"}),
+        ({"lease": 0}, "lease must be more than 0 seconds, not 0.0", {"kind": "InvalidInputError", "option": "lease"}),
+        ({"client": "../x"}, "'../x' is not the name of a client", {"kind": "PointNotFoundError", "client": "../x"}),
+        ({"client": "../x", "state": "absent"}, "'../x' is not the name of a client",
+            {"kind": "PointNotFoundError", "client": "../x"}),
+    ],
+)  # fmt: skip
+def test_wrong_values(
+    fail: Any, args: dict[str, Any], change: dict[str, Any], message: str, failure: dict[str, Any], check_mode: bool
+) -> None:
+    assert fail("client_lock", {**args, **change}, check_mode=check_mode) == {"msg": message, "failure": failure}
+
+
+def test_no_vault(fail: Any, args: dict[str, Any], tmp_path: Path) -> None:
+    assert fail("client_lock", {**args, "vault": str(tmp_path)})["failure"] == {
+        "kind": "NotAVaultError", "path": str(tmp_path),
+    }  # fmt: skip
