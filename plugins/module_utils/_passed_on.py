@@ -92,7 +92,7 @@ def _check(option: str, what: str, value: Any, shape: Any) -> None:
     problems = Problems()
     _look_at(value, shape, "", problems)
     if problems.found:
-        text = problem_text(f"{option} is not {what}", problems.found)
+        text = problem_text(f"{option} ({what})", problems.found)
         raise InvalidInputError(text, option=option, **problem_details(problems.found))
 
 

@@ -59,6 +59,7 @@ options:
 attributes:
   check_mode:
     support: full
+    details: In check mode the job need not exist, because M(ovm.backup.job) opens none then.
   diff_mode:
     support: none
   idempotent:
@@ -107,12 +108,14 @@ failure:
   type: dict
 """
 
+import contextlib
 import time
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, open_vault, vault_options
 from ..module_utils._passed_on import check_recovery_point, check_vm_plan
+from ..module_utils.errors import PointNotFoundError
 from ..module_utils.vault.jobs import JobStore, vm_record
 
 
@@ -151,6 +154,9 @@ def main() -> None:
         )
         if not module.check_mode:
             store.put_vm(parameters["job_id"], record)
+        else:
+            with contextlib.suppress(PointNotFoundError):
+                store.check_vm(parameters["job_id"], record)
     module.exit_json(changed=True, vm=record)
 
 

@@ -146,6 +146,12 @@ class JobStore:
 
     def put_vm(self, job_id: str, record: Mapping[str, Any]) -> None:
         """Record what became of a VM of the job's plan; a later record of the same VM replaces it."""
+        self.check_vm(job_id, record)
+        name = _SAFE.sub("_", str(record["vm_id"]))
+        write_json(os.path.join(self._folder(job_id), f"{name}.json"), record)
+
+    def check_vm(self, job_id: str, record: Mapping[str, Any]) -> None:
+        """Raise what C(put_vm) would raise for a job that does not take this record."""
         job = self.read(job_id)
         if job["state"] != "running":
             raise InvalidInputError(f"Job {job_id} is finished: its record is not changed any more", job_id=job_id)
@@ -155,8 +161,6 @@ class JobStore:
                 job_id=job_id,
                 vm_id=record["vm_id"],
             )
-        name = _SAFE.sub("_", str(record["vm_id"]))
-        write_json(os.path.join(self._folder(job_id), f"{name}.json"), record)
 
     def finish(self, job_id: str, *, now: float) -> dict[str, Any]:
         """Put the record of a job together and close it; a finished one is returned as it is."""
