@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
 from ansible_collections.ovm.backup.plugins.module_utils._module import manager_options
 from ansible_collections.ovm.backup.plugins.module_utils.planning.subclient import Subclient
 
@@ -44,9 +45,8 @@ def run(*command: str, **environment: str) -> str:
     program, *arguments = command
     settings = {"ANSIBLE_COLLECTIONS_PATH": str(ROOT.parents[2]), "ANSIBLE_DEPRECATION_WARNINGS": "False"}
     path = Path(sys.executable).parent / program
-    done = subprocess.run(
-        [str(path), *arguments], env={**os.environ, **settings, **environment}, capture_output=True, text=True
-    )
+    merged = {**os.environ, **settings, **environment}
+    done = subprocess.run([str(path), *arguments], check=False, env=merged, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

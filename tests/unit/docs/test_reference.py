@@ -1,0 +1,136 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the guides list is what the code knows: messages, variables, keys, statuses."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ansible_collections.ovm.backup.plugins.module_utils._module import manager_options, vault_options
+from ansible_collections.ovm.backup.plugins.module_utils.planning import content, names, subclient
+from ansible_collections.ovm.backup.plugins.module_utils.vault import jobs, lock
+
+if TYPE_CHECKING:
+    from conftest import Documentation
+
+ROOT = Path(__file__).resolve().parents[3]
+GUIDE = "guide_first_backup"
+
+
+def column(documentation: Documentation, guide: str, after: str, number: int = 0) -> list[str]:
+    return [row[number] for row in documentation.first_table(guide, after)]
+
+
+# --- messages --------------------------------------------------------------------------------------------------------
+
+
+def texts_of(path: Path) -> str:
+    """Return all texts of a Python file, the parts of each f-string put together around a sign that no text holds."""
+
+    def joined(node: ast.AST) -> str | None:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            return node.value
+        if isinstance(node, ast.JoinedStr):
+            return "".join(joined(part) or "\0" for part in node.values)
+        return None
+
+    found = [joined(node) for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    return "\n".join(text for text in found if text is not None)
+
+
+def test_messages_are_those_of_the_code(documentation: Documentation) -> None:
+    sources = [texts_of(path) for path in ROOT.glob("plugins/**/*.py")]
+    sources += [path.read_text(encoding="utf-8") for path in ROOT.glob("roles/*/tasks/*.yml")]
+    # What stands for something else goes; in a role the text may be inside of it.
+    without = [re.sub(r"\{\{.*?\}\}|\0", " ", text, flags=re.DOTALL) for text in sources]
+    plain = [" ".join(text.split()) for text in [*without, *sources]]
+    shown = documentation.blocks("text", "troubleshooting")
+    assert len(shown) >= 48
+    for block in shown:
+        parts = [part.strip(" '\"():.;") for part in re.split(r"<[^<>]*>", " ".join(block.text.split()))]
+        wanted = [part for part in parts if len(part) > 3]
+        assert wanted, block.text
+        assert any(all(part in text for part in wanted) for text in plain), f"{block}: {block.text}"
+
+
+# --- variables -------------------------------------------------------------------------------------------------------
+
+
+def test_environment_variables_are_those_of_the_options(documentation: Documentation) -> None:
+    shown = dict(documentation.first_table(GUIDE, "Environment variables\n~~~"))
+    known = {
+        str(spec["fallback"][1][0]): option
+        for option, spec in {**manager_options(), **vault_options()}.items()
+        if "fallback" in spec
+    }
+    source = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("plugins/modules/*.py"))
+    in_modules = set(re.findall(r'env_fallback, \["(OVM_\w+)"\]', source))
+    assert shown == {**known, "OVM_REPOSITORIES_PATH": "repositories_path"}
+    assert in_modules <= set(shown)
+
+
+def test_variables_of_the_playbooks_are_all_listed(documentation: Documentation) -> None:
+    sources = [*ROOT.glob("roles/*/*/*.yml"), *ROOT.glob("playbooks/*.yml")]
+    used = {name for path in sources for name in re.findall(r"\bovm_backup_\w+", path.read_text(encoding="utf-8"))}
+    shown = column(documentation, GUIDE, "The playbooks read these variables")
+    assert set(shown) == used - {"ovm_backup_vms"}
+    assert len(shown) == len(set(shown))
+
+
+def test_variables_of_one_run_are_those_of_the_playbooks(documentation: Documentation) -> None:
+    for playbook, guide, after in (
+        ("backup", GUIDE, "These are given for one run only"),
+        ("restore_image", "guide_restore", "Restore to image files\n---"),
+    ):
+        text = (ROOT / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8")
+        used = {name for name in re.findall(r'"\{\{ (\w+)[ |]', text) if not name.startswith(("ovm_", "__"))}
+        assert set(column(documentation, guide, after)) == used
+
+
+# --- subclients and jobs ---------------------------------------------------------------------------------------------
+
+
+def test_keys_of_a_definition_are_all_listed(documentation: Documentation) -> None:
+    rows = documentation.first_table(GUIDE, "Define subclients\n---")
+    assert {row[0] for row in rows} == set(subclient._KEYS)
+    parsed = subclient.Subclient.parse("x", {"content": [{"rules": [{"field": "name", "value": "*"}]}]})
+    for name, default, _meaning in rows:
+        if name not in ("content", "description", "exclude"):
+            assert default == str(getattr(parsed, name)).replace("False", "false"), name
+
+
+def test_fields_and_choices_are_all_listed(documentation: Documentation) -> None:
+    assert column(documentation, GUIDE, "The whole text is compared") == list(content.FIELDS)
+    text = " ".join(documentation.guide(GUIDE).split())
+    assert "Disk filters know the fields ``name``, ``slot`` and ``repository``" in text
+    assert content.DISK_FIELDS == ("name", "slot", "repository")
+    for state in content.POWER_STATES:
+        assert f"``{state}``" in text
+    for choice in (*subclient.NFS_POLICIES, *subclient.BACKUP_TYPES, *content.OPERATORS):
+        assert f"``{choice}``" in text
+
+
+def test_statuses_are_all_listed(documentation: Documentation) -> None:
+    of_vms = column(documentation, GUIDE, "The run ends with a summary")
+    of_jobs = column(documentation, GUIDE, f"   * - ``{of_vms[-1]}``")
+    assert of_vms == list(jobs._VM_STATUSES)
+    assert of_jobs == [jobs.COMPLETED, jobs.WITH_WARNINGS, jobs.WITH_ERRORS, jobs.FAILED]
+
+
+def test_characters_of_client_names_are_all_listed(documentation: Documentation) -> None:
+    shown = [block.text for block in documentation.blocks("text", GUIDE) if block.text.startswith("\\ | `")]
+    assert frozenset("".join(shown).split()) == names._REPLACED
+
+
+def test_times_of_the_lock_are_as_told(documentation: Documentation) -> None:
+    defaults = (ROOT / "roles" / "backup_vm" / "defaults" / "main.yml").read_text(encoding="utf-8")
+    lease = int(re.search(r"backup_vm_lease: (\d+)", defaults)[1])
+    told = " ".join(documentation.guide(GUIDE).split())
+    assert f"The lock lasts for {lease // 60} minutes" in told
+    assert f"every {lock.HEARTBEAT_SECONDS:.0f} seconds" in told
+    assert f"``backup_vm_lease`` ({lease} s)" in told
