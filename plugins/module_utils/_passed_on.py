@@ -17,13 +17,15 @@ from typing import Any
 from .errors import InvalidInputError
 from .planning.reading import Problems, kind_of, problem_details, problem_text
 
-_TEXT, _TEXT_OR_NULL, _WHOLE, _MAPPING = "a string", "a string or null", "a whole number", "a mapping"
+_TEXT, _TEXT_OR_NULL, _MAPPING = "a string", "a string or null", "a mapping"
+_WHOLE, _WHOLE_OR_NULL = "a whole number", "a whole number or null"
 
 # A shape is one of the words above, a list with the shape of all its items, or a dict with those of its keys.
 _DISK = {
     "slot": _WHOLE,
     "disk_id": _TEXT,
     "name": _TEXT,
+    "size": _WHOLE_OR_NULL,
     "repository_id": _TEXT_OR_NULL,
     "repository": _TEXT_OR_NULL,
     "path": _TEXT_OR_NULL,
@@ -54,7 +56,15 @@ _CONFIGURATION = {
 _PLAN = {"subclient": _TEXT, "requested_type": _TEXT, "warnings": [_TEXT], "vms": [_VM]}
 _CLONE = {
     "id": _TEXT,
-    "disks": [{"slot": _WHOLE, "source_disk_id": _TEXT, "repository_id": _TEXT_OR_NULL, "path": _TEXT_OR_NULL}],
+    "disks": [
+        {
+            "slot": _WHOLE,
+            "source_disk_id": _TEXT,
+            "size": _WHOLE_OR_NULL,
+            "repository_id": _TEXT_OR_NULL,
+            "path": _TEXT_OR_NULL,
+        }
+    ],
 }
 _POINT = {
     "id": _TEXT,
@@ -118,9 +128,9 @@ def _look_at(value: Any, shape: Any, key: str, problems: Problems) -> None:
 
 
 def _fits(value: Any, shape: str) -> bool:
-    if shape == _TEXT_OR_NULL:
-        return value is None or isinstance(value, str)
-    if shape == _TEXT:
+    if value is None:
+        return shape in (_TEXT_OR_NULL, _WHOLE_OR_NULL)
+    if shape in (_TEXT, _TEXT_OR_NULL):
         return isinstance(value, str)
     if shape == _MAPPING:
         return isinstance(value, Mapping)

@@ -145,7 +145,7 @@ def test_environment(succeed: Any, args: dict[str, Any], monkeypatch: pytest.Mon
 
 
 def test_compression_level(succeed: Any, args: dict[str, Any], estate: Estate) -> None:
-    estate.write(0, b"compressible " * (MIB // 13))
+    estate.write(0, b"compressible " * (MIB // 13 + 1))
     sizes = {}
     for run, level in ((RUN, 1), (NEXT_RUN, 19)):
         result = succeed("backup", {**args, "run_id": run, "compression_level": level})
@@ -186,8 +186,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "- configuration.vm_cfg.path: is missing\n- configuration.manager: must be a mapping, not a list"),
     ({"plan": vm_plan(method="hot_clone"), "clone": {"id": "x"}}, f"{NOT_A_CLONE}: disks: is missing"),
     ({"plan": vm_plan(method="hot_clone"), "clone": {"id": "x", "disks": [{}]}},
-        f"{NOT_A_CLONE} has 4 problems:\n- disks[0].slot: is missing\n- disks[0].source_disk_id: is missing\n"
-        "- disks[0].repository_id: is missing\n- disks[0].path: is missing"),
+        f"{NOT_A_CLONE} has 5 problems:\n- disks[0].slot: is missing\n- disks[0].source_disk_id: is missing\n"
+        "- disks[0].size: is missing\n- disks[0].repository_id: is missing\n- disks[0].path: is missing"),
     ({"clone": clone_of()},
         "VM 'web 01' is planned with method cold: a clone is given only, and always, for a hot_clone"),
 ]  # fmt: skip

@@ -43,7 +43,7 @@ def disk(slot: int = 0, name: str = "system", **changes: Any) -> dict[str, Any]:
         "slot": slot,
         "disk_id": f"disk{slot}.img",
         "name": name,
-        "size": 2 * MIB,
+        "size": MIB,  # at least: the tests have larger images, too
         "repository_id": REPOSITORY,
         "repository": "repo one",
         "path": f"/VirtualDisks/disk{slot}.img",
@@ -98,7 +98,7 @@ def clone_of(*disks: dict[str, Any], **changes: Any) -> dict[str, Any]:
             "name": f"{item['name']} (2)",
             "repository_id": REPOSITORY,
             "path": f"/VirtualDisks/clone{item['slot']}.img",
-            "size": 2 * MIB,
+            "size": item["size"],
         }
         for item in disks
     ]

@@ -20,6 +20,7 @@ from unit.transfer.builders import (
     RUN,
     VM_ID,
     Estate,
+    clone_of,
     disk,
     fill_up,
     incremental,
@@ -117,6 +118,18 @@ def test_truncated_source(estate: Estate) -> None:
         f"The image {path} ends at offset {offset}, but had {8 * MIB} bytes when it was opened: it was truncated while "
         "it was read"
     )
+
+
+@pytest.mark.parametrize("hot", [False, True])
+def test_source_that_is_smaller_than_the_manager_says(estate: Estate, hot: bool) -> None:
+    disks = [disk(size=8 * MIB + 1)]
+    plan = vm_plan(*disks, method="hot_clone") if hot else vm_plan(*disks)
+    name = "clone0.img" if hot else 0
+    estate.write(name, noise(8 * MIB))
+    failure = failing(estate, estate.request(plan, clone=clone_of(*disks) if hot else None))
+    path = str(estate.image(name))
+    assert failure.as_failure() == {"kind": "SourceError", "path": path, "offset": 8 * MIB}
+    assert failure.message == f"The image {path} has {8 * MIB} bytes, but the disk has {8 * MIB + 1}: it was truncated"
 
 
 def test_source_that_is_written_to(estate: Estate) -> None:
