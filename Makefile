@@ -47,7 +47,7 @@ TOOL := HOME=$(BUILD)/home PATH="$(VENV)/bin:$$PATH"
 PYTHON_VERSION = $$($(VENV)/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 IN_STAGE = mkdir -p $(BUILD)/home $(BUILD)/tmp && cd $(STAGE) && env $(TOOL) PYTHONPATH=$(BUILD)/stage ANSIBLE_COLLECTIONS_PATH=$(BUILD)/stage
 
-STEPS := fmt lint types unit sanity docs integration molecule artifact
+STEPS := fmt lint types unit sanity docs integration playbooks molecule artifact
 
 .PHONY: help venv system stage home test demo simulator format clean $(STEPS)
 
@@ -114,14 +114,19 @@ unit: $(READY) system stage ## test: pytest
 sanity: $(READY) stage home ## test: ansible-test sanity
 	@$(IN_STAGE) ansible-test sanity --color no --python $(PYTHON_VERSION) $(ARGS)
 
-docs: $(READY) stage ## check: documentation and changelog
+docs: $(READY) stage ## check: documentation and changelog; render it to build/docs
 	@$(IN_STAGE) antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=self --check-extra-docs-refs .
 	@$(IN_STAGE) antsibull-changelog lint
+	@$(IN_STAGE) python $(CURDIR)/tests/tools/render_docs.py --build $(BUILD)
 
 integration: $(READY) system stage ## test: integration targets against the simulator
 	@$(IN_STAGE) python $(CURDIR)/tests/tools/integration.py --build $(BUILD) --python $(PYTHON_VERSION) $(ARGS)
 
-molecule: $(READY) system stage ## test: the playbooks end to end, twice
+playbooks: $(READY) system stage ## test: the playbooks end to end, with everything that can go wrong
+	@$(IN_STAGE) OVM_TEST_IMAGES=$(BUILD)/cache/images \
+	  pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadfile tests/playbooks)
+
+molecule: $(READY) system stage ## test: the molecule scenario, converged twice and verified by restoring
 	@$(IN_STAGE) python $(CURDIR)/tests/tools/molecule.py --build $(BUILD)
 
 artifact: $(READY) system stage ## test: install the built collection elsewhere, back up and restore with it
