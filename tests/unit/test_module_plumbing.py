@@ -1,0 +1,284 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What all modules have in common: missing libraries, the environment, signals, failures and secrets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.ovm.backup.plugins.module_utils import _module
+from ansible_collections.ovm.backup.plugins.module_utils._version import COLLECTION_VERSION
+from ansible_collections.ovm.backup.plugins.module_utils.errors import (
+    JobFailedError,
+    NotFoundError,
+    VaultError,
+)
+from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("[a-z]*.py"))
+PASSWORD = "geheim-Passw0rd"
+CONNECTION = {"url": "https://127.0.0.1:9", "user": "admin", "password": PASSWORD}
+Module = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def run(run_module: Any) -> Callable[..., tuple[dict[str, Any], bool]]:
+    """Run a module that exists in this file only: its options, and what it does."""
+
+    def run(act: Callable[[AnsibleModule], dict[str, Any]], options: dict[str, Any], args: dict[str, Any]) -> Any:
+        class Stub:
+            __name__ = "stub"
+
+            @staticmethod
+            def main() -> None:
+                module = AnsibleModule(argument_spec=options)
+                with _module.engine(module):
+                    result = act(module)
+                module.exit_json(**result)
+
+        return run_module(Stub(), args)
+
+    return run
+
+
+# --- missing libraries -----------------------------------------------------------------------------------------------
+
+# Every module is loaded and run on a Python without the libraries, in one process, as Ansible would run it.
+BARE = """
+import contextlib, importlib, io, json, sys
+from ansible.module_utils import basic
+sys.modules.update(dict.fromkeys(("requests", "zstandard", "blake3", "urllib3", "yaml")))
+found = {}
+for name, arguments in json.loads(sys.argv[1]).items():
+    module = importlib.import_module("ansible_collections.ovm.backup.plugins.modules." + name)
+    text = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_remote_tmp": sys.argv[2]}}).encode()
+    try:
+        from ansible.module_utils.testing import patch_module_args
+        context = patch_module_args({**arguments, "_ansible_remote_tmp": sys.argv[2]})
+    except ImportError:
+        basic._ANSIBLE_ARGS, context = text, contextlib.nullcontext()
+    output = io.StringIO()
+    with context, contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
+        module.main()
+    result = json.loads(output.getvalue())
+    found[name] = [result.get("failed", False), result.get("msg", ""), result.get("exception", "")]
+print(json.dumps(found))
+"""
+VM = {"vm_id": "x", "run_id": "r", "client": "c", "job_id": "j", "plan": {}, "directory": "/d", "started": 1.0}
+NEEDS: dict[str, tuple[dict[str, Any], str]] = {
+    "backup": ({key: VM[key] for key in ("plan", "run_id")}, "blake3, zstandard"),
+    "client_lock": ({key: VM[key] for key in ("client", "run_id")}, "blake3"),
+    "client_lock_info": ({}, "blake3"),
+    "job": ({"state": "finished", "job_id": "j"}, "blake3"),
+    "job_vm": ({key: VM[key] for key in ("job_id", "plan", "started")}, "blake3"),
+    "recovery_point_info": ({}, "blake3"),
+    "restore_image": ({key: VM[key] for key in ("client", "directory")}, "blake3, zstandard"),
+    "vault": ({}, ""),
+    "vm_clone": ({key: VM[key] for key in ("vm_id", "run_id")}, "requests, blake3"),
+    "vm_info": ({}, "requests, blake3"),
+    "vm_power": ({"vm_id": "x", "state": "running"}, "requests"),
+}
+
+
+def test_missing_libraries_are_named(tmp_path: Path) -> None:
+    assert sorted(NEEDS) == MODULES
+    arguments: dict[str, dict[str, Any]] = {}
+    for name, (own, _libraries) in NEEDS.items():
+        shared = CONNECTION if name.startswith("vm_") else {"vault": str(tmp_path / "vault")}
+        arguments[name] = {**own, **shared}
+    done = subprocess.run(
+        [sys.executable, "-c", BARE, json.dumps(arguments), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    for name, (_own, libraries) in NEEDS.items():
+        failed, message, trace = found[name]
+        assert (name, failed) == (name, bool(libraries))
+        if libraries:
+            assert f"Python library ({libraries})" in message  # missing_required_lib() says the rest
+            # Since ansible-core 2.19 a traceback is shown only where the user wants it.
+            assert not trace or f"import of {libraries.split(', ')[0]} halted" in trace
+    assert (tmp_path / "vault" / "vault.json").is_file()  # made without any library
+
+
+# --- options and the environment -------------------------------------------------------------------------------------
+
+ENVIRONMENT = {
+    "OVM_URL": "https://ovmm.example.com:7002",
+    "OVM_USER": "backup",
+    "OVM_PASSWORD": PASSWORD,
+    "OVM_CA_PATH": None,
+    "OVM_FINGERPRINT": "ab" * 32,
+    "OVM_VALIDATE_CERTS": "no",
+    "OVM_REQUEST_TIMEOUT": "7.5",
+    "OVM_JOB_TIMEOUT": "99",
+}
+
+
+def settings(module: AnsibleModule) -> dict[str, Any]:
+    """Return what the options come to, without the password, which must not come back."""
+    found = _module.connection_settings(module.params)
+    assert found.password == PASSWORD
+    return {**{key: value for key, value in vars(found).items() if key != "password"}, "shown": repr(found),
+            "job_timeout": module.params["job_timeout"]}  # fmt: skip
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_connection_from_the_environment(
+    run: Module, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: bool
+) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value or str(tmp_path))
+    args = {"user": "other", "request_timeout": 3, "validate_certs": True} if given else {}  # these come first
+    result, failed = run(settings, _module.manager_options(), args)
+    assert not failed
+    result.pop("invocation")
+    assert PASSWORD not in json.dumps(result)
+    result.pop("shown")
+    assert result == {
+        "url": "https://ovmm.example.com:7002/ovm/core/wsapi/rest",
+        "user": "other" if given else "backup",
+        "ca_path": str(tmp_path),
+        "fingerprint": "ab" * 32,
+        "validate_certs": given,
+        "request_timeout": 3.0 if given else 7.5,
+        "job_timeout": 99.0,
+    }
+
+
+def test_defaults_of_the_connection(run: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    result, _failed = run(settings, _module.manager_options(), CONNECTION)
+    found = {key: result[key] for key in ("ca_path", "fingerprint", "validate_certs", "request_timeout", "job_timeout")}
+    assert found == {
+        "ca_path": None, "fingerprint": None, "validate_certs": True, "request_timeout": 60.0, "job_timeout": 3600.0,
+    }  # fmt: skip
+
+
+def test_vault_from_the_environment(run: Module, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made = Vault.create(str(tmp_path / "vault"))
+    monkeypatch.setenv("OVM_VAULT", made.path)
+    result, _failed = run(lambda module: {"id": _module.open_vault(module).id}, _module.vault_options(), {})
+    assert result["id"] == made.id
+    assert _module.vault_options(required=False)["vault"]["required"] is False
+
+
+# --- failures and secrets --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (NotFoundError("not there", vm_id="x", reason=None), {"kind": "NotFoundError", "vm_id": "x"}),
+        (JobFailedError("failed", job_id="7", error_code="GEN_000001"),
+            {"kind": "JobFailedError", "job_id": "7", "error_code": "GEN_000001"}),
+        (VaultError("no"), {"kind": "VaultError"}),
+    ],
+)  # fmt: skip
+def test_failure_of_the_engine(run: Module, error: Exception, failure: dict[str, Any]) -> None:
+    def act(_module: AnsibleModule) -> dict[str, Any]:
+        raise error
+
+    result, failed = run(act, {}, {})
+    assert failed
+    assert (result["msg"], result["failure"]) == (str(error), failure)
+    assert "exception" not in result
+
+
+def test_other_exceptions_are_left_to_ansible(run: Module) -> None:
+    def act(_module: AnsibleModule) -> dict[str, Any]:
+        raise ZeroDivisionError("a defect")
+
+    with pytest.raises(ZeroDivisionError, match="a defect"):
+        run(act, {}, {})
+
+
+def test_the_password_is_masked_wherever_it_turns_up(run: Module) -> None:
+    def act(module: AnsibleModule) -> dict[str, Any]:
+        raise VaultError(f"with {module.params['password']}", deep={"list": [PASSWORD]})
+
+    result, failed = run(act, _module.manager_options(), CONNECTION)
+    assert failed
+    assert PASSWORD not in json.dumps(result)
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("vm_")])
+def test_no_secret_when_the_manager_cannot_be_reached(run_module: Any, module: str) -> None:
+    own, _libraries = NEEDS[module]
+    own = {**own, "run_id": "20261123T010203Z-0a1b2c3d-4e5f60"} if "run_id" in own else dict(own)
+    own.update({"state": "stopped"} if module == "vm_power" else {})  # a start would wait for the manager
+    result, failed = run_module(module, {**own, **CONNECTION})
+    assert failed
+    assert result["failure"]["kind"] == "ManagerUnreachableError"
+    assert PASSWORD not in json.dumps(result)
+
+
+# --- signals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_an_interruption(run: Module, number: signal.Signals) -> None:
+    seen = []
+
+    def act(_module: AnsibleModule) -> dict[str, Any]:
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)  # does not disturb the clean-up
+            os.kill(os.getpid(), signal.SIGHUP)
+            seen.append("cleaned up")
+        return {}
+
+    with pytest.raises(KeyboardInterrupt, match="terminated"):
+        run(act, {}, {})
+    assert seen == ["cleaned up"]
+
+
+def test_a_lost_connection_that_is_ignored_stays_ignored(run: Module) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def act(_module: AnsibleModule) -> dict[str, Any]:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return {"went_on": True}
+
+    result, failed = run(act, {}, {})
+    assert (failed, result["went_on"]) == (False, True)
+
+
+def test_owner_of_a_lock(run: Module) -> None:
+    result, _failed = run(lambda module: {"owner": _module.lock_owner(module)}, {}, {})
+    assert result["owner"] == f"ovm.backup.stub on {os.uname().nodename}"
+
+
+# --- the version -----------------------------------------------------------------------------------------------------
+
+
+def test_version() -> None:
+    assert yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["version"] == COLLECTION_VERSION
