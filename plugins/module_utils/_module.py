@@ -70,7 +70,7 @@ def lock_owner(module: AnsibleModule) -> str:
 @contextlib.contextmanager
 def engine(module: AnsibleModule, *libraries: str) -> Iterator[None]:
     """Check the libraries, let an interruption clean up, and turn a failure of the engine into one of the module."""
-    missing = missing_libraries(*libraries)
+    missing = missing_libraries(*libraries) if libraries else []
     if missing:
         names = ", ".join(name for name, _error in missing)
         module.fail_json(msg=missing_required_lib(names), exception=missing[0][1])

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.errors import (
     NotFoundError,
     VaultError,
 )
+from ansible_collections.ovm.backup.plugins.module_utils.manager.client import connect
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -230,7 +232,10 @@ def test_the_password_is_masked_wherever_it_turns_up(run: Module) -> None:
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("vm_")])
-def test_no_secret_when_the_manager_cannot_be_reached(run_module: Any, module: str) -> None:
+def test_no_secret_when_the_manager_cannot_be_reached(
+    run_module: Any, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_module, "connect", functools.partial(connect, sleep=lambda _seconds: None))
     own, _libraries = NEEDS[module]
     own = {**own, "run_id": "20261123T010203Z-0a1b2c3d-4e5f60"} if "run_id" in own else dict(own)
     own.update({"state": "stopped"} if module == "vm_power" else {})  # a start would wait for the manager
