@@ -1,0 +1,165 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The module vm_clone. How a clone is made, proved to be ours and removed is tested in the manager room."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from unit.transfer.builders import NEXT_RUN, RUN
+from unit.vault.builders import MIB
+
+from simulator.testing import Simulator
+
+OTHER_VAULT = RUN.replace("0a1b2c3d", "99999999")
+NAME = f"db01.ovm-backup.{RUN}"
+
+
+@pytest.fixture
+def db01(simulator: Simulator) -> str:
+    return str(simulator.find("Vm", "db01")["id"]["value"])
+
+
+@pytest.fixture
+def args(manager: dict[str, Any], db01: str) -> dict[str, Any]:
+    return {**manager, "vm_id": db01, "run_id": RUN}
+
+
+def removing(args: dict[str, Any], run_id: str = RUN) -> dict[str, Any]:
+    return {**args, "state": "absent", "run_id": run_id}
+
+
+def names(simulator: Simulator) -> list[str]:
+    """Return the names of the VMs that are not of the estate."""
+    found = {vm["name"] for vm in simulator.state()["vms"].values()}
+    return sorted(found - {"db01", "app 01", "files01"})
+
+
+def diff(before: list[str], after: list[str]) -> dict[str, Any]:
+    return {"before": {"clones": before}, "after": {"clones": after}}
+
+
+def test_life_of_a_clone(succeed: Any, foresee: Any, args: dict[str, Any], simulator: Simulator, db01: str) -> None:
+    foreseen = foresee("vm_clone", args, diff=True)
+    assert foreseen == {"changed": True, "clone": None, "diff": diff([], [f"clone of run {RUN}"])}
+    assert names(simulator) == []
+
+    made = succeed("vm_clone", args, diff=True)
+    clone = made["clone"]
+    assert names(simulator) == [NAME]
+    vm = simulator.find("Vm", NAME)
+    repository = simulator.find("Repository", "repo-iscsi-1")["id"]["value"]
+    sources = [simulator.find("VirtualDisk", name)["id"]["value"] for name in ("db01-sys", "db01-data")]
+    for disk in clone["disks"]:
+        image = simulator.repositories / f"{repository}{disk['path']}"
+        assert (disk.pop("path"), image.stat().st_size) == (f"/VirtualDisks/{disk['id']}", disk["size"])
+        assert disk.pop("id") not in sources
+        disk.pop("name")
+    assert made == {
+        "changed": True,
+        "clone": {
+            "id": vm["id"]["value"],
+            "name": NAME,
+            "vm_id": db01,
+            "run_id": RUN,
+            "disks": [
+                {"slot": 0, "source_disk_id": sources[0], "repository_id": repository, "size": 8 * MIB},
+                {"slot": 1, "source_disk_id": sources[1], "repository_id": repository, "size": 4 * MIB},
+            ],
+        },
+        "diff": diff([], [NAME]),
+    }
+
+    adopted = foresee("vm_clone", args, diff=True)
+    assert (adopted["changed"], adopted["clone"]["id"]) == (False, clone["id"])
+    assert adopted["diff"] == diff([NAME], [NAME])
+    assert succeed("vm_clone", args, diff=True) == adopted
+    assert names(simulator) == [NAME]
+
+    removed = {"changed": True, "removed": [clone["id"]], "diff": diff([NAME], [])}
+    assert foresee("vm_clone", removing(args), diff=True) == removed
+    assert names(simulator) == [NAME]
+    assert succeed("vm_clone", removing(args), diff=True) == removed
+    assert names(simulator) == []
+    unchanged = {"changed": False, "removed": [], "diff": diff([], [])}
+    assert foresee("vm_clone", removing(args), diff=True) == unchanged
+    assert succeed("vm_clone", removing(args), diff=True) == unchanged
+
+
+def test_one_slot(succeed: Any, args: dict[str, Any]) -> None:
+    made = succeed("vm_clone", {**args, "slots": [1]})
+    assert [disk["slot"] for disk in made["clone"]["disks"]] == [1]
+    succeed("vm_clone", removing(args))
+
+
+def test_clones_of_other_runs(succeed: Any, args: dict[str, Any], simulator: Simulator) -> None:
+    """Those of the same vault are taken away, those of another are its own business."""
+    mine = succeed("vm_clone", args)["clone"]
+    theirs = succeed("vm_clone", {**args, "run_id": OTHER_VAULT})["clone"]
+    result = succeed("vm_clone", removing(args, NEXT_RUN), diff=True)
+    assert (result["changed"], result["removed"]) == (True, [mine["id"]])
+    assert result["diff"] == diff(sorted([mine["name"], theirs["name"]]), [theirs["name"]])
+    assert names(simulator) == [theirs["name"]]
+    assert succeed("vm_clone", removing(args, OTHER_VAULT))["removed"] == [theirs["id"]]
+
+
+def test_clones_of_other_vms_stay(succeed: Any, args: dict[str, Any], simulator: Simulator) -> None:
+    app01 = {**args, "vm_id": simulator.find("Vm", "app 01")["id"]["value"]}
+    made = succeed("vm_clone", app01)["clone"]
+    assert succeed("vm_clone", removing(args)) == {"changed": False, "removed": []}
+    assert succeed("vm_clone", removing(app01))["removed"] == [made["id"]]
+
+
+# --- failures --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_vm_that_does_not_run(fail: Any, args: dict[str, Any], simulator: Simulator, check_mode: bool) -> None:
+    vm_id = simulator.find("Vm", "files01")["id"]["value"]
+    assert fail("vm_clone", {**args, "vm_id": vm_id}, check_mode=check_mode) == {
+        "msg": 'VM "files01" is STOPPED: only a RUNNING VM is hot cloned; one that is STOPPED is backed up without.',
+        "failure": {"kind": "PowerStateError", "vm_id": vm_id, "vm_name": "files01", "state": "STOPPED"},
+    }
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+@pytest.mark.parametrize(
+    ("change", "message", "failure"),
+    [
+        ({"vm_id": "0004fb0000"}, "There is no VM with the id 0004fb0000 on Oracle VM Manager (any more).",
+            {"kind": "NotFoundError", "vm_id": "0004fb0000"}),
+        ({"slots": [1, 2, 7]}, 'VM "db01" has no virtual disk in slot 2, 7.',
+            {"kind": "InvalidInputError", "vm_name": "db01", "slots": [2, 7]}),
+        ({"slots": []}, 'VM "db01" has no virtual disk to clone.', {"kind": "InvalidInputError", "vm_name": "db01"}),
+        ({"run_id": "my run"}, "'my run' is not the id of a run: those look like 20261123T010203Z-0a1b2c3d-4e5f60",
+            {"kind": "InvalidInputError", "run_id": "my run"}),
+    ],
+)  # fmt: skip
+def test_wrong_values(
+    fail: Any, args: dict[str, Any], simulator: Simulator, db01: str, change: dict[str, Any], message: str,
+    failure: dict[str, Any], check_mode: bool,
+) -> None:  # fmt: skip
+    simulator.clear_calls()
+    expected = {**failure, "vm_id": db01} if "vm_name" in failure else failure
+    assert fail("vm_clone", {**args, **change}, check_mode=check_mode) == {"msg": message, "failure": expected}
+    assert simulator.calls(writing=True) == []
+
+
+def test_nothing_is_left_when_the_manager_refuses(fail: Any, args: dict[str, Any], simulator: Simulator) -> None:
+    simulator.job_fault("vm.clone", error_type="SERVER", message="OVMAPI_B000E no way", leftovers=True, times=0)
+    failed = fail("vm_clone", args)
+    assert (failed["failure"]["kind"], failed["failure"]["error_type"]) == ("JobFailedError", "SERVER")
+    assert "OVMAPI_B000E no way" in failed["msg"]
+    assert simulator._get("/VmCloneDefinition") == []
+
+
+def test_no_removal_of_an_unknown_vm(succeed: Any, args: dict[str, Any]) -> None:
+    """A VM that is gone and has no clones left needs no clean-up."""
+    assert succeed("vm_clone", removing({**args, "vm_id": "0004fb0000"})) == {"changed": False, "removed": []}
+
+
+def test_missing_arguments(fail: Any, manager: dict[str, Any]) -> None:
+    assert "failure" not in fail("vm_clone", manager)
