@@ -43,6 +43,11 @@ options:
       - Slots of the virtual disks to clone. All of them by default.
     type: list
     elements: int
+  vault:
+    description:
+      - Directory of the vault of the run. With it, all runs that use this vault make their clones in a storage
+        repository one after the other, which Oracle asks for.
+    type: path
 attributes:
   check_mode:
     support: full
@@ -122,14 +127,17 @@ failure:
   type: dict
 """
 
+from collections.abc import Collection
+from contextlib import AbstractContextManager
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, manager_client, manager_options
+from ..module_utils._module import engine, manager_client, manager_options, open_vault
 from ..module_utils.manager.client import ManagerClient
 from ..module_utils.manager.clones import Clone, check_clonable, ensure_clone, find_leftovers, remove_clone
 from ..module_utils.vault.jobs import share_vault, vault_of_run
+from ..module_utils.vault.turns import turns
 
 
 def present(module: AnsibleModule, client: ManagerClient, clones: list[Clone]) -> dict[str, Any]:
@@ -140,7 +148,15 @@ def present(module: AnsibleModule, client: ManagerClient, clones: list[Clone]) -
         if found is None:
             check_clonable(client, vm_id, module.params["slots"])
         return {"changed": found is None, "clone": found.as_dict() if found else None}
-    clone, created = ensure_clone(client, vm_id, run_id=run_id, slots=module.params["slots"])
+    if module.params["vault"] is None:
+        clone, created = ensure_clone(client, vm_id, run_id=run_id, slots=module.params["slots"])
+    else:
+        vault = open_vault(module)
+
+        def turn(repository_ids: Collection[str]) -> AbstractContextManager[None]:
+            return turns(vault, [f"clone-{one}" for one in repository_ids], limit=module.params["job_timeout"])
+
+        clone, created = ensure_clone(client, vm_id, run_id=run_id, slots=module.params["slots"], turn=turn)
     return {"changed": created, "clone": clone.as_dict()}
 
 
@@ -162,6 +178,7 @@ def main() -> None:
             "run_id": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
             "slots": {"type": "list", "elements": "int"},
+            "vault": {"type": "path"},
         },
         supports_check_mode=True,
     )

@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Callable
 
 from ..errors import JobFailedError, ManagerError, ManagerResponseError, NotFoundError, OvmBackupError
 from .clone_records import Clone, CloneDisk, Mark, clone_name, definition_name
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
 
 _RECORD_LIMIT = 10.0  # seconds that the note of the job id may take; the clone goes on meanwhile
 _SEARCH_LIMIT = 30.0  # seconds to look for what became of a request whose answer got lost
+
+# Called with the ids of storage repositories: the block in which nobody else clones in them.
+Turn = Callable[[Collection[str]], AbstractContextManager[None]]
+
+
+def no_turn(_repository_ids: Collection[str]) -> AbstractContextManager[None]:
+    """Wait for nobody."""
+    return nullcontext()
+
 
 _HINTS = {
     "VM_CLONE_STORAGE_MAPPING_000000": "Disks can be cloned thin, and so hot, on OCFS2 storage repositories only.",
@@ -44,12 +54,14 @@ class CloneMaking:
         source: Mapping[str, Any],
         wanted: tuple[WantedDisk, ...],
         run_id: str,
+        turn: Turn = no_turn,
     ) -> None:
         self.client = client
         self.before = survey
         self.source = source
         self.wanted = wanted
         self.run_id = run_id
+        self.turn = turn
         self.vm_id = object_id(source)
         self.vm_name = object_name(source)
         self.last_job = 0  # id of our last job before the clone: ids are the time of submission (ovm-rest-api 3.3)
@@ -65,9 +77,11 @@ class CloneMaking:
         """Make the clone. Raises as ensure_clone does, after the clean-up."""
         try:
             definition_id = self._define()
-            job = self._submit(definition_id)
-            self._record(job)
-            return self._finish(self.client.wait(job))
+            with self.turn(self._repositories()):
+                job = self._submit(definition_id)
+                self._record(job)
+                done = self.client.wait(job)
+            return self._finish(done)
         except BaseException as error:
             problems = self._clean_up(error)
             failure = self._explained(error)
@@ -77,6 +91,11 @@ class CloneMaking:
             raise failure from error
 
     # --- the steps ---
+
+    def _repositories(self) -> set[str]:
+        """Return where the clone takes place: clones of one repository have to be serialised (ovm-rest-api 16.3)."""
+        own = reference(self.source, "repositoryId")
+        return {disk.repository_id for disk in self.wanted} | ({own} if own is not None else set())
 
     def _mark(self, kind: str, **facts: Any) -> Mark:
         return Mark(kind=kind, manager_id=self.before.manager_id, vm_id=self.vm_id, run_id=self.run_id, **facts)

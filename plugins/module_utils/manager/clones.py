@@ -18,7 +18,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ..errors import JobFailedError, NotFoundError, OwnershipError, PowerStateError
-from .clone_making import CloneMaking, mark_clone
+from .clone_making import CloneMaking, Turn, mark_clone, no_turn
 from .clone_records import Clone, CloneDisk, check_run_id, read_mark
 from .clone_removal import raise_all, remove_definitions, remove_proven
 from .clone_survey import Item, Proven, Survey, WantedDisk, missing_from
@@ -39,13 +39,14 @@ def is_ours(vm: Vm) -> bool:
 
 
 def ensure_clone(
-    client: ManagerClient, vm_id: str, *, run_id: str, slots: Collection[int] | None = None
+    client: ManagerClient, vm_id: str, *, run_id: str, slots: Collection[int] | None = None, turn: Turn = no_turn
 ) -> tuple[Clone, bool]:
     """Return the hot clone of a VM for a run, and whether it was created just now.
 
     A whole clone that the run already has is adopted, also one that is not yet renamed; a part of one is removed first.
-    ``slots`` limits the virtual disks, default all. If anything goes wrong, an interruption included, all that was made
-    is removed; what could not be removed is added to the error's message and to its detail C(clean_up_errors).
+    ``slots`` limits the virtual disks, default all; the clone job runs inside of ``turn``. If anything goes wrong, an
+    interruption included, all that was made is removed; what could not be removed is added to the error's message and
+    to its detail C(clean_up_errors).
 
     Raises NotFoundError (no such VM), InvalidInputError (no such disks), PowerStateError (the VM is not RUNNING),
     JobFailedError (the manager refuses the clone) and the other errors of the manager.
@@ -63,7 +64,7 @@ def ensure_clone(
         survey = Survey(client)
         source = survey.source(vm_id)
     _check_running(source, vm_id)
-    return CloneMaking(client, survey, source, wanted, run_id).make(), True
+    return CloneMaking(client, survey, source, wanted, run_id, turn).make(), True
 
 
 def check_clonable(client: ManagerClient, vm_id: str, slots: Collection[int] | None = None) -> None:

@@ -1,0 +1,70 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""Turns: what no two processes may do at once, whichever run or proxy they belong to.
+
+A turn is a record lock of the operating system on an empty file in the vault. It needs no lease and no heartbeat: it
+ends with its process, and on NFS with the host that held it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import time
+from collections.abc import Collection, Iterator
+from typing import Callable
+
+from ..errors import VaultLockedError
+from .files import make_directory, vault_errors
+from .points import Vault
+
+_PAUSE = 0.5  # seconds between two looks
+_BUSY = (errno.EACCES, errno.EAGAIN)
+_UNSAFE = re.compile(r"[^\w.-]")
+
+
+@contextlib.contextmanager
+def turns(
+    vault: Vault,
+    names: Collection[str],
+    *,
+    limit: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[None]:
+    """Have the turns of all these names for the length of the block, after up to C(limit) seconds of waiting.
+
+    Raises C(VaultLockedError) when it does not come to that. A file system that cannot lock gives every turn at once.
+    """
+    directory = os.path.join(vault.path, "turns")
+    make_directory(directory)
+    deadline = clock() + limit
+    with contextlib.ExitStack() as stack:
+        # All take them in the same order, so that no two wait for each other.
+        for name in sorted(set(names)):
+            path = os.path.join(directory, _UNSAFE.sub("_", name))
+            with vault_errors("open", path):
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            stack.callback(os.close, descriptor)
+            while not _taken(descriptor):
+                if clock() >= deadline:
+                    raise VaultLockedError(
+                        f"Other runs did not leave {name} to this one in {limit:g} s: {path} is locked", path=path
+                    )
+                sleep(_PAUSE)
+        yield
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in _BUSY
+    return True
