@@ -20,7 +20,7 @@ from typing import Any, Callable
 
 from .._libraries import blake3, zstandard
 from .._version import COLLECTION_VERSION
-from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError
+from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError, SourceError
 from ..vault.chain import DiskChain
 from ..vault.disk_writer import FrameCompressor
 from ..vault.format import Geometry
@@ -63,6 +63,16 @@ class BackupRequest:
 
     def image_of(self, disk: Mapping[str, Any]) -> str:
         """Return the image to read for a planned disk: its clone's where there is a clone."""
+        source = self._read_from(disk)
+        if not source["repository_id"] or not source["path"]:
+            raise InvalidInputError(f"The manager does not say where disk {disk['name']!r} lies", disk=disk["disk_id"])
+        return image_path(self.repositories_path, source["repository_id"], source["path"])
+
+    def size_of(self, disk: Mapping[str, Any]) -> int:
+        """Return the bytes that this image has as the manager knows it, 0 if it does not say."""
+        return int(self._read_from(disk).get("size") or 0)
+
+    def _read_from(self, disk: Mapping[str, Any]) -> Mapping[str, Any]:
         source = disk
         if self.clone is not None:
             clones = {item["slot"]: item for item in self.clone["disks"]}
@@ -73,9 +83,7 @@ class BackupRequest:
                     clone=self.clone["id"],
                 )
             source = clones[disk["slot"]]
-        if not source["repository_id"] or not source["path"]:
-            raise InvalidInputError(f"The manager does not say where disk {disk['name']!r} lies", disk=disk["disk_id"])
-        return image_path(self.repositories_path, source["repository_id"], source["path"])
+        return source
 
 
 @dataclass(frozen=True)
@@ -227,6 +235,13 @@ class _Transfer:
         path = self._request.image_of(planned)
         with contextlib.ExitStack() as stack:
             source = stack.enter_context(ImageSource(path))
+            known = self._request.size_of(planned)
+            if source.size < known:
+                raise SourceError(
+                    f"The image {path} has {source.size} bytes, but the disk has {known}: it was truncated",
+                    path=path,
+                    offset=source.size,
+                )
             geometry = Geometry(source.size)
             kind, reason, base = planned["type"], planned["type_reason"], None
             if kind == "incremental":
