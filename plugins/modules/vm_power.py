@@ -128,20 +128,36 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, manager_client, manager_options
-from ..module_utils.errors import InvalidInputError
+from ..module_utils.errors import InvalidInputError, ManagerUnreachableError
 from ..module_utils.manager.client import ManagerClient
 from ..module_utils.manager.power import foresee_start, foresee_stop, start_vm, stop_vm
 
+PAUSE = 5.0  # seconds between two attempts to reach the manager
 
-def change(module: AnsibleModule, client: ManagerClient) -> dict[str, Any]:
+
+def change(module: AnsibleModule, client: ManagerClient, timeout: float) -> dict[str, Any]:
     """Bring the VM into the wanted state, or in check mode say what would happen."""
     vm_id, wanted = module.params["vm_id"], module.params["state"]
     if module.check_mode:
         return asdict((foresee_stop if wanted == "stopped" else foresee_start)(client, vm_id))
-    timeout = module.params["timeout"]
     if wanted == "stopped":
         return asdict(stop_vm(client, vm_id, timeout=timeout, kill=module.params["kill"]))
     return asdict(start_vm(client, vm_id, timeout=timeout))
+
+
+def connect_and_change(module: AnsibleModule) -> dict[str, Any]:
+    """Do it, even if the manager cannot be reached for a while: a VM that has to run again depends on it."""
+    timeout = module.params["timeout"]
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            with manager_client(module) as client:
+                return change(module, client, max(deadline - time.monotonic(), 1.0))
+        except ManagerUnreachableError:
+            waits = module.params["state"] == "running" and not module.check_mode
+            if not waits or time.monotonic() >= deadline:
+                raise
+            time.sleep(PAUSE)
 
 
 def main() -> None:
@@ -161,8 +177,7 @@ def main() -> None:
             raise InvalidInputError(
                 f"timeout must be more than 0 seconds, not {module.params['timeout']}", option="timeout"
             )
-        with manager_client(module) as client:
-            power = change(module, client)
+        power = connect_and_change(module)
         result: dict[str, Any] = {"changed": power.pop("changed"), "power": {**power, "finished": time.time()}}
         if module._diff:
             result["diff"] = {"before": {"state": power["before"]}, "after": {"state": power["after"]}}
