@@ -70,6 +70,12 @@ locks:
       description: Whether the run may still be at work.
       type: bool
       returned: always
+    lease:
+      description:
+        - For how many seconds after the heartbeat the run counts as alive, V(null) for a lock of a single process.
+        - Next to nothing when the run is done with this client and leaves what it owes to the next one.
+      type: float
+      returned: always
     vm_id:
       description: Id of the client's VM on the manager, V(null) if the run did not note it.
       type: str
@@ -95,7 +101,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._module import engine, lock_owner, open_vault, vault_options
 from ..module_utils.vault.points import Client
 
-SHOWN = ("run_id", "owner", "host", "heartbeat", "alive", "vm_id", "vm_name")
+SHOWN = ("run_id", "owner", "host", "heartbeat", "lease", "alive", "vm_id", "vm_name")
 
 
 def describe(client: Client, status: dict[str, Any]) -> dict[str, Any]:
