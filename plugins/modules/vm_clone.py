@@ -47,6 +47,7 @@ options:
     description:
       - Directory of the vault of the run. With it, all runs that use this vault make their clones in a storage
         repository one after the other, which Oracle asks for.
+      - Falls back to E(OVM_VAULT).
     type: path
 attributes:
   check_mode:
@@ -133,30 +134,36 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, manager_client, manager_options, open_vault
+from ..module_utils._module import engine, manager_client, manager_options, open_vault, vault_options
 from ..module_utils.manager.client import ManagerClient
+from ..module_utils.manager.clone_making import Turn, no_turn
 from ..module_utils.manager.clones import Clone, check_clonable, ensure_clone, find_leftovers, remove_clone
 from ..module_utils.vault.jobs import share_vault, vault_of_run
 from ..module_utils.vault.turns import turns
+
+
+def turn_of(module: AnsibleModule) -> Turn:
+    """Return what the clone job runs inside of: its turn among the runs of the vault, if that is known."""
+    if module.params["vault"] is None:
+        return no_turn
+    vault = open_vault(module)
+
+    def turn(repository_ids: Collection[str]) -> AbstractContextManager[None]:
+        return turns(vault, [f"clone-{one}" for one in repository_ids], limit=module.params["job_timeout"])
+
+    return turn
 
 
 def present(module: AnsibleModule, client: ManagerClient, clones: list[Clone]) -> dict[str, Any]:
     """Make the clone of this run, unless it is there."""
     vm_id, run_id = module.params["vm_id"], module.params["run_id"]
     found = next((clone for clone in clones if clone.run_id == run_id), None)
+    turn = turn_of(module)
     if module.check_mode:
         if found is None:
             check_clonable(client, vm_id, module.params["slots"])
         return {"changed": found is None, "clone": found.as_dict() if found else None}
-    if module.params["vault"] is None:
-        clone, created = ensure_clone(client, vm_id, run_id=run_id, slots=module.params["slots"])
-    else:
-        vault = open_vault(module)
-
-        def turn(repository_ids: Collection[str]) -> AbstractContextManager[None]:
-            return turns(vault, [f"clone-{one}" for one in repository_ids], limit=module.params["job_timeout"])
-
-        clone, created = ensure_clone(client, vm_id, run_id=run_id, slots=module.params["slots"], turn=turn)
+    clone, created = ensure_clone(client, vm_id, run_id=run_id, slots=module.params["slots"], turn=turn)
     return {"changed": created, "clone": clone.as_dict()}
 
 
@@ -178,7 +185,7 @@ def main() -> None:
             "run_id": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
             "slots": {"type": "list", "elements": "int"},
-            "vault": {"type": "path"},
+            **vault_options(required=False),
         },
         supports_check_mode=True,
     )

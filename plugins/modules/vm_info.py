@@ -222,9 +222,8 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.common.parameters import env_fallback
 
-from ..module_utils._module import engine, manager_client, manager_options
+from ..module_utils._module import engine, manager_client, manager_options, open_vault, vault_options
 from ..module_utils.manager.clones import is_ours
 from ..module_utils.manager.inventory import Inventory, Vm, read_inventory
 from ..module_utils.planning.names import client_name
@@ -270,7 +269,7 @@ def main() -> None:
             **manager_options(),
             "subclient": {"type": "str"},
             "definition": {"type": "dict"},
-            "vault": {"type": "path", "fallback": (env_fallback, ["OVM_VAULT"])},
+            **vault_options(required=False),
             "backup_type": {"type": "str"},
             "force": {"type": "bool", "default": False},
             "proxies": {"type": "list", "elements": "str", "default": ["localhost"]},
@@ -283,7 +282,7 @@ def main() -> None:
         name = module.params["subclient"]
         # What the user wrote is checked in full before anybody is asked anything.
         subclient = Subclient.parse(name, module.params["definition"]) if name is not None else None
-        vault = Vault.open(module.params["vault"]) if subclient is not None else None
+        vault = open_vault(module) if subclient is not None else None
         with manager_client(module) as client:
             inventory = read_inventory(client)
         result: dict[str, Any] = {

@@ -6,12 +6,19 @@
 
 from __future__ import annotations
 
+import functools
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from unit.transfer.builders import NEXT_RUN, RUN
 from unit.vault.builders import MIB
 
+from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
+from ansible_collections.ovm.backup.plugins.module_utils.vault.turns import turns
+from ansible_collections.ovm.backup.plugins.modules import vm_clone
 from simulator.testing import Simulator
 
 OTHER_VAULT = RUN.replace("0a1b2c3d", "99999999")
@@ -163,3 +170,51 @@ def test_no_removal_of_an_unknown_vm(succeed: Any, args: dict[str, Any]) -> None
 
 def test_missing_arguments(fail: Any, manager: dict[str, Any]) -> None:
     assert "failure" not in fail("vm_clone", manager)
+
+
+# --- turns -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_vault(args: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    return {**args, "vault": Vault.create(str(tmp_path / "vault")).path}
+
+
+def test_clones_take_turns(succeed: Any, with_vault: dict[str, Any], simulator: Simulator) -> None:
+    assert succeed("vm_clone", with_vault, check_mode=True)["changed"] is True
+    assert not (Path(with_vault["vault"]) / "turns").exists()
+    assert succeed("vm_clone", with_vault)["changed"] is True
+    repository = simulator.find("Repository", "repo-iscsi-1")["id"]["value"]
+    assert [path.name for path in (Path(with_vault["vault"]) / "turns").iterdir()] == [f"clone-{repository}"]
+    assert succeed("vm_clone", removing(with_vault))["changed"] is True
+
+
+def test_the_turn_of_another_run(
+    fail: Any, with_vault: dict[str, Any], simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process of another run is at it: after the time limit of a job nothing was made."""
+    looks = iter(range(0, 100_000, 100))
+    patient = functools.partial(turns, clock=lambda: float(next(looks)), sleep=lambda _seconds: None)
+    monkeypatch.setattr(vm_clone, "turns", patient)
+    repository = simulator.find("Repository", "repo-iscsi-1")["id"]["value"]
+    path = Path(with_vault["vault"]) / "turns" / f"clone-{repository}"
+    path.parent.mkdir()
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        assert fail("vm_clone", {**with_vault, "job_timeout": 900}) == {
+            "msg": f"Other runs did not leave clone-{repository} to this one in 900 s: {path} is locked",
+            "failure": {"kind": "VaultLockedError", "path": str(path)},
+        }
+        assert names(simulator) == []
+        assert simulator._get("/VmCloneDefinition") == []
+        other.communicate()
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_not_a_vault(fail: Any, args: dict[str, Any], tmp_path: Path, check_mode: bool) -> None:
+    failed = fail("vm_clone", {**args, "vault": str(tmp_path)}, check_mode=check_mode)
+    assert failed["failure"] == {"kind": "NotAVaultError", "path": str(tmp_path)}
