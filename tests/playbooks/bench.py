@@ -110,6 +110,12 @@ class Playbook:
         wait_until(lambda: not self.family(), "all processes of the playbook end")
         return outcome
 
+    def freeze(self, frozen: bool = True) -> None:
+        """Stop its processes where they are, or let them go on."""
+        for pid in self.family():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP if frozen else signal.SIGCONT)
+
     def kill(self) -> None:
         """Kill it with all that it started, as a crash of the proxy does: nothing gets a chance to clean up."""
         while self.process.poll() is None or self.family():

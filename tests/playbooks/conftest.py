@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from playbooks.bench import Bench, settled
 from simulator.testing import Simulator, running
 

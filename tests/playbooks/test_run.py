@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from playbooks.bench import Bench, everything, only, settled
 from simulator import guest
 from simulator.testing import running

@@ -1,0 +1,217 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What goes wrong while VMs are backed up: it stays with its VM, is told, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from playbooks.bench import Bench, only, reasons, wait_until
+
+
+def id_of(bench: Bench, vm: str) -> str:
+    """Return the id of a VM."""
+    return str(bench.simulator.find("Vm", vm)["id"]["value"])
+
+
+@contextmanager
+def broken_images(bench: Bench) -> Iterator[None]:
+    """Take the image of old01 away and cut that of old02 short, for a while."""
+    missing, short = bench.images("old01")[0], bench.images("old02")[0]
+    kept = {path: path.with_name(f".kept-{path.name}") for path in (missing, short)}
+    for path, aside in kept.items():
+        shutil.copyfile(path, aside)
+    missing.unlink()
+    with short.open("r+b") as file:
+        file.truncate(1_000_000)
+    try:
+        yield
+    finally:
+        for path, aside in kept.items():
+            aside.replace(path)
+
+
+def test_each_failure_stays_with_its_vm(bench: Bench) -> None:
+    names = ["db 01", "app/01", "web01", "mail01", "gone01", "files01", "files02", "old01", "old02"]
+    bench.subclients = {"mixed": only(*names, shutdown_timeout=1)}
+    simulator = bench.simulator
+    refused = "OVMRU_002030E Cannot clone: the rule says no"
+    simulator.fault("error", method="PUT", path=f"/Vm/{id_of(bench, 'app/01')}/clone", code="X", message=refused)
+    simulator.job_fault("vm.clone", name="Clone Vm: web01", leftovers=True, message="OVMAPI_4010E agent is ill")
+    simulator.job_fault("vm.clone", name="Clone Vm: mail01", leftovers="disks", message="OVMAPI_4010E no space")
+    simulator.ignore_shutdown("files01")
+    gone = id_of(bench, "gone01")
+    mappings = {item["id"]["value"] for item in bench.peek("/VmDiskMapping") if item["vmId"]["value"] == gone}
+    with broken_images(bench):
+        playbook = bench.start("backup", subclient="mixed")
+        # The run has planned and locks its first clients: now somebody deletes a VM that it is about to clone.
+        wait_until(lambda: "gone01" in bench.locks(), "the client of gone01 is locked")
+        assert not bench.clones()
+        simulator.delete_vm("gone01")
+        outcome = playbook.wait()
+    simulator.ignore_shutdown("files01", False)
+    bench.running.discard("gone01")
+    bench.objects["Vm"].discard(gone)
+    bench.objects["VmDiskMapping"] -= mappings
+
+    assert outcome.code == 2
+    assert "Traceback" not in outcome.output
+    job = bench.job()
+    assert bench.statuses() == {
+        **dict.fromkeys(names, "Failed"),
+        "db 01": "Completed",
+        "files02": "Completed",
+    }
+    assert job["status"] == "Completed with errors"
+    why = reasons(job)
+    assert refused in why["app/01"]
+    for vm, cause in (("web01", "OVMAPI_4010E agent is ill"), ("mail01", "OVMAPI_4010E no space")):
+        assert why[vm].startswith(f'VM "{vm}" was not cloned. ') and cause in why[vm]
+    assert "gone01" in why["gone01"] or gone in why["gone01"]
+    assert why["files01"] == (
+        'VM "files01" did not shut down in 1 s and is RUNNING. The request was withdrawn; '
+        "it was not powered off by force."
+    )
+    assert why["old01"] == f"Cannot open the image {bench.images('old01')[0]}: No such file or directory"
+    assert str(bench.images("old02")[0]) in why["old02"] and "1000000 bytes" in why["old02"]
+    # The recap shows the same VMs, and every reason stands in the summary.
+    clients = {vm: facts["client"] for vm, facts in job["vms"].items()}
+    assert outcome.failed == {
+        f"{clients[vm]} (VM)" for vm, status in bench.statuses().items() if status == "Failed"
+    } | {"localhost"}
+    summary = "\n".join(outcome.shown[-1])
+    for vm in names:
+        assert f"\n{vm} ({job['vms'][vm]['status']})\n  reason: {why[vm]}" in summary
+        assert len(bench.points(clients[vm])) == (job["vms"][vm]["status"] == "Completed")
+
+
+def test_all_fail(bench: Bench) -> None:
+    bench.subclients = {"bad": only("app/01", "files01", nfs_policy="fail")}
+    bench.simulator.job_fault("vm.clone", message="OVMAPI_4010E agent is ill")
+    outcome = bench.backup("bad", code=2)
+    job = bench.job()
+    assert (job["status"], job["counts"]["Failed"]) == ("Failed", 2)
+    assert "nfs_policy" in job["vms"]["files01"]["reason"]
+    assert job["vms"]["files01"]["outage"] is None
+    assert outcome.shown[-1][0] == f"Job {job['id']} of subclient bad: Failed"
+    assert outcome.failed == {"app_01 (VM)", "files01 (VM)"}
+
+
+def test_guest_that_ignores_the_shutdown_is_switched_off_if_allowed(bench: Bench) -> None:
+    bench.subclients = {"files": only("files01", shutdown_timeout=1, kill=True)}
+    bench.simulator.ignore_shutdown("files01")
+    # And the connection breaks in the middle of the waits for jobs.
+    bench.simulator.fault("reset", method="GET", path="/Job/*", times=2)
+    bench.simulator.fault("html_500", method="GET", path="/Job/*", times=1)
+    bench.backup("files")
+    bench.simulator.ignore_shutdown("files01", False)
+    vm = bench.job()["vms"]["files01"]
+    assert (vm["status"], vm["method"]) == ("Completed with warnings", "shutdown")
+    assert "switched off" in vm["warnings"][0]
+    assert bench.points("files01")[0]["consistency"] == "crash_consistent"
+    assert vm["outage"] > 0
+
+
+def test_connection_drops_while_the_clone_is_made(bench: Bench) -> None:
+    bench.subclients = {"web": only("web01")}
+    bench.simulator.fault("reset", method="GET", path="/Job/*", times=3)
+    bench.simulator.fault("reset", method="PUT", path="/Vm/*/clone", when="after")
+    bench.backup("web")
+    assert bench.statuses() == {"web01": "Completed"}
+    clones = [call for call in bench.simulator.calls(writing=True) if call["path"].endswith("/clone")]
+    assert len(clones) == 1
+
+
+def test_debts_are_settled_by_the_next_run(bench: Bench) -> None:
+    bench.subclients = {"two": only("web01", "files01"), "other": only("old01")}
+    bench.simulator.job_fault("vm.start", name="Start Vm: files01", times=0, message="OVMAPI_4010E no memory")
+    bench.simulator.fault("error", method="DELETE", path="/Vm/*", times=0, message="not now")
+    bench.backup("two", code=2, backup_vm_start_timeout=1)
+    assert bench.state_of("files01") == "STOPPED"
+    [clone] = bench.clones()
+    why = reasons(bench.job())
+    assert bench.statuses() == {"web01": "Failed", "files01": "Failed"}
+    assert why["files01"].startswith("the VM is not running again: ") and "OVMAPI_4010E no memory" in why["files01"]
+    assert why["web01"].startswith("the clone is not removed: ") and "not now" in why["web01"]
+    locks = bench.locks()
+    assert {client: lock["debts"].get("vm_stopped", False) for client, lock in locks.items()} == {
+        "files01": True,
+        "web01": False,
+    }
+    # The data is safe all the same, and nobody has to wait for the end of a lease, or to name these VMs.
+    assert [len(bench.points(client)) for client in ("files01", "web01")] == [1, 1]
+    bench.simulator.clear_faults()
+    outcome = bench.backup("other")
+    assert "Run {} left work undone on VM files01".format(locks["files01"]["run_id"]) in outcome.output
+    assert clone not in bench.clones()
+
+
+def test_base_is_damaged(bench: Bench) -> None:
+    bench.subclients = {"web": only("web01")}
+    bench.backup("web")
+    [first] = bench.points("web01")
+    image = bench.vault / "clients" / "web01" / first["id"] / first["disks"][0]["file"]
+    with image.open("r+b") as file:
+        file.truncate(image.stat().st_size - 100)
+    bench.backup("web")
+    vm = bench.job()["vms"]["web01"]
+    assert (vm["requested_type"], vm["type"]) == ("incremental", "full")
+    assert vm["reason"] == "newest recovery point is damaged"
+    shutil.rmtree(image.parent)  # what is damaged on purpose is not looked at when the test is over
+
+
+@pytest.fixture
+def small_vault(bench: Bench, tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MiB for the vault; where only root may mount one, tests that need it are skipped."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "ovm-test", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small file system cannot be mounted")
+    bench.vault = place / "vault"
+    try:
+        bench.make_vault()
+        yield place
+        # What the fixture of the bench would look for is looked for here, while it is there.
+        bench.check_settled()
+    finally:
+        bench.vault = tmp_path / "bench" / "vault"
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_vault_is_full(bench: Bench, small_vault: Path) -> None:
+    bench.subclients = {"both": only("big01", "bigfiles01", "old01")}
+    bench.backup("both", code=2)
+    assert bench.statuses() == {"big01": "Failed", "bigfiles01": "Failed", "old01": "Completed"}
+    for why in (reasons(bench.job())[vm] for vm in ("big01", "bigfiles01")):
+        assert why.startswith("Cannot write ") and "the vault is full" in why
+
+
+def test_quota_is_used_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A limit of the processes' files stands in for a quota: it needs no root.
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, limits[1]))
+    try:
+        playbook = bench_start(bench)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    outcome = playbook.wait()
+    assert outcome.code == 2
+    assert bench.statuses() == {"bigfiles01": "Failed"}
+    assert "File too large" in reasons(bench.job())["bigfiles01"]
+    assert bench.job()["vms"]["bigfiles01"]["outage"] > 0
+
+
+def bench_start(bench: Bench):
+    """Start a backup of a VM that does not fit."""
+    bench.subclients = {"big": only("bigfiles01")}
+    return bench.start("backup", subclient="big")
