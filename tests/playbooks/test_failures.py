@@ -132,12 +132,16 @@ def test_connection_drops_while_the_clone_is_made(bench: Bench) -> None:
 
 
 def test_debts_are_settled_by_the_next_run(bench: Bench) -> None:
-    bench.subclients = {"two": only("web01", "files01"), "other": only("old01")}
+    bench.subclients = {
+        "two": only("web01", "files01"),
+        "other": only("old01"),
+        "none": only("nobody", allow_empty=True),
+    }
     bench.simulator.job_fault("vm.start", name="Start Vm: files01", times=0, message="OVMAPI_4010E no memory")
     bench.simulator.fault("error", method="DELETE", path="/Vm/*", times=0, message="not now")
     bench.backup("two", code=2, backup_vm_start_timeout=1)
     assert bench.state_of("files01") == "STOPPED"
-    [clone] = bench.clones()
+    assert len(bench.clones()) == 1
     why = reasons(bench.job())
     assert bench.statuses() == {"web01": "Failed", "files01": "Failed"}
     assert why["files01"].startswith("the VM is not running again: ") and "OVMAPI_4010E no memory" in why["files01"]
@@ -150,9 +154,17 @@ def test_debts_are_settled_by_the_next_run(bench: Bench) -> None:
     # The data is safe all the same, and nobody has to wait for the end of a lease, or to name these VMs.
     assert [len(bench.points(client)) for client in ("files01", "web01")] == [1, 1]
     bench.simulator.clear_faults()
-    outcome = bench.backup("other")
-    assert "Run {} left work undone on VM files01".format(locks["files01"]["run_id"]) in outcome.output
-    assert clone not in bench.clones()
+    bench.simulator.job_fault("vm.start", name="Start Vm: files01", times=0, message="OVMAPI_4010E no memory")
+    outcome = bench.backup("other", code=2, plan_start_timeout=1)
+    assert bench.statuses() == {"old01": "Completed"}
+    assert outcome.failed == {"localhost"}
+    assert outcome.messages["localhost"].startswith("files01: ")
+    assert "OVMAPI_4010E no memory" in outcome.messages["localhost"]
+    assert (bench.clones(), set(bench.locks())) == ([], {"files01"})
+    bench.simulator.clear_faults()
+    outcome = bench.backup("none")
+    dead = locks["files01"]["run_id"]
+    assert f"Run {dead} left work undone on VM files01: the VM was started, 0 clones were removed." in outcome.output
 
 
 def test_base_is_damaged(bench: Bench) -> None:
@@ -188,30 +200,29 @@ def small_vault(bench: Bench, tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(place)], check=True)
 
 
-def test_vault_is_full(bench: Bench, small_vault: Path) -> None:
+def test_vault_is_full_or_read_only(bench: Bench, small_vault: Path) -> None:
     bench.subclients = {"both": only("big01", "bigfiles01", "old01")}
     bench.backup("both", code=2)
     assert bench.statuses() == {"big01": "Failed", "bigfiles01": "Failed", "old01": "Completed"}
     for why in (reasons(bench.job())[vm] for vm in ("big01", "bigfiles01")):
         assert why.startswith("Cannot write ") and "the vault is full" in why
+    subprocess.run(["mount", "-o", "remount,ro", str(small_vault)], check=True)
+    outcome = bench.backup("both", code=2)
+    subprocess.run(["mount", "-o", "remount,rw", str(small_vault)], check=True)
+    assert "the vault is mounted read-only" in outcome.messages["localhost"]
 
 
-def test_quota_is_used_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quota_is_used_up(bench: Bench) -> None:
+    bench.subclients = {"big": only("bigfiles01")}
     # A limit of the processes' files stands in for a quota: it needs no root.
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, limits[1]))
     try:
-        playbook = bench_start(bench)
+        playbook = bench.start("backup", subclient="big")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    outcome = playbook.wait()
-    assert outcome.code == 2
-    assert bench.statuses() == {"bigfiles01": "Failed"}
-    assert "File too large" in reasons(bench.job())["bigfiles01"]
-    assert bench.job()["vms"]["bigfiles01"]["outage"] > 0
-
-
-def bench_start(bench: Bench):
-    """Start a backup of a VM that does not fit."""
-    bench.subclients = {"big": only("bigfiles01")}
-    return bench.start("backup", subclient="big")
+    assert playbook.wait().code == 2
+    vm = bench.job()["vms"]["bigfiles01"]
+    assert vm["status"] == "Failed"
+    assert vm["reason"].startswith("Cannot write ") and "File too large" in vm["reason"]
+    assert vm["outage"] > 0

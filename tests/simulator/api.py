@@ -75,7 +75,7 @@ class Api:
 
     def _follow(self, call: Call, segments: list[str]) -> Reply:
         """Children and references: ``/Type/{id}/{OtherType}[/id|/{otherId}]``."""
-        type_, _, other, *rest = segments
+        type_, _unused, other, *rest = segments
         found = links(type_, other) if other in FIELDS else []
         if not found or len(rest) > 1:
             raise no_handler("GET", segments)

@@ -59,11 +59,11 @@ class Sessions:
     def _check_basic(self, authorization: str | None) -> None:
         if authorization is None:
             raise ApiError("AUTH_000003", "Authentication information was not supplied")
-        scheme, _, encoded = authorization.partition(" ")
+        scheme, _unused, encoded = authorization.partition(" ")
         if scheme.lower() != "basic":
             raise ApiError("AUTH_000003", "Authentication information was not supplied")
         try:
-            user, _, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+            user, _unused, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
             user, password = "", ""
         same = secrets.compare_digest(user.encode(), self.user.encode())

@@ -61,7 +61,7 @@ class Control:
     def answer(self, method: str, path: str, host: str, body: bytes) -> web.Response:
         """One control request; 400 names what is wrong with it."""
         self._host = host
-        name, _, rest = path.strip("/").partition("/")
+        name, _unused, rest = path.strip("/").partition("/")
         route = self._routes.get((method, name))
         if route is None:
             known = ", ".join(sorted(f"{verb} {word}" for verb, word in self._routes))
@@ -180,10 +180,10 @@ class Control:
 
     def _set_object(self, rest: str, body: dict[str, Any]) -> None:
         """Count changes of an object behind the client's back, so that what it fetched is stale."""
-        type_, _, which = rest.partition("/")
+        type_, _unused, which = rest.partition("/")
         _known(body, "touch")
         obj = self._find(type_, which)
-        for _ in range(int(body.get("touch", 1))):
+        for _unused in range(int(body.get("touch", 1))):
             self._world.store.touch(obj.ref)
 
 

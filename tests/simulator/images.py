@@ -93,7 +93,7 @@ def _write_files(spec: ImageSpec, folder: Path) -> None:
     log_size = min(left // 3, 3 * MIB)
     with (folder / "var" / "log" / "messages").open("w", encoding="utf-8") as log:
         while log.tell() < log_size:
-            log.write("".join(next(lines) for _ in range(1000)))
+            log.write("".join(next(lines) for _unused in range(1000)))
     left -= log_size
     number = 0
     while left > 0:

@@ -150,8 +150,8 @@ class Field:
 def _parse(word: str) -> Field:
     for mark, kind in (("<", "back"), (">", "ref"), ("*", "refs"), ("=", "computed")):
         if mark in word:
-            name, _, rest = word.partition(mark)
-            target, _, via = rest.partition(".")
+            name, _unused, rest = word.partition(mark)
+            target, _unused, via = rest.partition(".")
             return Field(name, kind, target or None, via or None)
     return Field(word, "value")
 

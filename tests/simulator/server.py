@@ -45,7 +45,7 @@ class Frontend:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Any request."""
-        path, _, query = request.raw_path.partition("?")
+        path, _unused, query = request.raw_path.partition("?")
         # Clients that join their base URI with a slash too many are served too (ovm-rest-api 3.1).
         path = "/" + path.lstrip("/")
         body = await request.read()

@@ -71,7 +71,7 @@ class Simulator:
 
     def finish(self, session: requests.Session, job: dict[str, Any], step: float = 1.0) -> dict[str, Any]:
         """The finished job. Pushes simulated time forward instead of waiting; for simulators with ``speed=0``."""
-        for _ in range(1000):
+        for _unused in range(1000):
             if job["summaryDone"]:
                 return job
             self.advance(step)

@@ -47,8 +47,8 @@ def decide_disk_type(disk: Disk, requested: str, state: ClientState | None) -> T
 
 def combine_types(decisions: Sequence[tuple[Disk, TypeDecision]]) -> TypeDecision:
     """Return the type of the VM: incremental if any of its disks (one at least) is; the reason covers all disks."""
-    reasons = list(dict.fromkeys(decision.reason for _, decision in decisions))
-    incremental = [decision for _, decision in decisions if decision.type == "incremental"]
+    reasons = list(dict.fromkeys(decision.reason for _unused, decision in decisions))
+    incremental = [decision for _unused, decision in decisions if decision.type == "incremental"]
     if len(reasons) == 1:
         return decisions[0][1]
     full = [f"{disk_label(disk)} in full: {decision.reason}" for disk, decision in decisions if decision.type == "full"]

@@ -67,7 +67,7 @@ def _decide_running(disks: Sequence[Disk], inventory: Inventory, nfs_policy: str
         for disk, repository in storage
         if repository.transport == "local"
     ]
-    used = dict.fromkeys(repository for _, repository in storage)
+    used = dict.fromkeys(repository for _unused, repository in storage)
     places = [f"{repository_label(item.id, inventory)} (OCFS2 on {_TRANSPORTS[item.transport]})" for item in used]
     reason = f"the VM is running, all its disks are on {' and '.join(places)}"
     return MethodDecision("backup", "hot_clone", reason, (*warnings, *_shared_warnings(disks, "hot_clone")))

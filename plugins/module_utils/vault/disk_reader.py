@@ -199,16 +199,17 @@ class DiskFile:
         if header_at < 0 or not fmt.SKIPPABLE.size < header_size <= _HEADER_LIMIT:
             raise self._corrupt("the size of the header is impossible", table_at)
         frame = self._pread(header_size, header_at)
-        text = frame[fmt.SKIPPABLE.size :]
-        if fmt.SKIPPABLE.unpack(frame[: fmt.SKIPPABLE.size]) != (fmt.MAGIC_HEADER, len(text)):
+        text = frame[fmt.SKIPPABLE_SIZE :]
+        if fmt.SKIPPABLE.unpack(frame[: fmt.SKIPPABLE_SIZE]) != (fmt.MAGIC_HEADER, len(text)):
             raise self._corrupt("the header is not where it should be", header_at)
         if header_hash is not None and fmt.digest(text) != header_hash:
             raise self._corrupt("the header does not have the hash that the manifest gives", header_at)
         self._header_at = header_at
         header = self._parse_header(text, header_at)
         for name in _NUMBERS:
-            if type(header.get(name)) is not int or header[name] < 0:
-                raise self._corrupt(f"the header is impossible ({name}: {header.get(name)!r})", header_at)
+            value = header.get(name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise self._corrupt(f"the header is impossible ({name}: {value!r})", header_at)
         records_end = header["records_offset"] + header["records"] * fmt.RECORD.size
         hashes_end = header["hashes_offset"] + header["hashes"] * fmt.HASH_SIZE
         if max(records_end, hashes_end) > header_at or header.get("kind") not in ("full", "incremental"):

@@ -44,6 +44,7 @@ MAGIC_SEEK_TABLE = 0x184D2A5E
 MAGIC_SEEKABLE = 0x8F92EAB1
 
 SKIPPABLE = struct.Struct("<II")  # magic, size of the content
+SKIPPABLE_SIZE = struct.calcsize("<II")
 SEEK_ENTRY = struct.Struct("<II")  # compressed size, size of what it decompresses to
 SEEK_FOOTER = struct.Struct("<IBI")  # number of frames, descriptor (0: no checksums), MAGIC_SEEKABLE
 RECORD = struct.Struct("<IIQQQQQ")

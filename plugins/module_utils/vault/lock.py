@@ -359,7 +359,7 @@ class ClientLock:
         boot = self._process["boot"]
         same_place = boot and holder.get("boot") == boot and holder.get("host") == platform.node()
         pid = holder.get("pid")
-        if not same_place or type(pid) is not int or pid <= 0:
+        if not same_place or not isinstance(pid, int) or pid <= 0:
             return False
         before, now = holder.get("process_start"), _process_start(pid)
         if now is not None:

@@ -209,7 +209,7 @@ class _Clone:
     def _undo(self) -> None:
         if self._made is not None:
             remove_vm(self._world, self._made)
-        for _, disk in self._disks:
+        for _unused, disk in self._disks:
             delete_disk_file(self._world, disk)
 
     def _work(self, run: Run) -> Work:

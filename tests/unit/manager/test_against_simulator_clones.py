@@ -112,7 +112,7 @@ def test_vm_that_is_gone(simulator: Any, connected: Any) -> None:
 
 
 def test_second_run_makes_its_own_clone(simulator: Any, connected: Any, db01: str) -> None:
-    first, _ = ensure_clone(connected, db01, run_id="run-1")
+    first, _unused = ensure_clone(connected, db01, run_id="run-1")
     second, created = ensure_clone(connected, db01, run_id="run-2")
     assert created and second.id != first.id
     assert [clone.id for clone in find_leftovers(connected)] == [first.id, second.id]

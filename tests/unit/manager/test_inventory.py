@@ -78,7 +78,7 @@ def storage(**changes: Any) -> dict[str, list[dict[str, Any]]]:
         "StorageArray": item("StorageArray", "a 1", storageType="ISCSI"),
     }
     for path, value in changes.items():
-        kind, _, field = path.partition("__")
+        kind, _unused, field = path.partition("__")
         lists[kind][field] = value
     return {kind: [entry] for kind, entry in lists.items()}
 

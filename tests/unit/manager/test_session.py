@@ -185,7 +185,7 @@ def test_errors_are_typed_by_code(session: Any, transport: Any, fakes: Any, code
     transport.on("GET", "/Vm/1", fakes.refused(code, status))
     with pytest.raises(errors.ManagerError) as caught:
         session.request("GET", "Vm", "1")
-    assert type(caught.value) is kind
+    assert caught.type is kind
     assert caught.value.details["error_code"] == code
     assert f"{code}:said so" in caught.value.message
 

@@ -19,8 +19,8 @@ def candidates(text: str) -> list[Candidate]:
     """Read "name@repository=protected" for each VM; no protected: never."""
     found = []
     for item in text.split():
-        name, _, rest = item.partition("@")
-        place, _, protected = rest.partition("=")
+        name, _unused, rest = item.partition("@")
+        place, _unused, protected = rest.partition("=")
         found.append(Candidate(f"id-{name}", name, place, float(protected) if protected else None))
     return found
 

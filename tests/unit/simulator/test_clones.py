@@ -51,7 +51,7 @@ def test_a_simple_hot_clone_has_all_virtual_disks_in_their_repositories(client: 
 
 
 def test_names_take_the_lowest_free_number(client: Any, clone: Clone) -> None:
-    names = [clone("app 01")["resultId"]["name"] for _ in range(3)]
+    names = [clone("app 01")["resultId"]["name"] for _unused in range(3)]
     assert names == ["app 01.0", "app 01.1", "app 01.2"]
     client.done("DELETE", f"/Vm/{client.id('Vm', 'app 01.1')}")
     again = clone("app 01")["resultId"]

@@ -98,7 +98,7 @@ def test_faults_in_answers(simulator: Simulator) -> None:
         return session.get(simulator.url + path)
 
     simulator.fault("html_500", path="/Vm/*", times=2)
-    assert [get().status_code for _ in range(3)] == [500, 500, 200]
+    assert [get().status_code for _unused in range(3)] == [500, 500, 200]
     simulator.fault("html_500", method="PUT")
     assert get().status_code == 200
     response = session.put(simulator.url + path + "/stop")
@@ -118,7 +118,7 @@ def test_faults_in_answers(simulator: Simulator) -> None:
     simulator.fault("delay", seconds=0.01)
     assert get().status_code == 200
     simulator.fault("unauthorized")
-    assert [get().status_code for _ in range(2)] == [401, 401]  # the session is dead, Basic does not help
+    assert [get().status_code for _unused in range(2)] == [401, 401]  # the session is dead, Basic does not help
     session.cookies.clear()
     assert get().status_code == 200
 

@@ -145,7 +145,7 @@ def test_a_failed_job_makes_an_event(client: Any) -> None:
 
 def test_finished_jobs_are_forgotten_in_time(client: Any) -> None:
     client.simulator.set_switch("job_retention", 2)
-    for _ in range(2):
+    for _unused in range(2):
         client.done("PUT", f"/Vm/{client.id('Vm', 'db01')}/stop")
         client.done("PUT", f"/Vm/{client.id('Vm', 'db01')}/start")
     assert len(client.get("/Job")) == 2

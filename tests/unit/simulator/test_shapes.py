@@ -95,7 +95,7 @@ def test_objects_look_like_real_ones(estate: tuple[Simulator, Any, str], type_: 
 
 
 def test_jobs_differ_between_get_and_list(estate: tuple[Simulator, Any, str]) -> None:
-    started, session, _ = estate
+    started, session, _unused = estate
     get, listed = SHAPES["Job"]["get any"], SHAPES["Job"]["list any"]
     jobs = session.get(f"{started.url}/Job").json()
     for job in jobs:
@@ -107,7 +107,7 @@ def test_jobs_differ_between_get_and_list(estate: tuple[Simulator, Any, str]) ->
 
 
 def test_ids_are_escaped_as_by_the_manager(estate: tuple[Simulator, Any, str]) -> None:
-    started, session, _ = estate
+    started, session, _unused = estate
     uris = {item["uri"] for item in session.get(f"{started.url}/FileServerPlugin/id").json()}
     assert f"{started.url}/FileServerPlugin/oracle.ocfs2.OCFS2.OCFS2Plugin%20(0.1.0-42.1)" in uris
     mount = session.get(f"{started.url}/FileSystemMount").json()[0]

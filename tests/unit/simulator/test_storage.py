@@ -95,7 +95,7 @@ def test_vm_cfg_follows_the_vm(client: Any) -> None:
 
     def config() -> dict[str, Any]:
         lines = (line.partition(" = ") for line in file.read_text(encoding="utf-8").splitlines())
-        return {key: ast.literal_eval(value) for key, _, value in lines}
+        return {key: ast.literal_eval(value) for key, _unused, value in lines}
 
     before = config()
     identifier = vm["id"]["value"]

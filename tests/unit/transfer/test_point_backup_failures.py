@@ -252,7 +252,7 @@ def test_client_of_another_vm(estate: Estate) -> None:
     backup_vm(estate.vault, estate.request(), clock=ticking())
     other = estate.request(vm_plan(vm_id="0004fb0000060000beef", vm_name="web/01"), run_id=NEXT_RUN)
     failure = failing(estate, other)
-    assert type(failure) is VaultError
+    assert failure.__class__ is VaultError
     assert failure.message == (
         f"Client web_01 belongs to VM {VM_ID} (web 01), not to 0004fb0000060000beef (web/01): plan again to get "
         "another client name"

@@ -228,7 +228,7 @@ def test_a_file_that_may_not_be_opened_is_not_called_damaged(tmp_path: Path, mon
     monkeypatch.setattr("os.open", refuse)
     with pytest.raises(VaultError) as caught:
         DiskFile(*full.link)
-    assert type(caught.value) is VaultError
+    assert caught.type is VaultError
     assert caught.value.message == f"Cannot open {full.path}: Permission denied"
 
 

@@ -50,7 +50,7 @@ NEVER_FINISHED = "the run ended before this VM was finished"
 
 
 def test_new_ids() -> None:
-    first, second = (new_job_id("0a1b2c3d-4e5f-4b3e-a4b5-0f3c2a4b1d9e", MOMENT) for _ in range(2))
+    first, second = (new_job_id("0a1b2c3d-4e5f-4b3e-a4b5-0f3c2a4b1d9e", MOMENT) for _unused in range(2))
     assert re.fullmatch(r"20261123T010203Z-0a1b2c3d-[0-9a-f]{6}", first)
     assert first != second
     assert vault_of_run(first) == "0a1b2c3d"
