@@ -61,10 +61,12 @@ def data_size(chain: DiskChain) -> int:
     return total
 
 
-def check_target(path: str, chain: DiskChain) -> None:
-    """Raise C(TargetError) when the directory of C(path) is missing or has too little space for the data.
+def check_target(path: str, chain: DiskChain, *, promised: int = 0) -> int:
+    """Return how many bytes of data the image will take.
 
-    Also when C(path) is anything but a file: a device, a link or a directory is never replaced by an image.
+    Raise C(TargetError) when the directory of C(path) is missing, or has too little space for that and for what is
+    C(promised) to other images. Also when C(path) is anything but a file: a device, a link or a directory is never
+    replaced by an image.
     """
     directory = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(directory):
@@ -75,13 +77,17 @@ def check_target(path: str, chain: DiskChain) -> None:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             raise TargetError(f"Cannot restore to {path}: it exists and is not a regular file", path=path)
     needed = data_size(chain)
+    together = promised + needed
     with target_errors("look at", directory):
         found = os.statvfs(directory)
     free = found.f_bavail * found.f_frsize
-    if needed > free:
+    if together > free:
+        others = f", {promised} more for other images" if promised else ""
         raise TargetError(
-            f"Cannot restore to {path}: {needed} bytes of data are needed, {free} are free in {directory}", path=path
+            f"Cannot restore to {path}: {needed} bytes of data are needed{others}, {free} are free in {directory}",
+            path=path,
         )
+    return needed
 
 
 def image_hash(path: str, geometry: Geometry) -> str | None:

@@ -61,6 +61,7 @@ def plan_images(
             f"{directory} is not a directory and cannot be made: name a directory in one that exists", path=directory
         )
     plans = []
+    promised = 0
     for disk in point.disks:
         if slots is not None and disk.slot not in slots:
             continue
@@ -77,7 +78,7 @@ def plan_images(
                     "another directory",
                     path=path,
                 )
-            check_target(path, chain)
+            promised += check_target(path, chain, promised=promised)
             plans.append(ImagePlan(disk, path, "different" if exists else "missing"))
     return plans
 

@@ -189,6 +189,19 @@ def test_too_little_space(estate: Estate, point: Point, target: Path, monkeypatc
     plan_images(estate.client, point, str(target), slots=[2])  # its hole needs no space
 
 
+def test_space_for_all_images_together(
+    estate: Estate, point: Point, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = os.statvfs(target.parent)
+    blocks = 2 * MIB // found.f_frsize  # room for the data of the first disk, and nothing more
+    scarce = os.statvfs_result((found.f_bsize, found.f_frsize, found.f_blocks, blocks, blocks, *tuple(found)[5:]))
+    monkeypatch.setattr(os, "statvfs", lambda _path: scarce)
+    plan_images(estate.client, point, str(target), slots=[0])
+    with pytest.raises(TargetError) as refusal:
+        plan_images(estate.client, point, str(target))
+    assert f"bytes of data are needed, {2 * MIB} more for other images, {2 * MIB} are free" in refusal.value.message
+
+
 def test_damaged_data_gives_no_image(estate: Estate, point: Point, target: Path) -> None:
     path = Path(estate.client.directory) / point.id / "0-system.img.zst"
     content = bytearray(path.read_bytes())
