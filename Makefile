@@ -124,7 +124,7 @@ integration: $(READY) system stage ## test: integration targets against the simu
 
 playbooks: $(READY) system stage ## test: the playbooks end to end, with everything that can go wrong
 	@$(IN_STAGE) OVM_TEST_IMAGES=$(BUILD)/cache/images \
-	  pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadgroup tests/playbooks)
+	  pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadfile tests/playbooks)
 
 molecule: $(READY) system stage ## test: the molecule scenario, converged twice and verified by restoring
 	@$(IN_STAGE) python $(CURDIR)/tests/tools/molecule.py --build $(BUILD)

@@ -19,8 +19,8 @@ ESTATE = Path(__file__).with_name("estate.yml")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, the tests that go on from one another, so that workers end together."""
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+    """Begin with the files that take longest, so that several workers end together."""
+    items.sort(key=lambda item: item.path.stem not in ("test_run", "test_interrupted"))
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,6 @@ from playbooks.bench import Bench, everything, only, settled
 from simulator import guest
 from simulator.testing import running
 
-# With several workers of pytest, one of them gets all of these, in this order.
-pytestmark = pytest.mark.xdist_group("sample")
-
 QUOTED = 'it\'s "quoted" $(reboot); 50% <done>'
 # VM: client, method, status.
 EXPECTED = {

@@ -1,0 +1,78 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A vault that is damaged, full, read-only or limited by a quota."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from playbooks.bench import Bench, only, reasons
+
+
+def test_base_is_damaged(bench: Bench) -> None:
+    bench.subclients = {"web": only("web01")}
+    bench.backup("web")
+    [first] = bench.points("web01")
+    image = bench.vault / "clients" / "web01" / first["id"] / first["disks"][0]["file"]
+    with image.open("r+b") as file:
+        file.truncate(image.stat().st_size - 100)
+    bench.backup("web")
+    vm = bench.job()["vms"]["web01"]
+    assert (vm["requested_type"], vm["type"]) == ("incremental", "full")
+    assert vm["reason"] == "newest recovery point is damaged"
+    shutil.rmtree(image.parent)  # what is damaged on purpose is not looked at when the test is over
+
+
+@pytest.fixture
+def small_vault(bench: Bench, tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MiB for the vault; where only root may mount one, tests that need it are skipped."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "ovm-test", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small file system cannot be mounted")
+    bench.vault = place / "vault"
+    try:
+        bench.make_vault()
+        yield place
+        # What the fixture of the bench would look for is looked for here, while it is there.
+        bench.check_settled()
+    finally:
+        bench.vault = tmp_path / "bench" / "vault"
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_vault_is_full_or_read_only(bench: Bench, small_vault: Path) -> None:
+    bench.subclients = {"both": only("big01", "bigfiles01", "old01")}
+    bench.backup("both", code=2)
+    assert bench.statuses() == {"big01": "Failed", "bigfiles01": "Failed", "old01": "Completed"}
+    for why in (reasons(bench.job())[vm] for vm in ("big01", "bigfiles01")):
+        assert why.startswith("Cannot write ") and "the vault is full" in why
+    subprocess.run(["mount", "-o", "remount,ro", str(small_vault)], check=True)
+    outcome = bench.backup("both", code=2)
+    subprocess.run(["mount", "-o", "remount,rw", str(small_vault)], check=True)
+    assert "the vault is mounted read-only" in outcome.messages["localhost"]
+
+
+def test_quota_is_used_up(bench: Bench) -> None:
+    bench.subclients = {"big": only("bigfiles01")}
+    # A limit of the processes' files stands in for a quota: it needs no root.
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, limits[1]))
+    try:
+        playbook = bench.start("backup", subclient="big")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert playbook.wait().code == 2
+    vm = bench.job()["vms"]["bigfiles01"]
+    assert vm["status"] == "Failed"
+    assert vm["reason"].startswith("Cannot write ") and "File too large" in vm["reason"]
+    assert vm["outage"] > 0
