@@ -57,6 +57,10 @@ options:
     description:
       - Name of the client's VM.
     type: str
+  manager_id:
+    description:
+      - Id of the manager of the client's VM.
+    type: str
   break_lock:
     description:
       - Take the lock even if another run holds it. Make sure that this run is dead.
@@ -136,6 +140,7 @@ def take(module: AnsibleModule) -> dict[str, Any]:
         break_lock=parameters["break_lock"],
         vm_id=parameters["vm_id"],
         vm_name=parameters["vm_name"],
+        manager_id=parameters["manager_id"],
     )
     stopped = parameters["vm_stopped"]
     if module.check_mode:
@@ -170,6 +175,7 @@ def main() -> None:
             "vm_stopped": {"type": "bool"},
             "vm_id": {"type": "str"},
             "vm_name": {"type": "str"},
+            "manager_id": {"type": "str"},
             "break_lock": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

@@ -84,6 +84,10 @@ locks:
       description: Name of the client's VM, V(null) if the run did not note it.
       type: str
       returned: always
+    manager_id:
+      description: Id of the manager of that VM, V(null) if the run did not note it.
+      type: str
+      returned: always
     vm_stopped:
       description: Whether the run has stopped the VM and owes it a start.
       type: bool
@@ -101,7 +105,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._module import engine, lock_owner, open_vault, vault_options
 from ..module_utils.vault.points import Client
 
-SHOWN = ("run_id", "owner", "host", "heartbeat", "lease", "alive", "vm_id", "vm_name")
+SHOWN = ("run_id", "owner", "host", "heartbeat", "lease", "alive", "vm_id", "vm_name", "manager_id")
 
 
 def describe(client: Client, status: dict[str, Any]) -> dict[str, Any]:

@@ -183,7 +183,7 @@ class Control:
         type_, _unused, which = rest.partition("/")
         _known(body, "touch")
         obj = self._find(type_, which)
-        for _unused in range(int(body.get("touch", 1))):
+        for _change in range(int(body.get("touch", 1))):
             self._world.store.touch(obj.ref)
 
 

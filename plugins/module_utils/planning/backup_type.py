@@ -40,7 +40,8 @@ def decide_disk_type(disk: Disk, requested: str, state: ClientState | None) -> T
         return TypeDecision("full", "disk was not in the newest recovery point")
     if disk.size is None:
         return TypeDecision("full", "the manager does not tell the size of the disk")
-    if base.size != disk.size:
+    # An image may be larger than the manager says; whether it has become smaller is seen when it is read.
+    if base.size < disk.size:
         return TypeDecision("full", f"disk resized from {base.size} to {disk.size} bytes")
     return TypeDecision("incremental", f"changes since recovery point {state.newest_point}")
 

@@ -186,13 +186,19 @@ class _Transfer:
         self._notes = notes
         self._compressor = FrameCompressor(request.compression_level)
         self._parent = self._newest()
+        self._sources = contextlib.ExitStack()
+        self._images: list[ImageSource] = []
 
     def run(self) -> Point:
         """Transfer everything and return the manifest to be."""
         request, plan = self._request, self._request.plan
         started = self._clock()
-        disks = tuple(self._disk(disk) for disk in plan["disks"])
-        configuration = self._configuration()
+        with self._sources:
+            disks = tuple(self._disk(disk) for disk in plan["disks"])
+            configuration = self._configuration()
+            # All at the end: a VM that was started after the first disk was read would make a mixed set of the disks.
+            for image in self._images:
+                image.check_unchanged()
         completed = self._clock()
         incremental = any(disk.type == "incremental" for disk in disks)
         changed = [disk.reason for disk, planned in zip(disks, plan["disks"]) if disk.type != planned["type"]]
@@ -234,7 +240,8 @@ class _Transfer:
     def _disk(self, planned: Mapping[str, Any]) -> PointDisk:
         path = self._request.image_of(planned)
         with contextlib.ExitStack() as stack:
-            source = stack.enter_context(ImageSource(path))
+            source = self._sources.enter_context(ImageSource(path))
+            self._images.append(source)
             known = self._request.size_of(planned)
             if source.size < known:
                 raise SourceError(

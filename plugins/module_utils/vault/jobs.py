@@ -176,7 +176,9 @@ class JobStore:
         job = self.read(job_id)
         if job["state"] == "finished":
             return job
-        found = {record["vm_id"]: record for record in self._records(job_id)}
+        records, damage = self._records(job_id)
+        found = {record["vm_id"]: record for record in records}
+        job["warnings"] = [*job["warnings"], *damage]
         vms = []
         for planned in job.pop("plan"):
             record = found.get(planned["vm_id"])
@@ -210,14 +212,21 @@ class JobStore:
             raise CorruptVaultError(f"{path} is damaged: it is not the record of a job", path=path, offset=0)
         return document
 
-    def _records(self, job_id: str) -> list[dict[str, Any]]:
+    def _records(self, job_id: str) -> tuple[list[dict[str, Any]], list[str]]:
+        """Return the records of the VMs, and what is wrong with those that cannot be read."""
         folder = self._folder(job_id)
         try:
             found = os.listdir(folder)
         except FileNotFoundError:
-            return []
+            return [], []
         names = sorted(name for name in found if name.endswith(".json"))
-        return [read_json(os.path.join(folder, name)) for name in names]
+        records, damage = [], []
+        for name in names:
+            try:
+                records.append(read_json(os.path.join(folder, name)))
+            except CorruptVaultError as error:
+                damage.append(error.message)
+        return records, damage
 
     def _path(self, job_id: str) -> str:
         return os.path.join(self._directory, f"{job_id}.json")

@@ -87,6 +87,7 @@ class ClientLock:
         run_id: str,
         vm_id: str | None = None,
         vm_name: str | None = None,
+        manager_id: str | None = None,
         break_lock: bool = False,
         clock: Callable[[], float] = time.time,
         heartbeat: float = HEARTBEAT_SECONDS,
@@ -105,6 +106,7 @@ class ClientLock:
             "run_id": run_id,
             "vm_id": vm_id,
             "vm_name": vm_name,
+            "manager_id": manager_id,
             "host": platform.node(),
             "debts": {},
         }
@@ -117,7 +119,7 @@ class ClientLock:
         self._thread.start()
         return self
 
-    def __exit__(self, *_exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_exception: object) -> None:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
@@ -128,6 +130,8 @@ class ClientLock:
         elif self._mine():
             for key in _PROCESS_KEYS:
                 self._document.pop(key, None)
+            if kind is not None and not issubclass(kind, Exception):
+                self._document["lease"] = 0.0  # interrupted, and the run with it: the next one need not wait
             with contextlib.suppress(Exception):
                 self._renew()
 

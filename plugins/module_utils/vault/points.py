@@ -186,10 +186,17 @@ class Client:
         break_lock: bool = False,
         vm_id: str | None = None,
         vm_name: str | None = None,
+        manager_id: str | None = None,
     ) -> ClientLock:
         """Return the lock of this client for a run; which VM it is about is noted in it."""
         return ClientLock(
-            self.directory, owner=owner, run_id=run_id, break_lock=break_lock, vm_id=vm_id, vm_name=vm_name
+            self.directory,
+            owner=owner,
+            run_id=run_id,
+            break_lock=break_lock,
+            vm_id=vm_id,
+            vm_name=vm_name,
+            manager_id=manager_id,
         )
 
     def remove_unpublished(self) -> list[str]:

@@ -41,6 +41,7 @@ def test_taken_renewed_and_given_back(succeed: Any, args: dict[str, Any], lock: 
         "run_id": RUN,
         "vm_id": VM_ID,
         "vm_name": "web 01",
+        "manager_id": None,
         "host": platform.node(),
         "debts": {},
         "lease": 60.0,

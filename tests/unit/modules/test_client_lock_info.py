@@ -36,7 +36,7 @@ def test_locks_by_client(succeed: Any, estate: Estate) -> None:
     web.write_text(json.dumps({**document, "heartbeat": beat}))
     db = json.loads(hold(estate, "db_01", NEXT_RUN).read_bytes())
     before = estate.tree
-    common = {"owner": "a run", "host": platform.node(), "lease": 3600.0}
+    common = {"owner": "a run", "host": platform.node(), "lease": 3600.0, "manager_id": None}
     found = succeed("client_lock_info", {"vault": estate.vault.path})
     assert found == {
         "changed": False,

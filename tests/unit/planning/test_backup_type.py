@@ -61,8 +61,8 @@ CHANGES = TypeDecision("incremental", "changes since recovery point P1")
             disk(0, size=4096),
             "incremental",
             STATE,
-            TypeDecision("full", "disk resized from 1073741824 to 4096 bytes"),
-            id="shrunk",
+            CHANGES,
+            id="smaller by the manager's word",
         ),
         pytest.param(
             disk(0, size=None),

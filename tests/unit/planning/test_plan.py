@@ -196,7 +196,7 @@ def test_a_current_vm_with_a_new_disk_says_so() -> None:
         pytest.param([disk(0)], [disk(0)], {0: "incremental"}, id="same"),
         pytest.param([disk(0)], [disk(0), disk(1)], {0: "incremental", 1: "full"}, id="added"),
         pytest.param([disk(0), disk(1)], [disk(0)], {0: "incremental"}, id="removed"),
-        pytest.param([disk(0), disk(1)], [disk(0, size=1), disk(1)], {0: "full", 1: "incremental"}, id="resized"),
+        pytest.param([disk(0), disk(1)], [disk(0, size=1 << 40), disk(1)], {0: "full", 1: "incremental"}, id="resized"),
         pytest.param([disk(0)], [disk(5, id="disk-0.img")], {5: "incremental"}, id="moved"),
         pytest.param(
             [disk(0), disk(1)],

@@ -88,6 +88,7 @@ def test_a_lock_says_who_holds_it_and_goes_with_its_holder(tmp_path: Path, make:
             "run_id": "one",
             "vm_id": "7",
             "vm_name": "web",
+            "manager_id": None,
             "host": platform.node(),
             "pid": os.getpid(),
             "boot": lock_module._boot_id(),
@@ -406,7 +407,7 @@ def test_a_renewal_that_hangs_while_the_lock_is_broken_comes_too_late(
         second.check()
         assert second.taken_over is not None
     assert content(tmp_path)["run_id"] == "two"
-    second.__exit__()
+    second.__exit__(None)
     assert os.listdir(tmp_path) == []
 
 
@@ -452,3 +453,18 @@ def test_a_lock_that_cannot_be_removed_hides_no_error(
     with pytest.raises(KeyError, match="the real one"), make():
         monkeypatch.setattr(os, "unlink", fail)
         raise KeyError("the real one")
+
+
+def test_an_interrupted_process_of_a_run_ends_its_lease(tmp_path: Path, make: Callable[..., ClientLock]) -> None:
+    make("one").hold(3600.0, {"vm_stopped": True})
+    with pytest.raises(KeyboardInterrupt), make("one"):
+        raise KeyboardInterrupt
+    assert content(tmp_path)["lease"] == 0.0
+    assert content(tmp_path)["debts"] == {"vm_stopped": True}
+
+
+def test_a_failed_process_of_a_run_leaves_the_lease(tmp_path: Path, make: Callable[..., ClientLock]) -> None:
+    make("one").hold(3600.0)
+    with pytest.raises(ValueError), make("one"):
+        raise ValueError
+    assert content(tmp_path)["lease"] == 3600.0
