@@ -85,21 +85,136 @@ job:
       description: Name of the subclient.
       type: str
       returned: always
+    requested_type:
+      description: The type that was asked for.
+      type: str
+      returned: always
+    started:
+      description: When the job was opened.
+      type: float
+      returned: always
+    warnings:
+      description: What an administrator should know about the subclient.
+      type: list
+      elements: str
+      returned: always
+    plan:
+      description:
+        - The VMs of the plan, in the form of RV(ovm.backup.vm_info#module:plan.vms) but without
+          RV(ovm.backup.vm_info#module:plan.vms.configuration).
+      type: list
+      elements: dict
+      returned: when O(state=running)
     status:
       description: V(Completed), V(Completed with warnings), V(Completed with errors) or V(Failed).
       type: str
       returned: when the job is finished
+    finished:
+      description: When the job was closed.
+      type: float
+      returned: when the job is finished
+    duration:
+      description: How long the job took.
+      type: float
+      returned: when the job is finished
     counts:
-      description: How many VMs have each status.
+      description: How many VMs have the status V(Completed), V(Completed with warnings), V(Failed) and V(Skipped).
       type: dict
       returned: when the job is finished
+    bytes_read:
+      description: What was read of all disks.
+      type: int
+      returned: when the job is finished
+    bytes_stored:
+      description: What all files of disks take in the vault.
+      type: int
+      returned: when the job is finished
     vms:
-      description:
-        - What became of each VM, with its real name, client, status (V(Completed), V(Completed with warnings),
-          V(Failed) or V(Skipped)), reason, type asked for and done, bytes read and stored, duration and outage.
+      description: What became of each VM.
       type: list
       elements: dict
       returned: when the job is finished
+      contains:
+        order:
+          description: Place in the run, from 1.
+          type: int
+          returned: always
+        vm_id:
+          description: Id of the VM.
+          type: str
+          returned: always
+        vm_name:
+          description: Name of the VM.
+          type: str
+          returned: always
+        client:
+          description: Client in the vault.
+          type: str
+          returned: always
+        status:
+          description: V(Completed), V(Completed with warnings), V(Failed) or V(Skipped).
+          type: str
+          returned: always
+        reason:
+          description: Why this status, for a recovery point why it has its type.
+          type: str
+          returned: always
+        method:
+          description: V(hot_clone), V(shutdown), V(cold) or V(skip).
+          type: str
+          returned: always
+        requested_type:
+          description: The type that was asked for.
+          type: str
+          returned: always
+        type:
+          description: The type of the recovery point, V(null) if there is none.
+          type: str
+          returned: always
+        point:
+          description: Id of the recovery point, V(null) if there is none.
+          type: str
+          returned: always
+        bytes_read:
+          description: What was read of its disks.
+          type: int
+          returned: always
+        bytes_stored:
+          description: What the files of its disks take in the vault.
+          type: int
+          returned: always
+        started:
+          description: When the work on the VM began.
+          type: float
+          returned: always
+        finished:
+          description: When it ended.
+          type: float
+          returned: always
+        duration:
+          description: How long it took.
+          type: float
+          returned: always
+        outage:
+          description: How long the run kept the VM stopped, V(null) if it did not stop it.
+          type: float
+          returned: always
+        proxy:
+          description: Inventory name of the proxy that did the work.
+          type: str
+          returned: always
+        skipped_disks:
+          description:
+            - The disks that were not backed up, in the form of
+              RV(ovm.backup.recovery_point_info#module:recovery_points.skipped_disks).
+          type: list
+          elements: dict
+          returned: always
+        warnings:
+          description: What an administrator should know about the VM.
+          type: list
+          elements: str
+          returned: always
 summary:
   description: The job as lines of text.
   returned: when O(state=finished)

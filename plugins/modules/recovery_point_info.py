@@ -68,11 +68,24 @@ clients:
       description: Name of its VM when it was last backed up.
       type: str
       returned: always
+    registered:
+      description: When the vault got the client, in seconds since the epoch.
+      type: float
+      returned: always
     names:
-      description: The names that the VM has had.
+      description: The names that the VM has had, from old to new.
       type: list
       elements: dict
       returned: always
+      contains:
+        name:
+          description: A name of the VM.
+          type: str
+          returned: always
+        since:
+          description: When a backup first met it, in seconds since the epoch.
+          type: float
+          returned: always
 recovery_points:
   description: The recovery points, by client and from old to new.
   returned: success
@@ -88,9 +101,33 @@ recovery_points:
       description: Name of the client.
       type: str
       returned: always
+    sequence:
+      description: Number that orders the recovery points of a client, whatever the clocks say.
+      type: int
+      returned: always
+    vm_id:
+      description: Id of the VM on the manager.
+      type: str
+      returned: always
     vm_name:
       description: Name of the VM.
       type: str
+      returned: always
+    run_id:
+      description: Id of the backup run.
+      type: str
+      returned: always
+    job_id:
+      description: Id of the job, V(null) if there is none.
+      type: str
+      returned: always
+    subclient:
+      description: Name of the subclient, V(null) if the backup was made without one.
+      type: str
+      returned: always
+    manager:
+      description: The manager of the VM, by C(id) and C(version).
+      type: dict
       returned: always
     type:
       description: V(full) or V(incremental).
@@ -121,13 +158,108 @@ recovery_points:
       type: float
       returned: always
     parent:
-      description: The recovery point before it.
+      description: The recovery point before it, V(null) if there was none.
       type: str
       returned: always
     disks:
-      description: Its disks, with slot, name, size, type, file, content hash and statistics in bytes.
+      description: Its disks. Sizes in bytes.
       type: list
       elements: dict
+      returned: always
+      contains:
+        slot:
+          description: Slot of the disk.
+          type: int
+          returned: always
+        disk_id:
+          description: Id of the disk on the manager.
+          type: str
+          returned: always
+        name:
+          description: Name of the disk.
+          type: str
+          returned: always
+        size:
+          description: Size of the disk.
+          type: int
+          returned: always
+        type:
+          description: V(full) or V(incremental).
+          type: str
+          returned: always
+        reason:
+          description: Why the disk has this type.
+          type: str
+          returned: always
+        base:
+          description: The recovery point that the disk builds on, V(null) for a full one.
+          type: str
+          returned: always
+        file:
+          description: Name of its file in the folder of the recovery point.
+          type: str
+          returned: always
+        file_size:
+          description: Size of that file.
+          type: int
+          returned: always
+        header_hash:
+          description: Hash of the header of that file.
+          type: str
+          returned: always
+        content_hash:
+          description: Hash of the whole disk as of this recovery point.
+          type: str
+          returned: always
+        repository:
+          description: Name of the storage repository from which it was read, V(null) if that is not known.
+          type: str
+          returned: always
+        statistics:
+          description: How many bytes were C(read), C(changed) and C(stored).
+          type: dict
+          returned: always
+    skipped_disks:
+      description: The disks that were not backed up.
+      type: list
+      elements: dict
+      returned: always
+      contains:
+        slot:
+          description: Slot of the disk.
+          type: int
+          returned: always
+        name:
+          description: Name of the disk.
+          type: str
+          returned: always
+        kind:
+          description: Kind of the disk.
+          type: str
+          returned: always
+          sample: physical
+        reason:
+          description: Why it was not backed up.
+          type: str
+          returned: always
+    configuration:
+      description:
+        - The files with the VM's configuration, C(vm_json) with what the manager knows and, if it could be read,
+          C(vm_cfg). Each has a name, a size in bytes and a hash.
+      type: dict
+      returned: always
+    durations:
+      description: Seconds that the steps took, at present only C(transfer).
+      type: dict
+      returned: always
+    versions:
+      description: What made it, by the versions of C(collection), C(python), C(zstandard) and C(blake3).
+      type: dict
+      returned: always
+    warnings:
+      description: What an administrator should know about it.
+      type: list
+      elements: str
       returned: always
     problem:
       description: Why it cannot be restored, as far as manifests and file sizes tell, V(null) if nothing is known.

@@ -97,6 +97,10 @@ images:
       description: Slot of the disk.
       type: int
       returned: always
+    disk_id:
+      description: Id of the disk.
+      type: str
+      returned: always
     name:
       description: Name of the disk.
       type: str

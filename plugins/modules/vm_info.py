@@ -121,15 +121,71 @@ vms:
       type: str
       returned: always
       sample: RUNNING
-    disks:
-      description: What is mapped in each slot, a virtual or physical disk or a CD drive. Sizes in bytes.
-      type: list
-      elements: dict
+    is_template:
+      description: Whether it is a template. Templates are not backed up.
+      type: bool
+      returned: always
+    is_our_clone:
+      description: Whether it is a hot clone that a backup run has made.
+      type: bool
+      returned: always
+    domain_type:
+      description: How the VM is virtualized.
+      type: str
+      returned: always
+    os_type:
+      description: Guest operating system, as the manager calls it.
+      type: str
+      returned: always
+    memory:
+      description: Memory in MiB.
+      type: int
+      returned: always
+    cpu_count:
+      description: Number of virtual CPUs.
+      type: int
+      returned: always
+    description:
+      description: Description of the VM on the manager.
+      type: str
+      returned: always
+    locked:
+      description: Whether the VM is locked on the manager.
+      type: bool
+      returned: always
+    repository_id:
+      description: Id of the storage repository of its configuration, V(null) if there is none.
+      type: str
+      returned: always
+    config_path:
+      description: Path of its C(vm.cfg) in that repository, V(null) if the manager does not tell.
+      type: str
+      returned: always
+    server_id:
+      description: Id of the server that it is assigned to, V(null) if there is none.
+      type: str
+      returned: always
+    server_pool_id:
+      description: Id of its server pool, V(null) if there is none.
+      type: str
       returned: always
     tags:
       description: Names of the VM's tags.
       type: list
       elements: str
+      returned: always
+    disks:
+      description:
+        - What is mapped in each slot. C(slot), C(mapping_id), C(id) and C(name) say what is where, C(kind) whether it
+          is V(virtual), V(physical) or V(cdrom), C(size) the bytes, C(repository_id) and C(path) where the image lies,
+          and C(shared) whether several VMs have it.
+      type: list
+      elements: dict
+      returned: always
+    nics:
+      description: Its network cards, each with C(id), C(mac) and C(network_id).
+      type: list
+      elements: dict
       returned: always
 plan:
   description: The plan of a backup run.
@@ -144,14 +200,30 @@ plan:
       description: The type that is asked for.
       type: str
       returned: always
+    max_age:
+      description: Seconds for which a recovery point is young enough, V(0) to back up always.
+      type: int
+      returned: always
+    shutdown_timeout:
+      description: Seconds that a VM gets to shut down.
+      type: int
+      returned: always
+    kill:
+      description: Whether a VM that does not shut down in time is switched off.
+      type: bool
+      returned: always
+    excluded:
+      description: The VMs that a filter takes out, by C(vm_id) and C(vm_name), with C(selected_by) and C(excluded_by).
+      type: list
+      elements: dict
+      returned: always
     warnings:
       description: What an administrator should know about the subclient.
       type: list
       elements: str
       returned: always
     vms:
-      description:
-        - The VMs in the order of the run. Pass one of them to M(ovm.backup.backup) as it is.
+      description: The VMs in the order of the run. Pass one of them to M(ovm.backup.backup) as it is.
       type: list
       elements: dict
       returned: always
@@ -168,6 +240,14 @@ plan:
           description: Client in the vault.
           type: str
           returned: always
+        new_client:
+          description: Whether this backup makes the client.
+          type: bool
+          returned: always
+        selected_by:
+          description: The rules of the content that select the VM.
+          type: str
+          returned: always
         action:
           description: V(backup), V(current) (the newest recovery point is young enough), V(fail) or V(skip).
           type: str
@@ -180,6 +260,10 @@ plan:
           description: Why this action and method.
           type: str
           returned: always
+        requested_type:
+          description: The type that is asked for.
+          type: str
+          returned: always
         type:
           description: The type that the recovery point will have.
           type: str
@@ -189,14 +273,30 @@ plan:
           type: str
           returned: always
         disks:
-          description: The disks that are backed up, each with its type and the reason for it.
+          description:
+            - The disks that are backed up, each with C(slot), C(disk_id), C(name), C(size) in bytes, C(type) and
+              C(type_reason). The image has the C(path) in the storage repository C(repository_id), named C(repository).
           type: list
           elements: dict
           returned: always
         skipped_disks:
-          description: The disks that are not backed up, each with the reason.
+          description: The disks that are not backed up, each with C(slot), C(name), C(kind) and C(reason).
           type: list
           elements: dict
+          returned: always
+        repositories:
+          description: Names of the storage repositories of the disks.
+          type: list
+          elements: str
+          returned: always
+        warnings:
+          description: What an administrator should know about the VM.
+          type: list
+          elements: str
+          returned: always
+        configuration:
+          description: What the recovery point keeps of the VM, C(document), C(vm_cfg) and C(manager).
+          type: dict
           returned: always
         proxy:
           description: Inventory name of the proxy that does the work.

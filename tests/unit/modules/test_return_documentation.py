@@ -1,0 +1,176 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the modules return and what their RETURN says of it: the same keys, at every depth.
+
+Keys stand in ``contains``. A few descriptions name them in their text, as ``C(key)``, or refer to the form of another
+value by ``RV(...)``; each further ``RV(...)`` of such a description is a key that the other value has and this has not.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from unit.transfer.builders import NEXT_RUN, RUN, Estate, vm_plan
+
+from ansible_collections.ovm.backup.plugins import modules
+from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
+from simulator.testing import Simulator
+
+Results = list[dict[str, Any]]
+MODULES = sorted(path.stem for path in Path(next(iter(modules.__path__))).glob("[a-z]*.py"))
+TYPES: dict[str, Any] = {"str": str, "int": int, "float": (float, int), "bool": bool, "list": list, "dict": dict}
+SKIPPED = {"slot": 1, "name": "raw", "kind": "physical", "reason": "physical disks are not backed up"}
+PLAN = vm_plan(skipped_disks=[SKIPPED])
+JOB_PLAN = {"subclient": "nightly", "requested_type": "incremental", "warnings": [], "vms": [PLAN]}
+DEFINITION = {
+    "content": [{"rules": [{"field": "name", "value": "*"}]}],
+    "exclude": {
+        "vms": [{"rules": [{"field": "name", "value": "files01"}]}],
+        "disks": [{"field": "name", "value": "db01-data"}],
+    },
+}
+
+
+# --- a real result of each module, or two where the state decides what it returns ------------------------------------
+
+
+@pytest.fixture
+def backup_results(succeed: Any, estate: Estate) -> Results:
+    args = {"vault": estate.vault.path, "plan": PLAN, "run_id": RUN, "repositories_path": str(estate.repositories)}
+    return [succeed("backup", args)]
+
+
+@pytest.fixture
+def client_lock_results(succeed: Any, estate: Estate) -> Results:
+    return [succeed("client_lock", {"vault": estate.vault.path, "client": "web_01", "run_id": RUN})]
+
+
+@pytest.fixture
+def client_lock_info_results(succeed: Any, estate: Estate) -> Results:
+    estate.vault.prepare_client("web_01").lock(owner="a run", run_id=RUN).hold(60.0)
+    return [succeed("client_lock_info", {"vault": estate.vault.path})]
+
+
+@pytest.fixture
+def job_results(succeed: Any, estate: Estate) -> Results:
+    opened = succeed("job", {"vault": estate.vault.path, "state": "running", "plan": JOB_PLAN})
+    args = {"vault": estate.vault.path, "state": "finished", "job_id": opened["job"]["id"]}
+    return [opened, succeed("job", args)]
+
+
+@pytest.fixture
+def job_vm_results(succeed: Any, estate: Estate) -> Results:
+    args = {"vault": estate.vault.path, "job_id": RUN, "plan": PLAN, "started": 1.0}
+    return [succeed("job_vm", args, check_mode=True)]
+
+
+@pytest.fixture
+def recovery_point_info_results(succeed: Any, estate: Estate) -> Results:
+    backup_vm(estate.vault, estate.request(PLAN))
+    damaged = backup_vm(estate.vault, estate.request(PLAN, run_id=NEXT_RUN)).point
+    (Path(estate.client.directory) / damaged.id / "point.json").write_text("{}")
+    return [succeed("recovery_point_info", {"vault": estate.vault.path})]
+
+
+@pytest.fixture
+def restore_image_results(succeed: Any, estate: Estate, tmp_path: Path) -> Results:
+    backup_vm(estate.vault, estate.request(PLAN))
+    args = {"vault": estate.vault.path, "client": "web_01", "directory": str(tmp_path / "restored")}
+    return [succeed("restore_image", args, check_mode=True)]
+
+
+@pytest.fixture
+def vault_results(succeed: Any, tmp_path: Path) -> Results:
+    return [succeed("vault", {"vault": str(tmp_path / "vault")})]
+
+
+@pytest.fixture
+def vm_clone_results(succeed: Any, manager: dict[str, Any], simulator: Simulator) -> Results:
+    args = {**manager, "vm_id": simulator.find("Vm", "db01")["id"]["value"], "run_id": RUN}
+    return [succeed("vm_clone", args), succeed("vm_clone", {**args, "state": "absent"})]
+
+
+@pytest.fixture
+def vm_info_results(succeed: Any, manager: dict[str, Any], estate: Estate) -> Results:
+    return [succeed("vm_info", {**manager, "vault": estate.vault.path, "subclient": "x", "definition": DEFINITION})]
+
+
+@pytest.fixture
+def vm_power_results(succeed: Any, manager: dict[str, Any], simulator: Simulator) -> Results:
+    vm_id = simulator.find("Vm", "db01")["id"]["value"]
+    return [succeed("vm_power", {**manager, "vm_id": vm_id, "state": "running"})]
+
+
+# --- the comparison --------------------------------------------------------------------------------------------------
+
+
+def documented(module: str) -> dict[str, Any]:
+    """Return what a module's RETURN says, by key."""
+    found = importlib.import_module(f"ansible_collections.ovm.backup.plugins.modules.{module}")
+    keys: dict[str, Any] = yaml.safe_load(found.RETURN)
+    return keys
+
+
+def parts_of(entry: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what is said of the keys of a value, or nothing if its description has to name them."""
+    if "contains" in entry:
+        return dict(entry["contains"])
+    references = re.findall(r"RV\(ovm\.backup\.(\w+)#module:([\w.]+)\)", str(entry["description"]))
+    if not references:
+        return None
+    module, path = references[0]
+    keys = documented(module)
+    for name in path.split("."):
+        keys = parts_of(keys[name]) or {}
+    missing = [name.removeprefix(f"{path}.") for _module, name in references[1:]]
+    return {name: what for name, what in keys.items() if name not in missing}
+
+
+def differences(keys: dict[str, Any], found: Results, path: str) -> list[str]:
+    """Compare all values at one place with what is said of them."""
+    wrong = [f"{path}.{name} is not documented" for name in sorted(set().union(*found) - set(keys))]
+    for name, entry in keys.items():
+        place, values = f"{path}.{name}", [one[name] for one in found if one.get(name) is not None]
+        if entry["returned"] in ("always", "success") and not all(name in one for one in found):
+            wrong.append(f"{place} is not returned")
+        if not all(isinstance(value, TYPES[entry["type"]]) for value in values):
+            wrong.append(f"{place} is not of type {entry['type']}")
+            continue
+        inner = [item for value in values for item in value] if entry.get("elements") == "dict" else values
+        if entry["returned"] == "failure" or "dict" not in (entry["type"], entry.get("elements")):
+            continue
+        parts = parts_of(entry)
+        if not inner:
+            wrong.append(f"{place} has nothing to compare")
+        elif parts is not None:
+            wrong += differences(parts, inner, place)
+        else:
+            named = re.findall(r"[CV]\(([^)]+)\)", str(entry["description"]))
+            wrong += [f"{place} does not name {part}" for part in sorted(set().union(*inner) - set(named))]
+    return wrong
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_keys(module: str, request: pytest.FixtureRequest) -> None:
+    results = [dict(result) for result in request.getfixturevalue(f"{module}_results")]
+    for result in results:
+        assert isinstance(result.pop("changed"), bool)  # what Ansible itself documents
+    assert differences(documented(module), results, module) == []
+
+
+def test_differences() -> None:
+    keys = {
+        "a": {"returned": "always", "type": "int", "description": "A number."},
+        "b": {"returned": "when it is known", "type": "dict", "description": "Something with C(x)."},
+    }
+    assert differences(keys, [{"a": 1, "b": {"x": 1}}, {"a": 2}], "m") == []
+    assert differences(keys, [{"b": {"y": 1}, "c": 0}, {"a": "2"}], "m") == [
+        "m.c is not documented", "m.a is not returned", "m.a is not of type int", "m.b does not name y",
+    ]  # fmt: skip
