@@ -128,9 +128,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, manager_client, manager_options
-from ..module_utils.errors import InvalidInputError, ManagerUnreachableError
+from ..module_utils.errors import InvalidInputError, ManagerError
 from ..module_utils.manager.client import ManagerClient
-from ..module_utils.manager.power import foresee_start, foresee_stop, start_vm, stop_vm
+from ..module_utils.manager.power import foresee_start, foresee_stop, may_pass, start_vm, stop_vm
 
 PAUSE = 5.0  # seconds between two attempts to reach the manager
 
@@ -146,18 +146,19 @@ def change(module: AnsibleModule, client: ManagerClient, timeout: float) -> dict
 
 
 def connect_and_change(module: AnsibleModule) -> dict[str, Any]:
-    """Do it, even if the manager cannot be reached for a while: a VM that has to run again depends on it."""
-    timeout = module.params["timeout"]
-    deadline = time.monotonic() + timeout
+    """Do it, even if the manager is out of order for a while: a VM that has to run again depends on it."""
+    remaining = module.params["timeout"]
+    deadline = time.monotonic() + remaining
     while True:
         try:
             with manager_client(module) as client:
-                return change(module, client, max(deadline - time.monotonic(), 1.0))
-        except ManagerUnreachableError:
-            waits = module.params["state"] == "running" and not module.check_mode
+                return change(module, client, remaining)
+        except ManagerError as error:
+            waits = module.params["state"] == "running" and not module.check_mode and may_pass(error)
             if not waits or time.monotonic() >= deadline:
                 raise
             time.sleep(PAUSE)
+            remaining = max(deadline - time.monotonic(), 1.0)
 
 
 def main() -> None:

@@ -12,7 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import JobFailedError, JobTimeoutError, ManagerError, ManagerUnreachableError, PowerStateError
+from ..errors import (
+    ConflictError,
+    JobFailedError,
+    JobTimeoutError,
+    ManagerError,
+    ManagerResponseError,
+    ManagerUnreachableError,
+    PowerStateError,
+)
 from .jobs import CONFLICT_TYPES
 from .objects import flag, object_name, text
 
@@ -53,9 +61,16 @@ def start_vm(client: ManagerClient, vm_id: str, *, timeout: float) -> PowerChang
     """Bring a VM to RUNNING and wait until it is; ``timeout`` is seconds.
 
     Nothing is done to a VM that runs. One that is just stopping is waited for, then started; a suspended one is
-    resumed. A manager that cannot be reached is waited for, too. Raises PowerStateError and NotFoundError.
+    resumed. What may pass (C(may_pass)) is waited out, too. Raises PowerStateError and NotFoundError.
     """
     return _Start(client, vm_id, timeout).run()
+
+
+def may_pass(error: ManagerError) -> bool:
+    """Whether patience may help: no connection, an error page of the application server, an object that is busy."""
+    if isinstance(error, ManagerResponseError):
+        return (error.details.get("status") or 0) >= 500
+    return isinstance(error, (ConflictError, ManagerUnreachableError))
 
 
 def foresee_stop(client: ManagerClient, vm_id: str) -> PowerChange:
@@ -218,24 +233,26 @@ class _Stop(_Change):
 
 
 class _Start(_Change):
+    failures = 0  # jobs that failed
+
     def run(self) -> PowerChange:
-        attempts = 0
-        lost: ManagerUnreachableError | None = None
+        trouble: ManagerError | None = None
         while True:
             try:
-                state, lost = self.read(), None
+                state, trouble = self.read(), None
                 if state == "RUNNING" and self.at_rest():
                     return self.done(state)
                 if state in ("STOPPED", "SUSPENDED"):
-                    attempts += 1
-                    self.submit("start" if state == "STOPPED" else "resume", state, attempts)
+                    self.submit("start" if state == "STOPPED" else "resume", state)
                     continue
                 self.check(state)
-            except ManagerUnreachableError as error:
-                lost = error
+            except ManagerError as error:
+                if not may_pass(error):
+                    raise
+                trouble = error
             if self.remaining() <= 0:
-                if lost is not None:
-                    raise lost
+                if trouble is not None:
+                    raise trouble
                 raise self.failed(f"is {state} and did not come to RUNNING in {self.timeout:g} s.", state)
             self.client.sleep(min(_POLL, self.remaining()))
 
@@ -253,11 +270,12 @@ class _Start(_Change):
                 return False
         return True
 
-    def submit(self, action: str, state: str, attempt: int) -> None:
+    def submit(self, action: str, state: str) -> None:
         """Start or resume. A failure that may pass is left to the next round; what counts is the state seen there."""
         self.changed = True
         try:
-            self.client.run("PUT", "Vm", self.vm_id, action, timeout=max(self.remaining(), 1.0))
+            job = self.client.submit("PUT", "Vm", self.vm_id, action, conflict_timeout=0.0)  # busy: next round
+            self.client.wait(job, timeout=max(self.remaining(), 1.0))
         except JobTimeoutError as error:
             raise self.failed(
                 f"did not come to RUNNING in {self.timeout:g} s: {error.message}", state, error
@@ -265,7 +283,8 @@ class _Start(_Change):
         except JobFailedError as error:
             if self.read() in ("RUNNING", "STARTING"):
                 return
-            passing = error.details.get("error_type") in _START_AGAIN and attempt < _START_ATTEMPTS
+            self.failures += 1
+            passing = error.details.get("error_type") in _START_AGAIN and self.failures < _START_ATTEMPTS
             if not passing or self.remaining() <= 0:
                 raise self.failed(f"could not be started and is {state}: {error.message}", state, error) from error
-            self.client.sleep(min(_POLL * attempt, self.remaining()))
+            self.client.sleep(min(_POLL * self.failures, self.remaining()))

@@ -155,23 +155,26 @@ def test_wrong_password(fail: Any, args: dict[str, Any]) -> None:
     assert fail("vm_power", {**args, "password": "wrong-Passw0rd"})["failure"]["kind"] == "AuthenticationError"
 
 
+@pytest.mark.parametrize(
+    ("fault", "kind"), [("reset", "ManagerUnreachableError"), ("html_500", "ManagerResponseError")]
+)
 def test_a_manager_that_is_lost_for_a_while(
-    succeed: Any, fail: Any, args: dict[str, Any], simulator: Simulator, clock: SimpleNamespace
+    succeed: Any, fail: Any, args: dict[str, Any], simulator: Simulator, clock: SimpleNamespace, fault: str, kind: str
 ) -> None:
     """To start a VM it is waited for, up to the time limit; nothing else is so urgent."""
     simulator.set_state("db01", "STOPPED")
-    simulator.fault("reset", method="GET", times=30)
+    simulator.fault(fault, method="GET", times=30)
     assert succeed("vm_power", {**args, "state": "running"})["changed"] is True
     assert clock.now > 0
     for wanted, check_mode in (("running", True), ("stopped", False)):
-        simulator.fault("reset", method="GET", times=0)
+        simulator.fault(fault, method="GET", times=0)
         failed = fail("vm_power", {**args, "state": wanted}, check_mode=check_mode)
-        assert failed["failure"]["kind"] == "ManagerUnreachableError"
+        assert failed["failure"]["kind"] == kind
         simulator.clear_faults()
-    simulator.fault("reset", method="GET", times=0)
+    simulator.fault(fault, method="GET", times=0)
     clock.now = 0.0
     failed = fail("vm_power", {**args, "state": "running", "timeout": 12})
-    assert (failed["failure"]["kind"], clock.now) == ("ManagerUnreachableError", 15.0)
+    assert (failed["failure"]["kind"], clock.now) == (kind, 15.0)
 
 
 def test_missing_arguments(fail: Any, manager: dict[str, Any]) -> None:
