@@ -15,9 +15,9 @@ be traced to us by ids; what cannot be traced is never touched.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
-from ..errors import JobFailedError, NotFoundError, OwnershipError, PowerStateError
+from ..errors import JobFailedError, JobTimeoutError, NotFoundError, OwnershipError, PowerStateError
 from .clone_making import CloneMaking, Turn, mark_clone, no_turn
 from .clone_records import Clone, CloneDisk, check_run_id, read_mark
 from .clone_removal import raise_all, remove_definitions, remove_proven
@@ -29,7 +29,16 @@ if TYPE_CHECKING:
     from .client import ManagerClient
     from .inventory import Vm
 
-__all__ = ["Clone", "CloneDisk", "check_clonable", "ensure_clone", "find_leftovers", "is_ours", "remove_clone"]
+__all__ = [
+    "Clone",
+    "CloneDisk",
+    "check_clonable",
+    "ensure_clone",
+    "find_leftovers",
+    "is_ours",
+    "remove_clone",
+    "remove_leftovers",
+]
 
 
 def is_ours(vm: Vm) -> bool:
@@ -106,6 +115,33 @@ def remove_clone(client: ManagerClient, clone_id: str, *, vm_id: str | None = No
     return True
 
 
+def remove_leftovers(
+    client: ManagerClient, vm_id: str, *, of_run: Callable[[str], bool], check: bool = False
+) -> tuple[list[str], bool]:
+    """Remove all that the runs for which ``of_run`` holds have left of a VM: clones, then clone definitions.
+
+    A clone job that still runs is waited for, since its clone would appear afterwards; if it does not end within the
+    job timeout, it is aborted. Returns the ids of the clones and whether there was anything, a definition included;
+    with ``check`` the same as far as it can be known now, by nothing but reads. Raises what remove_clone raises.
+    """
+    survey = Survey(client)
+    runs = {mark.run_id for _definition_id, mark in survey.our_definitions(vm_id)}
+    runs |= {clone.run_id for clone in survey.our_clones(vm_id)}
+    removed: list[str] = []
+    wanted = sorted(run_id for run_id in runs if of_run(run_id))
+    for run_id in wanted:
+        if not check:
+            survey = _after_running_jobs(client, survey, vm_id, run_id, abort=True)
+        for proven in survey.our_clones(vm_id, run_id):
+            if not check:
+                remove_proven(client, survey, proven, definitions=False)
+            removed.append(proven.id)
+        if not check:
+            errors = remove_definitions(client, survey, vm_id, run_id)
+            raise_all(errors, f"The clone definitions of run {run_id} could not be removed: ")
+    return removed, bool(wanted)
+
+
 def _check_running(source: Item, vm_id: str) -> None:
     state = text(source, "vmRunState")
     if state != "RUNNING":
@@ -118,9 +154,12 @@ def _check_running(source: Item, vm_id: str) -> None:
         )
 
 
-def _after_running_jobs(client: ManagerClient, survey: Survey, vm_id: str, run_id: str) -> Survey:
+def _after_running_jobs(
+    client: ManagerClient, survey: Survey, vm_id: str, run_id: str, *, abort: bool = False
+) -> Survey:
     """Wait for clone jobs that an interrupted attempt of the run has left running; return the state after that.
 
+    With ``abort``, one that does not end within the job timeout is aborted; otherwise JobTimeoutError is raised.
     A job may also have ended after the VMs were read: then its clone is missing from what was read, and is read again.
     """
     stale = False
@@ -140,6 +179,10 @@ def _after_running_jobs(client: ManagerClient, survey: Survey, vm_id: str, run_i
                 client.wait(job)
             except JobFailedError:
                 continue  # then there is nothing to adopt
+            except JobTimeoutError:
+                if not abort:
+                    raise
+                client.abort(job)
         stale = stale or reference(job, "resultId") not in survey.vms
     return Survey(client) if stale else survey
 

@@ -19,6 +19,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.manager.clones import (
     find_leftovers,
     is_ours,
     remove_clone,
+    remove_leftovers,
 )
 from ansible_collections.ovm.backup.plugins.module_utils.manager.inventory import read_inventory
 
@@ -135,6 +136,77 @@ def test_traces_of_a_removed_clone_go_too(simulator: Any, connected: Any, db01: 
     simulator.delete_vm(left.id, disks=True)
     assert remove_clone(connected, left.id) is True
     assert remove_clone(connected, left.id) is False
+
+
+# --- what dead runs left ---------------------------------------------------------------------------------------------
+
+
+def any_run(_run_id: str) -> bool:
+    return True
+
+
+def definitions(simulator: Any) -> int:
+    return len(simulator._get("/VmCloneDefinition"))
+
+
+@pytest.fixture
+def die_after_record(connected: Any, db01: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the process of run-1 "die" while its clone is being made."""
+    noted = clone_making.CloneMaking._record
+
+    def record(self: Any, job: Any) -> None:
+        noted(self, job)
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(clone_making.CloneMaking, "_clean_up", lambda _self, _error: [])
+        patch.setattr(clone_making.CloneMaking, "_record", record)
+        with pytest.raises(SystemExit):
+            ensure_clone(connected, db01, run_id="run-1")
+
+
+def test_definition_without_clone(simulator: Any, connected: Any, db01: str, die: Any) -> None:
+    die.act = lambda: ensure_clone(connected, db01, run_id="run-1")
+    die("_submit")
+    simulator.clear_calls()
+    assert remove_leftovers(connected, db01, of_run=any_run, check=True) == ([], True)
+    assert remove_leftovers(connected, id_of(simulator, "rac02"), of_run=any_run) == ([], False)
+    assert remove_leftovers(connected, db01, of_run=lambda run_id: run_id != "run-1") == ([], False)
+    assert (writes(simulator), definitions(simulator)) == ([], 1)
+    assert remove_leftovers(connected, db01, of_run=any_run) == ([], True)
+    assert (len(writes(simulator)), definitions(simulator)) == (1, 0)
+    assert remove_leftovers(connected, db01, of_run=any_run) == ([], False)
+
+
+def test_clones_and_definitions_of_many_runs(simulator: Any, connected: Any, db01: str, die: Any) -> None:
+    first, _created = ensure_clone(connected, db01, run_id="run-0")
+    die.act = lambda: ensure_clone(connected, db01, run_id="run-1")
+    die("_finish")
+    third, _created = ensure_clone(connected, db01, run_id="run-2")
+    second = next(clone for clone in find_leftovers(connected) if clone.run_id == "run-1")
+    foreseen = remove_leftovers(connected, db01, of_run=lambda run_id: run_id != "run-2", check=True)
+    assert foreseen == ([first.id, second.id], True)
+    assert remove_leftovers(connected, db01, of_run=lambda run_id: run_id != "run-2") == foreseen
+    assert find_leftovers(connected) == [third]
+    assert remove_leftovers(connected, db01, of_run=any_run) == ([third.id], True)
+
+
+def test_clone_that_is_still_being_made(simulator: Any, connected: Any, db01: str, request: Any) -> None:
+    simulator.set_switch("disk_cut_gap", 0.3)
+    request.getfixturevalue("die_after_record")
+    assert find_leftovers(connected) == []
+    assert remove_leftovers(connected, db01, of_run=any_run, check=True) == ([], True)
+    removed, changed = remove_leftovers(connected, db01, of_run=any_run)
+    assert (len(removed), changed, definitions(simulator)) == (1, True, 0)
+
+
+def test_clone_that_never_gets_made(simulator: Any, connected: Any, db01: str, request: Any) -> None:
+    simulator.job_fault("vm.clone", never_ends=True)
+    request.getfixturevalue("die_after_record")
+    connected.job_timeout = 5.0
+    simulator.clear_calls()
+    assert remove_leftovers(connected, db01, of_run=any_run) == ([], True)
+    assert writes(simulator)[0].endswith("/abort") and definitions(simulator) == 0
 
 
 # --- ownership -------------------------------------------------------------------------------------------------------
