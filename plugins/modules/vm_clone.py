@@ -34,7 +34,8 @@ options:
   state:
     description:
       - V(present) makes the clone of this run, or adopts it when the run has made it already.
-      - V(absent) removes every clone of this VM that this run or another run with the same vault made.
+      - V(absent) removes every clone of this VM that this run or another run with the same vault made, and what
+        interrupted runs left of clones that were never finished. A clone that is still being made is waited for.
     type: str
     choices: [absent, present]
     default: present
@@ -49,6 +50,13 @@ options:
         repository one after the other, which Oracle asks for.
       - Falls back to E(OVM_VAULT).
     type: path
+  client:
+    description:
+      - Name of the VM's client in the vault. With O(state=present), its lock is held while the clone is waited for; a
+        lock that the run took with M(ovm.backup.client_lock) is renewed meanwhile and stays with the run.
+      - Nothing is cloned while another run has the lock. The client must have a folder in the vault already.
+      - Needs O(vault).
+    type: str
 attributes:
   check_mode:
     support: full
@@ -69,6 +77,8 @@ EXAMPLES = r"""
     password: "{{ ovm_password }}"
     vm_id: 0004fb000006000011aa22bb33cc44dd
     run_id: "{{ job.job.id }}"
+    vault: /srv/vault
+    client: db01
   register: clone
 
 - name: Clone the first disk only
@@ -120,7 +130,8 @@ clone:
       elements: dict
       returned: always
 removed:
-  description: Ids of the clones that were removed.
+  description:
+    - Ids of the clones that were removed. It is empty, too, when all that was left were definitions of clones.
   returned: when O(state=absent)
   type: list
   elements: str
@@ -131,15 +142,15 @@ failure:
 """
 
 from collections.abc import Collection
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, manager_client, manager_options, open_vault, vault_options
+from ..module_utils._module import engine, lock_owner, manager_client, manager_options, open_vault, vault_options
 from ..module_utils.manager.client import ManagerClient
 from ..module_utils.manager.clone_making import Turn, no_turn
-from ..module_utils.manager.clones import Clone, check_clonable, ensure_clone, find_leftovers, remove_clone
+from ..module_utils.manager.clones import Clone, check_clonable, ensure_clone, find_leftovers, remove_leftovers
 from ..module_utils.vault.jobs import share_vault, vault_of_run
 from ..module_utils.vault.turns import turns
 
@@ -156,26 +167,41 @@ def turn_of(module: AnsibleModule) -> Turn:
     return turn
 
 
+def lock_of(module: AnsibleModule) -> AbstractContextManager[Any]:
+    """Return what a clone is made inside of: the lock of its client, if that is known; in check mode, test it only."""
+    if module.params["client"] is None:
+        return nullcontext()
+    client = open_vault(module).client_folder(module.params["client"])
+    lock = client.lock(owner=lock_owner(module), run_id=module.params["run_id"])
+    if module.check_mode:
+        lock.foresee()
+        return nullcontext()
+    return lock
+
+
 def present(module: AnsibleModule, client: ManagerClient, clones: list[Clone]) -> dict[str, Any]:
     """Make the clone of this run, unless it is there."""
     vm_id, run_id = module.params["vm_id"], module.params["run_id"]
     found = next((clone for clone in clones if clone.run_id == run_id), None)
     turn = turn_of(module)
-    if module.check_mode:
-        if found is None:
-            check_clonable(client, vm_id, module.params["slots"])
-        return {"changed": found is None, "clone": found.as_dict() if found else None}
-    clone, created = ensure_clone(client, vm_id, run_id=run_id, slots=module.params["slots"], turn=turn)
-    return {"changed": created, "clone": clone.as_dict()}
+    with lock_of(module):
+        if module.check_mode:
+            if found is None:
+                check_clonable(client, vm_id, module.params["slots"])
+            return {"changed": found is None, "clone": found.as_dict() if found else None}
+        clone, created = ensure_clone(client, vm_id, run_id=run_id, slots=module.params["slots"], turn=turn)
+        return {"changed": created, "clone": clone.as_dict()}
 
 
-def absent(module: AnsibleModule, client: ManagerClient, clones: list[Clone]) -> dict[str, Any]:
-    """Remove the clones of runs with the same vault."""
-    ours = [clone for clone in clones if share_vault(clone.run_id, module.params["run_id"])]
-    if not module.check_mode:
-        for clone in ours:
-            remove_clone(client, clone.id, vm_id=clone.vm_id)
-    return {"changed": bool(ours), "removed": [clone.id for clone in ours]}
+def absent(module: AnsibleModule, client: ManagerClient, _clones: list[Clone]) -> dict[str, Any]:
+    """Remove what runs with the same vault have left."""
+    removed, changed = remove_leftovers(
+        client,
+        module.params["vm_id"],
+        of_run=lambda run_id: share_vault(run_id, module.params["run_id"]),
+        check=module.check_mode,
+    )
+    return {"changed": changed, "removed": removed}
 
 
 def main() -> None:
@@ -188,7 +214,9 @@ def main() -> None:
             "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
             "slots": {"type": "list", "elements": "int"},
             **vault_options(required=False),
+            "client": {"type": "str"},
         },
+        required_by={"client": "vault"},
         supports_check_mode=True,
     )
     with engine(module, "requests", "blake3"):

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import functools
+import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +18,8 @@ import pytest
 from unit.transfer.builders import NEXT_RUN, RUN
 from unit.vault.builders import MIB
 
-from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
+from ansible_collections.ovm.backup.plugins.module_utils.manager.clone_making import CloneMaking
+from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
 from ansible_collections.ovm.backup.plugins.module_utils.vault.turns import turns
 from ansible_collections.ovm.backup.plugins.modules import vm_clone
 from simulator.testing import Simulator
@@ -120,6 +123,33 @@ def test_clones_of_other_vms_stay(succeed: Any, args: dict[str, Any], simulator:
     assert succeed("vm_clone", removing(app01))["removed"] == [made["id"]]
 
 
+def test_definition_without_a_clone(
+    succeed: Any, foresee: Any, args: dict[str, Any], simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run was killed before it could ask for its clone. Only a run with the same vault cleans up after it."""
+
+    def killed(*_args: Any) -> Any:
+        raise SystemExit(137)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CloneMaking, "_submit", killed)
+        patch.setattr(CloneMaking, "_clean_up", lambda _self, _error: [])
+        for run_id in (RUN, OTHER_VAULT):
+            with pytest.raises(BaseException):  # noqa: B017 - the process ends without an answer
+                succeed("vm_clone", {**args, "run_id": run_id})
+    assert len(simulator._get("/VmCloneDefinition")) == 2
+    gone = {"changed": True, "removed": [], "diff": diff([], [])}
+    assert foresee("vm_clone", removing(args, NEXT_RUN), diff=True) == gone
+    assert succeed("vm_clone", removing(args, NEXT_RUN), diff=True) == gone
+    (theirs,) = simulator._get("/VmCloneDefinition")
+    assert OTHER_VAULT in theirs["name"]
+    unchanged = {**gone, "changed": False}
+    assert foresee("vm_clone", removing(args, NEXT_RUN), diff=True) == unchanged
+    assert succeed("vm_clone", removing(args, NEXT_RUN), diff=True) == unchanged
+    assert succeed("vm_clone", removing(args, OTHER_VAULT), diff=True) == gone
+    assert simulator._get("/VmCloneDefinition") == []
+
+
 # --- failures --------------------------------------------------------------------------------------------------------
 
 
@@ -218,3 +248,89 @@ def test_the_turn_of_another_run(
 def test_not_a_vault(fail: Any, args: dict[str, Any], tmp_path: Path, check_mode: bool) -> None:
     failed = fail("vm_clone", {**args, "vault": str(tmp_path)}, check_mode=check_mode)
     assert failed["failure"] == {"kind": "NotAVaultError", "path": str(tmp_path)}
+
+
+# --- the lock of the client ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(with_vault: dict[str, Any]) -> Client:
+    return Vault.open(with_vault["vault"]).prepare_client("db01")
+
+
+@pytest.fixture
+def with_client(with_vault: dict[str, Any], folder: Client) -> dict[str, Any]:
+    return {**with_vault, "client": "db01"}
+
+
+def lock_file(folder: Client) -> Path:
+    return Path(folder.directory) / "lock.json"
+
+
+def read_lock(folder: Client) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(lock_file(folder).read_bytes())
+    return found
+
+
+def test_the_lock_of_the_run_is_joined(
+    succeed: Any, with_client: dict[str, Any], folder: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.lock(owner="the run", run_id=RUN, vm_id="v1", vm_name="db01").hold(1800.0, {"vm_stopped": True})
+    before = {**read_lock(folder), "heartbeat": 1.0e9}
+    old = {**before, "lease": 1.0e10}
+    lock_file(folder).write_text(json.dumps(old, sort_keys=True))
+    seen: list[dict[str, Any]] = []
+    submit = CloneMaking._submit
+
+    def look(self: Any, definition_id: str) -> Any:
+        seen.append(read_lock(folder))
+        return submit(self, definition_id)
+
+    monkeypatch.setattr(CloneMaking, "_submit", look)
+    assert succeed("vm_clone", with_client, check_mode=True)["changed"] is True
+    assert read_lock(folder) == old
+    assert succeed("vm_clone", with_client)["changed"] is True
+    (during,) = seen
+    assert (during["run_id"], during["lease"], "pid" in during) == (RUN, 1.0e10, True)
+    after = read_lock(folder)
+    assert after["heartbeat"] >= during["heartbeat"] > 1.0e9
+    assert {**after, "heartbeat": 1.0e9} == old
+    assert succeed("vm_clone", removing(with_client))["changed"] is True
+    assert read_lock(folder) == after
+
+
+def test_a_run_without_the_lock_holds_it_meanwhile(
+    succeed: Any, with_client: dict[str, Any], folder: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, Any]] = []
+    submit = CloneMaking._submit
+
+    def look(self: Any, definition_id: str) -> Any:
+        seen.append(read_lock(folder))
+        return submit(self, definition_id)
+
+    monkeypatch.setattr(CloneMaking, "_submit", look)
+    assert succeed("vm_clone", with_client)["changed"] is True
+    assert [(one["run_id"], one["owner"]) for one in seen] == [(RUN, f"ovm.backup.vm_clone on {platform.node()}")]
+    assert not lock_file(folder).exists()
+    assert succeed("vm_clone", removing(with_client))["changed"] is True
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_the_lock_of_another_run(
+    fail: Any, with_client: dict[str, Any], folder: Client, simulator: Simulator, check_mode: bool
+) -> None:
+    folder.lock(owner="the other run", run_id=NEXT_RUN).hold(1800.0)
+    before = read_lock(folder)
+    simulator.clear_calls()
+    failed = fail("vm_clone", with_client, check_mode=check_mode)
+    assert failed["msg"].startswith(f"Client db01 is locked by run {NEXT_RUN} (the other run) on ")
+    assert failed["failure"]["kind"] == "VaultLockedError"
+    assert simulator.calls(writing=True) == []
+    assert read_lock(folder) == before
+
+
+def test_a_client_needs_its_vault(fail: Any, args: dict[str, Any], simulator: Simulator) -> None:
+    failed = fail("vm_clone", {**args, "client": "db01"})
+    assert "failure" not in failed and "vault" in failed["msg"]
+    assert simulator.calls(writing=True) == []
