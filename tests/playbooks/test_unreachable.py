@@ -1,0 +1,52 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A proxy that is lost in the middle: Ansible runs neither rescue nor always for an unreachable host by itself."""
+
+from __future__ import annotations
+
+from playbooks.bench import Bench, only, reasons, wait_until
+
+VM = "bigfiles01"
+
+
+def test_proxy_is_lost_while_a_vm_is_shut_down(bench: Bench) -> None:
+    temporary = bench.directory / "temporary-of-proxy2"
+    # Without pipelining each step needs a directory on the proxy; when that cannot be made, the proxy is unreachable.
+    bench.hosts = {"localhost": {}, "proxy2": {"ansible_remote_tmp": str(temporary), "ansible_pipelining": False}}
+    bench.subclients = {"one": only(VM), "none": only("nobody", allow_empty=True)}
+    slow = {"ovm_backup_compression_level": 19, "ovm_backup_proxies": ["proxy2"]}
+    playbook = bench.start("backup", subclient="one", **slow)
+    half = (bench.vault / "clients" / VM).glob
+    wait_until(lambda: list(half("*/*.img.zst")) or playbook.process.poll() is not None, "the VM is being read")
+    assert bench.state_of(VM) == "STOPPED"
+    temporary.rename(bench.directory / "gone")
+    temporary.touch()
+    outcome = playbook.wait()
+
+    assert outcome.code != 0
+    assert bench.state_of(VM) == "STOPPED"
+    job = bench.job()
+    assert (job["state"], job["status"]) == ("finished", "Failed")
+    # The record of the VM could not be written from the proxy either.
+    assert reasons(job) == {VM: "the run ended before this VM was finished"}
+    assert "the VM is not running again: proxy proxy2 cannot be reached" in outcome.output
+    assert bench.locks()[VM]["debts"] == {"vm_stopped": True}
+
+    bench.end_leases()
+    outcome = bench.backup("none")
+    assert f"left work undone on VM {VM}: the VM was started" in outcome.output
+    assert bench.state_of(VM) == "RUNNING"
+
+
+def test_proxy_that_cannot_be_reached_touches_nothing(bench: Bench) -> None:
+    bench.hosts = {"localhost": {}, "proxy2": {"ansible_remote_tmp": "/dev/null/none", "ansible_pipelining": False}}
+    bench.subclients = {"two": only("web01", "mail01")}
+    outcome = bench.start("backup", subclient="two", ovm_backup_proxies=["localhost", "proxy2"]).wait()
+    assert outcome.code != 0
+    statuses = bench.statuses()
+    assert sorted(statuses.values()) == ["Completed", "Failed"]
+    [lost] = [name for name, status in statuses.items() if status == "Failed"]
+    assert "Proxy proxy2 cannot be reached" in outcome.output
+    assert bench.points(lost) == []
