@@ -131,7 +131,7 @@ class ClientLock:
             for key in _PROCESS_KEYS:
                 self._document.pop(key, None)
             if kind is not None and not issubclass(kind, Exception):
-                self._document["lease"] = 0.0  # interrupted, and the run with it: the next one need not wait
+                self._document["lease"] = 1.0  # interrupted, and the run with it: the next one need not wait
             with contextlib.suppress(Exception):
                 self._renew()
 

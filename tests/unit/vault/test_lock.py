@@ -459,7 +459,7 @@ def test_an_interrupted_process_of_a_run_ends_its_lease(tmp_path: Path, make: Ca
     make("one").hold(3600.0, {"vm_stopped": True})
     with pytest.raises(KeyboardInterrupt), make("one"):
         raise KeyboardInterrupt
-    assert content(tmp_path)["lease"] == 0.0
+    assert content(tmp_path)["lease"] == 1.0
     assert content(tmp_path)["debts"] == {"vm_stopped": True}
 
 
