@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,7 +38,8 @@ EXPECTED = {
     "old01": ("old01", "cold", "Completed"),
 }
 BACKED_UP = {vm: client for vm, (client, method, _status) in EXPECTED.items() if method != "skip"}
-CHANGED = ("db01", "files01", "web/01")
+CHANGED = ("db01", "files01")
+DAMAGED = "web/01"
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,11 @@ def sample(images_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """One bench for all tests here: each goes on where the one before has ended."""
     with running("sample", images_cache=images_cache) as simulator:
         bench = Bench(simulator, tmp_path_factory.mktemp("sample") / "bench")
-        bench.subclients = {"daily": everything(max_age="1d"), "changed": only(*CHANGED), "web": only("web*")}
+        bench.subclients = {
+            "daily": everything(max_age="1d"),
+            "changed": only(*CHANGED, DAMAGED),
+            "web": only("web 01"),
+        }
         bench.hosts = {"localhost": {}, "proxy-a": {}, "proxy-b": {}}
         bench.variables = {"ovm_backup_proxies": ["proxy-a", "proxy-b"]}
         with settled(bench):
@@ -131,13 +137,22 @@ def test_second_run_changes_nothing(sample: Bench) -> None:
     assert outcome.shown[0][0] == "Plan for subclient daily, incremental asked for: 16 nothing to do, 1 skip"
 
 
-def test_incremental_of_changed_guests(sample: Bench) -> None:
+def test_incremental_of_changed_guests_and_full_on_a_damaged_base(sample: Bench) -> None:
+    client = BACKED_UP[DAMAGED]
+    [base] = sample.points(client)
+    damaged = sample.vault / "clients" / client / base["id"]
+    with (damaged / base["disks"][0]["file"]).open("r+b") as file:
+        file.truncate(base["disks"][0]["file_size"] - 100)
     for vm in CHANGED:
         guest.write_file(sample.images(vm)[0], "/srv/new.bin", guest.noise(200_000, vm))
     sample.backup("changed")
+    shutil.rmtree(damaged)  # what is damaged on purpose is not looked at any more
     sample.check_settled()
     job = sample.job()
-    assert sample.statuses() == dict.fromkeys(CHANGED, "Completed")
+    assert sample.statuses() == dict.fromkeys((*CHANGED, DAMAGED), "Completed")
+    again = job["vms"][DAMAGED]
+    assert (again["requested_type"], again["type"]) == ("incremental", "full")
+    assert again["reason"] == "newest recovery point is damaged"
     for vm in CHANGED:
         full, incremental = sample.points(BACKED_UP[vm])
         assert (incremental["type"], incremental["parent"]) == ("incremental", full["id"])

@@ -2,12 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A vault that is damaged, full, read-only or limited by a quota."""
+"""A vault that is full, read-only or limited by a quota."""
 
 from __future__ import annotations
 
 import resource
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,20 +14,6 @@ from pathlib import Path
 import pytest
 
 from playbooks.bench import Bench, only, reasons
-
-
-def test_base_is_damaged(bench: Bench) -> None:
-    bench.subclients = {"web": only("web01")}
-    bench.backup("web")
-    [first] = bench.points("web01")
-    image = bench.vault / "clients" / "web01" / first["id"] / first["disks"][0]["file"]
-    with image.open("r+b") as file:
-        file.truncate(image.stat().st_size - 100)
-    bench.backup("web")
-    vm = bench.job()["vms"]["web01"]
-    assert (vm["requested_type"], vm["type"]) == ("incremental", "full")
-    assert vm["reason"] == "newest recovery point is damaged"
-    shutil.rmtree(image.parent)  # what is damaged on purpose is not looked at when the test is over
 
 
 @pytest.fixture
