@@ -90,7 +90,7 @@ def test_interrupted(bench: Bench, number: signal.Signals) -> None:
     outcome = playbook.interrupt(number)
     assert outcome.code != 0
     assert halves(bench) == set()
-    # The lease has ended with the run, and the next one settles what is left, whatever it backs up: here nothing at all.
+    # The leases have ended with the run: the next one settles what is left, whatever it backs up, here nothing at all.
     check_next_run(bench, "none")
 
 
