@@ -101,7 +101,7 @@ job:
     plan:
       description:
         - The VMs of the plan, in the form of RV(ovm.backup.vm_info#module:plan.vms) but without
-          RV(ovm.backup.vm_info#module:plan.vms.configuration).
+          RV(ovm.backup.vm_info#module:plan.vms[].configuration).
       type: list
       elements: dict
       returned: when O(state=running)
@@ -206,7 +206,7 @@ job:
         skipped_disks:
           description:
             - The disks that were not backed up, in the form of
-              RV(ovm.backup.recovery_point_info#module:recovery_points.skipped_disks).
+              RV(ovm.backup.recovery_point_info#module:recovery_points[].skipped_disks).
           type: list
           elements: dict
           returned: always

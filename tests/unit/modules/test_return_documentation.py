@@ -122,7 +122,8 @@ def parts_of(entry: dict[str, Any]) -> dict[str, Any] | None:
     """Return what is said of the keys of a value, or nothing if its description has to name them."""
     if "contains" in entry:
         return dict(entry["contains"])
-    references = re.findall(r"RV\(ovm\.backup\.(\w+)#module:([\w.]+)\)", str(entry["description"]))
+    text = str(entry["description"]).replace("[]", "")
+    references = re.findall(r"RV\(ovm\.backup\.(\w+)#module:([\w.]+)\)", text)
     if not references:
         return None
     module, path = references[0]
