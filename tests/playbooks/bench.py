@@ -262,6 +262,12 @@ class Bench:
         found = (self.vault / "clients").glob("*/lock.json*")
         return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in found}
 
+    def end_leases(self) -> None:
+        """Let the leases of all locks be over, as if time had passed."""
+        for path in (self.vault / "clients").glob("*/lock.json"):
+            lock = json.loads(path.read_text(encoding="utf-8"))
+            path.write_text(json.dumps({**lock, "heartbeat": lock["heartbeat"] - lock["lease"] - 1}), encoding="utf-8")
+
     def tree(self) -> dict[str, tuple[int, int]]:
         """Return all that is in the vault, with size and time of the last change."""
         found = {str(path.relative_to(self.vault)): path.lstat() for path in self.vault.rglob("*")}
