@@ -342,12 +342,14 @@ HOT = vm_plan(method="hot_clone")
 ONLY_FOR_HOT = "a clone is given only, and always, for a hot_clone"
 NO_COPY = "The clone 0004fb0000060000ffff has no copy of disk 'system' (slot 0, disk0.img) of VM 'web 01'"
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "current": (vm_plan(action="current"), {},
-        "VM 'web 01' is not planned for a backup: action 'current', method 'cold'"),
+    "current": (
+        vm_plan(action="current"), {}, "VM 'web 01' is not planned for a backup: action 'current', method 'cold'"
+    ),
     "skip": (vm_plan(method="skip"), {}, "VM 'web 01' is not planned for a backup: action 'backup', method 'skip'"),
     "no clone": (HOT, {}, f"VM 'web 01' is planned with method hot_clone: {ONLY_FOR_HOT}"),
-    "needless clone": (ONE, {"clone": clone_of(*ONE["disks"])},
-        f"VM 'web 01' is planned with method cold: {ONLY_FOR_HOT}"),
+    "needless clone": (
+        ONE, {"clone": clone_of(*ONE["disks"])}, f"VM 'web 01' is planned with method cold: {ONLY_FOR_HOT}"
+    ),
     "clone without the disk": (HOT, {"clone": clone_of()}, NO_COPY),
     "clone of another disk": (HOT, {"clone": clone_of(disk(disk_id="other.img"))}, NO_COPY),
     "no disk": ({**ONE, "disks": []}, {}, "VM 'web 01' is planned without any disk"),
