@@ -30,11 +30,6 @@ class ContentHash:
         self._zero_run = self._zero_segment * _RUN
         self._next = 0
 
-    @property
-    def zero_hash(self) -> bytes:
-        """Return the hash of a block of zeros of full length."""
-        return self._zero
-
     def zero_hash_of(self, length: int) -> bytes:
         """Return the hash of C(length) zero bytes."""
         if length == self._geometry.block_size:
