@@ -8,16 +8,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Callable
 
 from ..errors import InvalidInputError, SubclientError
-from .content import DISK_FIELDS, FIELDS, OPERATORS, POWER_STATES, DiskFilter, Group, Rule
-from .patterns import Pattern
+from .content import DiskFilter, Group
+from .content_reading import read_content, read_exclude
 from .reading import (
     Problems,
-    did_you_mean,
     kind_of,
     problem_details,
     problem_text,
@@ -25,7 +25,6 @@ from .reading import (
     read_boolean,
     read_choice,
     read_duration,
-    read_items,
     read_mapping,
     read_string,
 )
@@ -33,17 +32,6 @@ from .reading import (
 BACKUP_TYPES = ("full", "incremental")
 _TYPES_NOT_OFFERED = ("differential", "synthetic_full")
 NFS_POLICIES = ("shutdown", "skip", "fail")
-_KEYS = (
-    "description",
-    "content",
-    "exclude",
-    "backup_type",
-    "max_age",
-    "allow_empty",
-    "nfs_policy",
-    "shutdown_timeout",
-    "kill",
-)
 
 
 @dataclass(frozen=True)
@@ -90,45 +78,16 @@ def checked_backup_type(value: str) -> str:
 
 
 def _read_definition(definition: Any, problems: Problems) -> dict[str, Any]:
-    mapping = read_mapping(definition, "", _KEYS, problems)
+    mapping = read_mapping(definition, "", tuple(_READERS), problems)
     if mapping is None:
         return {}
     given = {str(key): value for key, value in mapping.items() if value is not None}
-    settings: dict[str, Any] = {}
-    if "content" in given:
-        settings["content"] = read_items(given["content"], "content", "groups", _read_group, problems, empty=False)
-    else:
+    settings = {key: read(given[key], key, problems) for key, read in _READERS.items() if key in given}
+    if "content" not in given:
         problems.add("content", None, "is missing: it must be a list of groups of rules that say which VMs are in")
-    if "exclude" in given:
-        settings.update(_read_exclude(given["exclude"], problems))
-    if "description" in given and given["description"] != "":
-        settings["description"] = read_string(given["description"], "description", problems)
-    if "backup_type" in given:
-        settings["backup_type"] = _read_backup_type(given["backup_type"], "backup_type", problems)
-    if "nfs_policy" in given:
-        policy = read_choice(given["nfs_policy"], "nfs_policy", "an NFS policy", NFS_POLICIES, problems)
-        settings["nfs_policy"] = policy
-    if "max_age" in given:
-        settings["max_age"] = read_duration(given["max_age"], "max_age", problems)
-    if "shutdown_timeout" in given:
-        settings["shutdown_timeout"] = read_duration(
-            given["shutdown_timeout"], "shutdown_timeout", problems, at_least=1
-        )
-    for key in ("allow_empty", "kill"):
-        if key in given:
-            settings[key] = read_boolean(given[key], key, problems)
+    if "exclude" in settings:
+        settings["exclude_vms"], settings["exclude_disks"] = settings.pop("exclude")
     return settings
-
-
-def _read_exclude(value: Any, problems: Problems) -> dict[str, Any]:
-    mapping = read_mapping(value, "exclude", ("vms", "disks"), problems) or {}
-    filters: dict[str, Any] = {}
-    if mapping.get("vms") is not None:
-        filters["exclude_vms"] = read_items(mapping["vms"], "exclude.vms", "groups", _read_group, problems, empty=True)
-    if mapping.get("disks") is not None:
-        disks = read_items(mapping["disks"], "exclude.disks", "disk filters", _read_disk_filter, problems, empty=True)
-        filters["exclude_disks"] = disks
-    return filters
 
 
 def _read_backup_type(value: Any, key: str, problems: Problems) -> str | None:
@@ -139,101 +98,23 @@ def _read_backup_type(value: Any, key: str, problems: Problems) -> str | None:
     return read_choice(value, key, "a backup type", BACKUP_TYPES, problems)
 
 
-def _read_group(value: Any, key: str, problems: Problems) -> Group | None:
-    mapping = read_mapping(value, key, ("match", "rules"), problems)
-    if mapping is None:
-        return None
-    match: str | None = "all"
-    if mapping.get("match") is not None:
-        match = read_choice(mapping["match"], f"{key}.match", "a way to match", ("all", "any"), problems)
-    if mapping.get("rules") is None:
-        problems.add(f"{key}.rules", None, "is missing: it must be a list of rules")
-        return None
-    rules = read_items(mapping["rules"], f"{key}.rules", "rules", _read_rule, problems, empty=False)
-    return Group(key, rules, match_any=match == "any")
+def _read_nfs_policy(value: Any, key: str, problems: Problems) -> str | None:
+    return read_choice(value, key, "an NFS policy", NFS_POLICIES, problems)
 
 
-def _read_rule(value: Any, key: str, problems: Problems) -> Rule | None:
-    mapping = read_mapping(value, key, ("field", "operator", "value"), problems)
-    if mapping is None:
-        return None
-    field = _read_field(mapping, key, "a field of a VM", FIELDS, problems)
-    operator: str | None = "equals"
-    if mapping.get("operator") is not None:
-        operator = read_choice(mapping["operator"], f"{key}.operator", "an operator", OPERATORS, problems)
-    given = mapping.get("value")
-    if given is None:
-        problems.add(f"{key}.value", None, "is missing: it must be what the field is compared with")
-        return None
-    if field == "template":
-        wanted = read_boolean(given, f"{key}.value", problems)
-        patterns: tuple[Pattern, ...] = () if wanted is None else (Pattern.parse("true" if wanted else "false"),)
-    elif field == "power_state":
-        patterns = _read_values(given, f"{key}.value", _read_power_state, problems)
-    else:
-        patterns = _read_values(given, f"{key}.value", _read_pattern, problems)
-    if field is None or operator is None or not patterns:
-        return None
-    return Rule(key, field, patterns, negated=operator == "not_equals")
+def _read_description(value: Any, key: str, problems: Problems) -> str | None:
+    return "" if value == "" else read_string(value, key, problems)
 
 
-def _read_disk_filter(value: Any, key: str, problems: Problems) -> DiskFilter | None:
-    mapping = read_mapping(value, key, ("field", "value"), problems)
-    if mapping is None:
-        return None
-    field = _read_field(mapping, key, "a field of a disk", DISK_FIELDS, problems)
-    given = mapping.get("value")
-    if given is None:
-        problems.add(f"{key}.value", None, "is missing: it must be what the field is compared with")
-        return None
-    if field is None:
-        return None
-    if field == "slot":
-        return DiskFilter(key, field, slots=_read_values(given, f"{key}.value", _read_slot, problems))
-    return DiskFilter(key, field, patterns=_read_values(given, f"{key}.value", _read_pattern, problems))
-
-
-def _read_field(
-    mapping: Mapping[Any, Any], key: str, what: str, fields: tuple[str, ...], problems: Problems
-) -> str | None:
-    if mapping.get("field") is None:
-        problems.add(f"{key}.field", None, f"is missing: it must be one of {', '.join(fields)}")
-        return None
-    return read_choice(mapping["field"], f"{key}.field", what, fields, problems)
-
-
-def _read_values(value: Any, key: str, read: Any, problems: Problems) -> tuple[Any, ...]:
-    """Read one value, or a list of values of which any may match."""
-    if isinstance(value, (list, tuple)):
-        return read_items(value, key, "values", read, problems, empty=False)
-    single = read(value, key, problems)
-    return () if single is None else (single,)
-
-
-def _read_pattern(value: Any, key: str, problems: Problems) -> Pattern | None:
-    text = read_string(value, key, problems)
-    if text is None:
-        return None
-    try:
-        return Pattern.parse(text)
-    except ValueError as error:
-        problems.add(key, value, f"{quoted(text)} is not a pattern: {error}")
-        return None
-
-
-def _read_power_state(value: Any, key: str, problems: Problems) -> Pattern | None:
-    pattern = _read_pattern(value, key, problems)
-    if pattern is not None and not any(pattern.matches(state) for state in POWER_STATES):
-        hint = did_you_mean(pattern.text, POWER_STATES)
-        states = ", ".join(POWER_STATES)
-        problems.add(key, value, f"{quoted(pattern.text)} is not a power state; use one of {states}{hint}")
-        return None
-    return pattern
-
-
-def _read_slot(value: Any, key: str, problems: Problems) -> int | None:
-    text = str(value).strip() if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
-    if text.isascii() and text.isdigit():
-        return int(text)
-    problems.add(key, value, f"must be the number of a slot (0, 1, 2 ...), not {kind_of(value)}")
-    return None
+# The keys of a definition, and how each is read: from (value, key path, problems) to the attribute of that name.
+_READERS: dict[str, Callable[[Any, str, Problems], Any]] = {
+    "description": _read_description,
+    "content": read_content,
+    "exclude": read_exclude,
+    "backup_type": _read_backup_type,
+    "max_age": read_duration,
+    "allow_empty": read_boolean,
+    "nfs_policy": _read_nfs_policy,
+    "shutdown_timeout": functools.partial(read_duration, at_least=1),
+    "kill": read_boolean,
+}

@@ -97,7 +97,7 @@ def test_variables_of_one_run_are_those_of_the_playbooks(documentation: Document
 
 def test_keys_of_a_definition_are_all_listed(documentation: Documentation) -> None:
     rows = documentation.first_table(GUIDE, "Define subclients\n---")
-    assert {row[0] for row in rows} == set(subclient._KEYS)
+    assert {row[0] for row in rows} == set(subclient._READERS)
     parsed = subclient.Subclient.parse("x", {"content": [{"rules": [{"field": "name", "value": "*"}]}]})
     for name, default, _meaning in rows:
         if name not in ("content", "description", "exclude"):
