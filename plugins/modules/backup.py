@@ -24,7 +24,7 @@ extends_documentation_fragment:
 options:
   plan:
     description:
-      - The VM's entry in RV(ovm.backup.vm_info#module:plan.vms).
+      - The VM's entry in RV(ovm.backup.plan_info#module:plan.vms).
     type: dict
     required: true
   clone:
@@ -74,7 +74,7 @@ attributes:
     support: partial
     details: Once for each O(run_id). A new run makes a new recovery point.
 seealso:
-  - module: ovm.backup.vm_info
+  - module: ovm.backup.plan_info
   - module: ovm.backup.vm_clone
   - module: ovm.backup.restore_image
 """

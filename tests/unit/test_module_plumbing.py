@@ -200,7 +200,7 @@ def test_vault_from_the_environment(run: Module, monkeypatch: pytest.MonkeyPatch
     [
         (NotFoundError("not there", vm_id="x", reason=None), {"kind": "NotFoundError", "vm_id": "x"}),
         (JobFailedError("failed", job_id="7", error_code="GEN_000001"),
-            {"kind": "JobFailedError", "job_id": "7", "error_code": "GEN_000001"}),
+            {"kind": "JobFailedError", "retryable": True, "job_id": "7", "error_code": "GEN_000001"}),
         (VaultError("no"), {"kind": "VaultError"}),
     ],
 )  # fmt: skip

@@ -19,6 +19,7 @@ from .files import read_json, write_json
 
 MANIFEST_NAME = "point.json"
 MANIFEST_VERSION = 1
+FULL_TYPES = ("full", "synthetic_full")  # of a disk: it builds on nothing
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,11 @@ class Point:
     durations: dict[str, float]
     versions: dict[str, str]
     warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def is_full(self) -> bool:
+        """Return whether the point can be restored without any other."""
+        return all(disk.base is None for disk in self.disks)
 
     @property
     def stored(self) -> int:

@@ -98,8 +98,8 @@ def vm_clone_results(succeed: Any, manager: dict[str, Any], simulator: Simulator
 
 
 @pytest.fixture
-def vm_info_results(succeed: Any, manager: dict[str, Any], estate: Estate) -> Results:
-    return [succeed("vm_info", {**manager, "vault": estate.vault.path, "subclient": "x", "definition": DEFINITION})]
+def plan_info_results(succeed: Any, manager: dict[str, Any], estate: Estate) -> Results:
+    return [succeed("plan_info", {**manager, "vault": estate.vault.path, "subclient": "x", "definition": DEFINITION})]
 
 
 @pytest.fixture

@@ -101,7 +101,12 @@ def client(of: Vm, *, age: float | None = HOUR, **fields: Any) -> ClientState:
     """Return the client of a VM with a healthy recovery point of its present disks; C(age=None): without any."""
     values: dict[str, Any] = {"client": of.name, "vm_id": of.id}
     if age is not None:
-        disks = tuple(VaultDisk(item.id, item.slot, item.size or 0) for item in of.disks if item.kind == "virtual")
+        healthy = bool(fields.get("newest_healthy", True))
+        disks = tuple(
+            VaultDisk(item.id, item.slot, item.size or 0, healthy, "P0", healthy, 1)
+            for item in of.disks
+            if item.kind == "virtual"
+        )
         values.update(newest_point="P1", newest_created=NOW - age, newest_healthy=True, disks=disks)
     return ClientState(**{**values, **fields})
 

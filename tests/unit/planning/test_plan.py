@@ -14,21 +14,29 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.planning.estate import GIB, HOUR, NOW, client, disk, inventory, rule, subclient, vault, vm
+from unit.planning.estate import GIB, HOUR, NOW, client, disk, inventory, rule, subclient, vm
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError, NothingSelectedError
 from ansible_collections.ovm.backup.plugins.module_utils.manager.inventory import Vm
-from ansible_collections.ovm.backup.plugins.module_utils.planning.plan import Plan, VmPlan, make_plan
-from ansible_collections.ovm.backup.plugins.module_utils.planning.state import ClientState
+from ansible_collections.ovm.backup.plugins.module_utils.planning.plan import make_plan
+from ansible_collections.ovm.backup.plugins.module_utils.planning.plan_types import Plan, VmPlan
+from ansible_collections.ovm.backup.plugins.module_utils.planning.state import ClientState, LastJob, VaultState
 
 DAY = 24 * HOUR
 IS_RUNNING = "the VM is running, all its disks are on storage repository 'iscsi1' (OCFS2 on iSCSI)"
 NO_POINT = "it has no recovery point yet"
 
 
-def plan(*vms: Vm, clients: Sequence[ClientState] = (), run: dict[str, Any] | None = None, **settings: Any) -> Plan:
+def plan(
+    *vms: Vm,
+    clients: Sequence[ClientState] = (),
+    last_job: LastJob | None = None,
+    run: dict[str, Any] | None = None,
+    **settings: Any,
+) -> Plan:
     """Plan a subclient of all VMs; C(run) are arguments of the run, C(settings) of the subclient."""
-    return make_plan(subclient(**settings), inventory(*vms), vault(*clients), now=NOW, **(run or {}))
+    state = VaultState(tuple(clients), last_job)
+    return make_plan(subclient(**settings), inventory(*vms), state, now=NOW, **(run or {}))
 
 
 def plan_one(of: Vm, state: ClientState | None = None, **settings: Any) -> VmPlan:
@@ -47,7 +55,9 @@ def test_plan_in_plain_types() -> None:
         out,
         clients=[known],
         run={"proxies": ["p1"]},
+        last_job=LastJob("J1", "full", {"id-gone": "gone", "id-scratch": "scratch"}, {}),
         max_age="1d",
+        limits={"server": 3},
         exclude={"vms": [{"rules": [rule("name", "scratch")]}]},
     )
     assert json.loads(json.dumps(found.as_dict())) == {
@@ -56,6 +66,13 @@ def test_plan_in_plain_types() -> None:
         "max_age": 86400,
         "shutdown_timeout": 600,
         "kill": False,
+        "limits": {"clones": 1, "repository": 0, "server": 3, "proxy": 0},
+        "retries": 2,
+        "retry_delay": 60,
+        "max_failed_percent": 100,
+        "last_job": "J1",
+        "new": [{"vm_id": "id-db 1", "vm_name": "db 1"}],
+        "gone": [{"vm_id": "id-gone", "vm_name": "gone"}, {"vm_id": "id-scratch", "vm_name": "scratch"}],
         "vms": [
             {
                 "vm_id": "id-db 1",
@@ -83,6 +100,7 @@ def test_plan_in_plain_types() -> None:
                         "path": "/VirtualDisks/disk-0.img",
                         "type": "incremental",
                         "type_reason": "changes since recovery point P1",
+                        "base": "P1",
                     },
                     {
                         "slot": 1,
@@ -94,6 +112,7 @@ def test_plan_in_plain_types() -> None:
                         "path": "/VirtualDisks/disk-1.img",
                         "type": "full",
                         "type_reason": "disk was not in the newest recovery point",
+                        "base": None,
                     },
                 ],
                 "skipped_disks": [
@@ -102,6 +121,7 @@ def test_plan_in_plain_types() -> None:
                 "repositories": ["fc1", "iscsi1"],
                 "order": 1,
                 "proxy": "p1",
+                "slots": [{"name": "server-id-server1", "limit": 3}],
                 "warnings": ["disk 'LUN' (slot 2) is not backed up: physical disks are not backed up"],
             }
         ],
@@ -222,10 +242,74 @@ def test_type_of_the_run_overrides_the_subclient() -> None:
 
 
 def test_wrong_arguments_of_a_run() -> None:
-    with pytest.raises(InvalidInputError, match=r"^backup_type: 'differential' is not offered by this version;"):
-        plan(vm("guest"), run={"backup_type": "differential"})
+    with pytest.raises(
+        InvalidInputError, match=r"^backup_type: 'diff' is not a backup type; use one of full, incremental"
+    ):
+        plan(vm("guest"), run={"backup_type": "diff"})
     with pytest.raises(InvalidInputError, match=r"^proxies: one proxy at least is needed to run backups$"):
         plan(vm("guest"), run={"proxies": []})
+
+
+def test_differential_only_where_the_site_offers_it() -> None:
+    guest = vm("guest")
+    expected = (
+        r"^backup_type: 'differential' is offered only where the additional setting bEnableVSADifferentialBackup is "
+        r"on: set ovm_backup_additional_settings: \{bEnableVSADifferentialBackup: true\}, or use full, incremental or "
+        r"synthetic_full$"
+    )
+    for settings in ({}, {"bEnableVSADifferentialBackup": False}):
+        with pytest.raises(InvalidInputError, match=expected):
+            plan(guest, run={"backup_type": "differential", "settings": settings})
+        with pytest.raises(InvalidInputError, match=expected):
+            plan(guest, run={"settings": settings}, backup_type="differential")
+        run = {"settings": settings, "backup_type": "full"}
+        assert plan(guest, run=run, backup_type="differential").requested_type == "full"
+    on = {"bEnableVSADifferentialBackup": True}
+    (found,) = plan(guest, clients=[client(guest)], run={"settings": on}, backup_type="differential").vms
+    assert (found.requested_type, found.type, found.disks[0].base) == ("differential", "differential", "P0")
+    (first,) = plan(guest, run={"settings": on}, backup_type="differential").vms
+    assert (first.requested_type, first.type, first.type_reason) == ("differential", "full", "first backup of this VM")
+
+
+JOB = LastJob(
+    "J1",
+    "full",
+    {f"id-{name}": name for name in "abcd"},
+    {"id-a": "Completed", "id-b": "Failed", "id-c": "Skipped", "id-d": "Completed with warnings"},
+)
+
+
+def test_restart_does_only_what_failed() -> None:
+    guests = [vm(name) for name in "abcde"]
+    clients = [client(item) for item in guests]
+    found = plan(*guests, clients=clients, last_job=JOB, run={"restart": True}, max_age="1w")
+    assert found.requested_type == "full"  # that of the job
+    assert {item.vm_name: (item.action, item.reason) for item in found.vms} == {
+        "b": ("backup", f"{IS_RUNNING}; it failed in job J1, which is restarted"),
+        "a": ("current", "it has the status Completed in job J1, which is restarted for what failed there"),
+        "c": ("current", "it has the status Skipped in job J1, which is restarted for what failed there"),
+        "d": (
+            "current",
+            "it has the status Completed with warnings in job J1, which is restarted for what failed there",
+        ),
+        "e": ("current", "it was not in job J1, which is restarted for what failed there"),
+    }
+    other = plan(*guests, last_job=JOB, run={"restart": True, "backup_type": "incremental"})
+    assert other.requested_type == "incremental"
+    with pytest.raises(InvalidInputError, match=r"^restart_job: subclient 'prod' has no finished job: run it without$"):
+        plan(*guests, run={"restart": True})
+
+
+def test_places_that_a_vm_needs() -> None:
+    guest, off = vm("a", disk(0, "fc1"), disk(1, "iscsi1"), disk(2, "fc1")), vm("b", state="STOPPED", server_id=None)
+    limits = {"clones": 2, "repository": 1, "server": 2, "proxy": 3}
+    found = plan(guest, off, vm("c", state="SUSPENDED"), run={"proxies": ["p1", "p2"]}, limits=limits)
+    assert {item.vm_name: [(slot.name, slot.limit) for slot in item.slots] for item in found.vms} == {
+        "a": [("repository-id-fc1", 1), ("repository-id-iscsi1", 1), ("server-id-server1", 2), ("proxy-p1", 3)],
+        "b": [("repository-id-iscsi1", 1), ("proxy-p2", 3)],
+        "c": [],
+    }
+    assert [item.slots for item in plan(guest).vms] == [()]
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def disk(slot: int = 0, name: str = "system", **changes: Any) -> dict[str, Any]:
 
 
 def vm_plan(*disks: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """Return a VM of a plan, as vm_info returns it: one that is off and backed up in full for the first time."""
+    """Return a VM of a plan, as plan_info returns it: one that is off and backed up in full for the first time."""
     values: dict[str, Any] = {
         "vm_id": VM_ID,
         "vm_name": "web 01",
