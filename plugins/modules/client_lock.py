@@ -197,7 +197,7 @@ def take(module: AnsibleModule) -> dict[str, Any]:
         waited = wait_for_slots(module, vault, lock)
     return {
         "changed": changed,
-        "waited": round(waited, 3),
+        "waited": round(waited, 1),
         "vm_stopped": bool(lock.debts.get("vm_stopped") if owed is None else owed),
         "taken_over": lock.taken_over.get("run_id") if lock.taken_over is not None else None,
     }

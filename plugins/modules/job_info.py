@@ -47,8 +47,8 @@ EXAMPLES = r"""
 RETURN = r"""
 job:
   description:
-    - The record in the form of RV(ovm.backup.job#module:job). A VM that a running job has not finished yet counts as
-      failed in it.
+    - The record in the form of RV(ovm.backup.job#module:job), without RV(ovm.backup.job#module:job.plan). A VM that a
+      running job has not finished yet counts as failed in it.
   returned: success
   type: dict
 failed_percent:

@@ -94,12 +94,14 @@ NEEDS: dict[str, tuple[dict[str, Any], str]] = {
     "client_lock": ({key: VM[key] for key in ("client", "run_id")}, "blake3"),
     "client_lock_info": ({}, "blake3"),
     "job": ({"state": "finished", "job_id": "j"}, "blake3"),
+    "job_info": ({"job_id": "j"}, "blake3"),
+    "plan_info": ({"subclient": "s", "definition": {}}, "requests, blake3"),
     "job_vm": ({key: VM[key] for key in ("job_id", "plan", "started")}, "blake3"),
     "recovery_point_info": ({}, "blake3"),
     "restore_image": ({key: VM[key] for key in ("client", "directory")}, "blake3, zstandard"),
     "vault": ({}, ""),
     "vm_clone": ({key: VM[key] for key in ("vm_id", "run_id")}, "requests, blake3"),
-    "vm_info": ({}, "requests, blake3"),
+    "vm_info": ({}, "requests"),
     "vm_power": ({"vm_id": "x", "state": "running"}, "requests"),
 }
 
@@ -109,6 +111,7 @@ def test_missing_libraries_are_named(tmp_path: Path) -> None:
     arguments: dict[str, dict[str, Any]] = {}
     for name, (own, _libraries) in NEEDS.items():
         shared = CONNECTION if name.startswith("vm_") else {"vault": str(tmp_path / "vault")}
+        shared = {**shared, **CONNECTION} if name == "plan_info" else shared
         arguments[name] = {**own, **shared}
     done = subprocess.run(
         [sys.executable, "-c", BARE, json.dumps(arguments), str(tmp_path)],

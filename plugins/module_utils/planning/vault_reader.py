@@ -78,6 +78,6 @@ def _last_job(jobs: JobStore, subclient: str, job_id: str | None) -> LastJob | N
     return LastJob(
         id=job["id"],
         requested_type=job["requested_type"],
-        vms={vm["vm_id"]: vm["vm_name"] for vm in job["plan"]},
-        statuses={vm["vm_id"]: vm["status"] for vm in job.get("vms", ())},
+        vms={vm["vm_id"]: vm["vm_name"] for vm in job["vms"]},
+        statuses={vm["vm_id"]: vm["status"] for vm in job["vms"]},
     )

@@ -232,10 +232,14 @@ class JobStore:
     def failed_percent(self, job_id: str) -> float:
         """Return the share of the VMs to be backed up that have failed so far, from 0 to 100."""
         job = self.read(job_id)
-        planned = {vm["vm_id"] for vm in job["plan"] if vm["action"] == "backup"}
-        records = job["vms"] if job["state"] == "finished" else self._records(job_id)[0]
-        failed = sum(record["vm_id"] in planned and record["status"] == FAILED for record in records)
-        return 100.0 * failed / len(planned) if planned else 0.0
+        if job["state"] == "finished":
+            records = [vm for vm in job["vms"] if vm["method"] != "skip" and vm["status"] != SKIPPED]
+            total = len(records)
+        else:
+            planned = {vm["vm_id"] for vm in job["plan"] if vm["action"] == "backup"}
+            records = [vm for vm in self._records(job_id)[0] if vm["vm_id"] in planned]
+            total = len(planned)
+        return 100.0 * sum(vm["status"] == FAILED for vm in records) / total if total else 0.0
 
     def _records(self, job_id: str) -> tuple[list[dict[str, Any]], list[str]]:
         """Return the records of the VMs, and what is wrong with those that cannot be read."""

@@ -49,6 +49,7 @@ def disk(slot: int = 0, name: str = "system", **changes: Any) -> dict[str, Any]:
         "path": f"/VirtualDisks/disk{slot}.img",
         "type": "full",
         "type_reason": FULL,
+        "base": None,
     }
     return {**values, **changes}
 
@@ -70,6 +71,7 @@ def vm_plan(*disks: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "disks": list(disks) or [disk()],
         "skipped_disks": [],
         "repositories": ["repo one"],
+        "slots": [],
         "order": 1,
         "proxy": "localhost",
         "warnings": [],
