@@ -88,13 +88,23 @@ EXAMPLES = r"""
     subclient: databases
     definition: "{{ ovm_backup_subclients.databases }}"
     restart_job: latest
+  environment:
+    OVM_URL: https://ovmm.example.com:7002
+    OVM_USER: backup
+    OVM_PASSWORD: "{{ ovm_password }}"
+    OVM_CA_PATH: /etc/ovm/ovmca.pem
 
-- name: Plan synthetic fulls, which needs no manager
+- name: Plan synthetic fulls, for which the manager is not asked
   ovm.backup.plan_info:
     vault: /srv/vault
     subclient: databases
     definition: "{{ ovm_backup_subclients.databases }}"
     backup_type: synthetic_full
+  environment:
+    OVM_URL: https://ovmm.example.com:7002
+    OVM_USER: backup
+    OVM_PASSWORD: "{{ ovm_password }}"
+    OVM_CA_PATH: /etc/ovm/ovmca.pem
 """
 
 RETURN = r"""

@@ -35,8 +35,13 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ estate.vms | selectattr('state', 'equalto', 'RUNNING') | map(attribute='name') }}"
 
-- name: List the VMs by the settings of the environment (OVM_URL, OVM_USER, OVM_PASSWORD, OVM_CA_PATH)
+- name: List the VMs, with the connection in the environment
   ovm.backup.vm_info:
+  environment:
+    OVM_URL: https://ovmm.example.com:7002
+    OVM_USER: backup
+    OVM_PASSWORD: "{{ ovm_password }}"
+    OVM_CA_PATH: /etc/ovm/ovmca.pem
   register: estate
 """
 
