@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 from unittest import mock
 
 import pytest
@@ -30,6 +29,7 @@ from unit.vault.builders import (
     write_image,
     write_sparse,
 )
+from unit.vault.histories import BLOCK, SEGMENT, State, blocks_of, histories
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import (
     CorruptVaultError,
@@ -46,38 +46,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.content_hash impo
 from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_reader import DiskFile, RecordTable
 from ansible_collections.ovm.backup.plugins.module_utils.vault.format import Geometry, bits
 
-BLOCK, SEGMENT = 512, 2048
 RUN = 64  # segments of zeros in one frame
-
-
-class State(NamedTuple):
-    """A disk at a time, and whether its pages of zeros are holes."""
-
-    data: bytes
-    holes: bool
-
-
-@st.composite
-def histories(draw: st.DrawFn) -> list[State]:
-    """Draw a size that need not be round, a first state and some changes to it."""
-    size = draw(st.integers(1, 24 * SEGMENT + 100))
-    data = bytearray(size)
-    states = []
-    for _state in range(draw(st.integers(2, 5))):
-        for _write in range(draw(st.integers(0, 4))):
-            start = draw(st.integers(0, size - 1))
-            unit = draw(st.sampled_from([1, BLOCK, SEGMENT, 4 * SEGMENT]))
-            start -= start % unit
-            length = min(unit * draw(st.integers(1, 5)), size - start)
-            content = draw(st.sampled_from(["noise", "same", "zeros"]))
-            fill = {"noise": noise(length, draw(st.integers(0, 99))), "same": b"A" * length, "zeros": bytes(length)}
-            data[start : start + length] = fill[content]
-        states.append(State(bytes(data), draw(st.booleans())))
-    return states
-
-
-def blocks_of(data: bytes) -> list[bytes]:
-    return [data[start : start + BLOCK] for start in range(0, len(data), BLOCK)]
 
 
 def masks_of(file: Stored) -> tuple[set[int], set[int]]:
