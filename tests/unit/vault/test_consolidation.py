@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from pathlib import Path
 from unittest import mock
@@ -17,14 +16,15 @@ from hypothesis import strategies as st
 from unit.vault.builders import (
     RECORD_LENGTH,
     RECORD_OFFSET,
-    RECORD_SEGMENT,
     RECORD_STORED,
     RECORD_ZERO,
     content_hash,
+    frames,
     noise,
     open_files,
     records,
     store_chain,
+    unpacked,
 )
 from unit.vault.histories import BLOCK, SEGMENT, State, histories
 
@@ -51,20 +51,6 @@ def merge(overlay: Overlay, path: Path, kind: str, **options: object) -> tuple[t
     finally:
         writer.abort()
     return (str(path), summary.header_hash), result
-
-
-def unpacked(path: Path) -> bytes:
-    return subprocess.run(["zstd", "-dcq", str(path)], check=True, capture_output=True).stdout
-
-
-def frames(path: Path) -> dict[int, bytes]:
-    """Return segment to compressed frame."""
-    data = path.read_bytes()
-    return {
-        row[RECORD_SEGMENT]: data[row[RECORD_OFFSET] : row[RECORD_OFFSET] + row[RECORD_LENGTH]]
-        for row in records(path)
-        if row[RECORD_STORED]
-    }
 
 
 def read_all(path: tuple[str, str], *below: tuple[str, str]) -> bytes:

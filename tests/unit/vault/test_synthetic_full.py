@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from unit.transfer.builders import (
     MOMENT,
     NEXT_RUN,
@@ -35,14 +31,16 @@ from unit.vault.builders import (
     RECORD_LENGTH,
     RECORD_OFFSET,
     RECORD_SEGMENT,
-    RECORD_STORED,
     add_point,
+    frames,
     make_client,
     noise,
     records,
+    restored,
+    unpacked,
     write_image,
 )
-from unit.vault.histories import SEGMENT, sizes, writes
+from unit.vault.histories import SEGMENT
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import (
     CorruptVaultError,
@@ -51,7 +49,6 @@ from ansible_collections.ovm.backup.plugins.module_utils.errors import (
     VaultLockedError,
     VaultWriteError,
 )
-from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore import restore_disk
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
 from ansible_collections.ovm.backup.plugins.module_utils.vault import disk_writer
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point, write_manifest
@@ -76,107 +73,9 @@ def file_of(client: Client, point: Point, number: int = 0) -> Path:
     return Path(client.directory) / point.id / point.disks[number].file
 
 
-def restored(client: Client, point: Point, number: int = 0) -> bytes:
-    """Return a disk as of a point, every block checked, and the whole as well."""
-    with tempfile.TemporaryDirectory() as name, client.open_disk(point, point.disks[number]) as chain:
-        target = Path(name, "restored")
-        restore_disk(chain, str(target), content_hash=point.disks[number].content_hash, workers=1)
-        return target.read_bytes()
-
-
-def unpacked(path: Path) -> bytes:
-    return subprocess.run(["zstd", "-dcq", str(path)], check=True, capture_output=True).stdout
-
-
-def frames(path: Path) -> dict[int, bytes]:
-    """Return segment to compressed frame."""
-    data = path.read_bytes()
-    return {
-        row[RECORD_SEGMENT]: data[row[RECORD_OFFSET] : row[RECORD_OFFSET] + row[RECORD_LENGTH]]
-        for row in records(path)
-        if row[RECORD_STORED]
-    }
-
-
 @pytest.fixture
 def estate(tmp_path: Path) -> Estate:
     return Estate(tmp_path)
-
-
-# --- whatever happens to a disk --------------------------------------------------------------------------------------
-
-
-@settings(max_examples=30)
-@given(st.data())
-def test_every_point_restores_whatever_was_done(data: st.DataObject) -> None:
-    with tempfile.TemporaryDirectory() as name, mock.patch("os.fsync"):
-        client = make_client(Path(name, "vault"))
-        vault = Vault.open(str(Path(name, "vault")))
-        disk_now, states, points = data.draw(writes(bytes(data.draw(sizes)))), {}, list[Point]()
-        for number in range(data.draw(st.integers(2, 8))):
-            step = data.draw(st.sampled_from(["full", "newest", "newest", "any", "resize", "synthetic", "synthetic"]))
-            if step == "synthetic" and points:
-                outcome = make_synthetic_full(vault, request("web01"), clock=ticking(2000.0 + number), workers=1)
-                assert outcome.created == (points[-1].disks[0].base is not None)
-                if outcome.created:
-                    check_consolidation(client, outcome.point, points[-1], states)
-                    points.append(outcome.point)
-                else:
-                    assert outcome.point == points[-1]
-            else:
-                base = None
-                if step == "resize":
-                    size = data.draw(sizes)
-                    disk_now = (disk_now + bytes(size))[:size]
-                disk_now = data.draw(writes(disk_now))
-                if points and step in ("newest", "any", "synthetic"):
-                    base = points[-1] if step == "newest" else data.draw(st.sampled_from(points))
-                    base = base if base.disks[0].size == len(disk_now) else None
-                image = write_image(Path(name, "image"), disk_now, holes=data.draw(st.booleans()))
-                parent = points[-1].id if points else None
-                points.append(add_point(client, image, base=base, now=1000.0 + number, parent=parent))
-            states[points[-1].id] = disk_now
-        assert client.scan() == (points, [])
-        check_restores(client, points, states)
-        independent = [number for number, point in enumerate(points) if point.is_full]
-        first = data.draw(st.sampled_from(independent))
-        for point in points[:first]:
-            shutil.rmtree(Path(client.directory, point.id))
-        left = [point for point in points[first:] if client.problem_of(point) is None]
-        assert points[first] in left
-        check_restores(client, left, states)
-
-
-def check_restores(client: Client, points: list[Point], states: dict[str, bytes]) -> None:
-    for point in points:
-        assert restored(client, point) == states[point.id]
-        if point.type == "synthetic_full":
-            assert unpacked(file_of(client, point)) == states[point.id]
-
-
-def check_consolidation(client: Client, made: Point, newest: Point, states: dict[str, bytes]) -> None:
-    """Frames that were copied are those of the chain, bit by bit, and what could be copied was."""
-    statistics, found = made.disks[0].statistics, frames(file_of(client, made))
-    assert statistics["frames_copied"] + statistics["frames_repacked"] == len(found)
-    chain = [Path(path) for path, _hash, _size in client.disk_files(newest, newest.disks[0])]
-    assert (
-        sum(any(frames(path).get(segment) == frame for path in chain) for segment, frame in found.items())
-        >= (statistics["frames_copied"])
-    )
-    whole = {segment for segment in frames(chain[-1]) if not any(segment in claimed(path) for path in chain[:-1])}
-    assert statistics["frames_copied"] >= len(whole)
-    assert {segment: found[segment] for segment in whole} == {
-        segment: frame for segment, frame in frames(chain[-1]).items() if segment in whole
-    }
-    assert (made.consolidates, made.parent, made.created) == (newest.id, newest.id, newest.created)
-    assert made.disks[0].content_hash == newest.disks[0].content_hash
-    assert made.is_full
-    assert newest.id in states
-
-
-def claimed(path: Path) -> set[int]:
-    """Return the segments of which a file says something."""
-    return {segment for row in records(path) for segment in range(row[0], row[0] + row[1])}
 
 
 # --- the recovery point ----------------------------------------------------------------------------------------------
