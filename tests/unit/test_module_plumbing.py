@@ -99,6 +99,7 @@ NEEDS: dict[str, tuple[dict[str, Any], str]] = {
     "job_vm": ({key: VM[key] for key in ("job_id", "plan", "started")}, "blake3"),
     "recovery_point_info": ({}, "blake3"),
     "restore_image": ({key: VM[key] for key in ("client", "directory")}, "blake3, zstandard"),
+    "synthetic_full": ({"client": "c"}, "blake3, zstandard"),
     "vault": ({}, ""),
     "vm_clone": ({key: VM[key] for key in ("vm_id", "run_id")}, "requests, blake3"),
     "vm_info": ({}, "requests"),

@@ -12,19 +12,17 @@ import contextlib
 import functools
 import json
 import os
-import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, NamedTuple
 
-from .._libraries import blake3, zstandard
-from .._version import COLLECTION_VERSION
 from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError, SourceError
 from ..vault.chain import DiskChain
 from ..vault.disk_writer import FrameCompressor
 from ..vault.format import Geometry
 from ..vault.manifest import Point, PointDisk
+from ..vault.point_making import PointOutcome, make_point, versions
 from ..vault.points import Client, PointWriter, Vault
 from .disk_backup import backup_disk
 from .source import ImageSource, image_path
@@ -86,15 +84,6 @@ class BackupRequest:
         return source
 
 
-@dataclass(frozen=True)
-class BackupOutcome:
-    """The recovery point, and whether this call made it. C(notes) are facts that an administrator should know."""
-
-    point: Point
-    created: bool
-    notes: tuple[str, ...]
-
-
 def check_request(request: BackupRequest, *, clone_to_come: bool = False) -> None:
     """Raise C(InvalidInputError) for a request that cannot work, before anything is touched.
 
@@ -134,36 +123,21 @@ def backup_vm(
     *,
     progress: Progress | None = None,
     clock: Callable[[], float] = time.time,
-) -> BackupOutcome:
-    """Make the recovery point under the client's lock.
-
-    After any failure, interruption included, the point does not exist and leaves nothing in the vault.
-    """
+) -> PointOutcome:
+    """Make the recovery point under the client's lock, or none at all."""
     check_request(request)
     client = vault.prepare_client(request.plan["client"])
     lock = client.lock(owner=request.owner, run_id=request.run_id, break_lock=request.break_lock)
     with lock:
         done = existing_point(vault, request)
         if done is not None:
-            return BackupOutcome(done, False, ())
-        notes = []
-        if lock.taken_over is not None:
-            notes.append(f"took over the lock that run {lock.taken_over.get('run_id')} left behind")
+            return PointOutcome(done, False, ())
         vault.register(client, vm_id=request.plan["vm_id"], vm_name=request.plan["vm_name"], now=clock())
-        left = client.remove_unpublished()
-        if left:
-            notes.append(f"removed what interrupted runs left in the vault: {', '.join(left)}")
-        writer = client.new_point(now=clock(), level=request.compression_level)
-        try:
-            point = _Transfer(client, writer, request, progress, clock, notes).run()
-            lock.check()
-            writer.publish(point)
-        except BaseException:
-            # Also for an interruption; a second failure here must not hide the first.
-            with contextlib.suppress(Exception):
-                writer.discard()
-            raise
-    return BackupOutcome(point, True, tuple(notes))
+
+        def fill(writer: PointWriter, notes: list[str]) -> Point:
+            return _Transfer(client, writer, request, progress, clock, notes).run()
+
+        return make_point(client, lock, fill, now=clock(), level=request.compression_level)
 
 
 class _Base(NamedTuple):
@@ -230,12 +204,7 @@ class _Transfer:
             skipped_disks=tuple(dict(disk) for disk in plan["skipped_disks"]),
             configuration=configuration,
             durations={"transfer": round(completed - started, 3)},
-            versions={
-                "collection": COLLECTION_VERSION,
-                "python": platform.python_version(),
-                "zstandard": zstandard.__version__,
-                "blake3": blake3.__version__,
-            },
+            versions=versions(),
             warnings=tuple(self._notes),
         )
 

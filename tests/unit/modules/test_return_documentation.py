@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from unit.transfer.builders import NEXT_RUN, RUN, Estate, vm_plan
+from unit.transfer.builders import NEXT_RUN, RUN, Estate, incremental, vm_plan
 
 from ansible_collections.ovm.backup.plugins import modules
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
@@ -86,6 +86,13 @@ def restore_image_results(succeed: Any, estate: Estate, tmp_path: Path) -> Resul
     backup_vm(estate.vault, estate.request(PLAN))
     args = {"vault": estate.vault.path, "client": "web_01", "directory": str(tmp_path / "restored")}
     return [succeed("restore_image", args, check_mode=True)]
+
+
+@pytest.fixture
+def synthetic_full_results(succeed: Any, estate: Estate) -> Results:
+    backup_vm(estate.vault, estate.request(PLAN))
+    backup_vm(estate.vault, estate.request(incremental(PLAN), run_id=NEXT_RUN))
+    return [succeed("synthetic_full", {"vault": estate.vault.path, "client": "web_01"})]
 
 
 @pytest.fixture
