@@ -25,7 +25,7 @@ def test_a_wrong_file_stops_every_run(bench: Bench, options: tuple[str, ...]) ->
     for line in (
         "the set of subclients has 4 problems:",
         "- ovm_backup_subclients.other.kil: unknown key; known here are",
-        f"- {files}/good.yml: the subclient 'good' is defined twice, here and in ovm_backup_subclients.good; remove one",
+        f"- {files}/good.yml: the subclient 'good' is defined twice, here and in ovm_backup_subclients.good",
         f"- {files}/wrong.yml, line 1: content: must not be an empty list of groups",
         f"- {files}/wrong.yml, line 2: max_age: the string 'soon' is not a duration",
     ):
