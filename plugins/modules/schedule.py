@@ -50,8 +50,8 @@ options:
     default: root
   environment_file:
     description:
-      - File with environment variables, such as E(OVM_PASSWORD), that systemd reads as root when a task starts. It has to
-        exist, and should be readable by root only.
+      - File with environment variables, such as E(OVM_PASSWORD), that systemd reads as root when a task starts. It has
+        to exist, and should be readable by root only.
     type: str
     default: ""
   options:
@@ -62,7 +62,8 @@ options:
     default: []
   service_options:
     description:
-      - More directives for the section C([Service]) of the units, such as C(Nice). A list sets a directive several times.
+      - More directives for the section C([Service]) of the units, such as C(Nice). A list sets a directive several
+        times.
     type: dict
     default: {}
   wait:
@@ -177,6 +178,12 @@ summary:
   type: list
   elements: str
   sample: ["databases: backup, Mon..Sat 22:00 UTC, next Wed 2026-11-25 22:00:00 UTC"]
+timers:
+  description: Names of the timers that are there and can be started. In check mode a new one is not.
+  returned: success
+  type: list
+  elements: str
+  sample: [ovm-backup-databases-backup.timer]
 written:
   description: Names of the files that are new or changed.
   returned: success
@@ -316,6 +323,9 @@ def main() -> None:
         changed=bool(changes.written or changes.removed),
         units=result,
         summary=[line(unit, calendar) for unit in result for calendar in unit["calendars"]],
+        timers=[
+            f"{unit.name}.timer" for unit in units if not module.check_mode or f"{unit.name}.timer" in changes.before
+        ],
         written=changes.written,
         removed=changes.removed,
         **({"diff": changes.diff()} if module._diff else {}),

@@ -70,8 +70,8 @@ class Definitions:
             try:
                 check_name(name)
                 read = read_definition(path)
-            except FileProblem as problem:
-                self._add_file_problem(path, problem)
+            except FileProblem as error:
+                self._add_file_problem(path, error)
                 continue
             for problem in read.problems:
                 self._add_file_problem(path, problem)

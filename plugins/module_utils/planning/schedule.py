@@ -22,6 +22,7 @@ DEFAULT_TASK = "backup"
 # The letters of the calendar expressions of systemd: names, numbers, ranges, lists, repetitions, time zones. Whether an
 # expression means anything is for systemd to say.
 _CALENDAR = re.compile(r"[A-Za-z0-9 *,./:~@+_-]+", re.ASCII)
+_EXAMPLE = "a calendar expression of systemd, such as 'Mon..Sat 22:00'"
 _LONGEST = 256  # no expression of a person comes near
 # The last of several words names a time zone if it begins with a letter and is no day of the week: times are digits.
 _ZONE = re.compile(
@@ -81,16 +82,13 @@ def _read_entry(
 
 def _read_calendar(value: Any, key: str, problems: Problems) -> str | None:
     if value is None:
-        problems.add(key, None, "is missing: it must be a calendar expression of systemd, such as 'Mon..Sat 22:00'")
+        problems.add(key, None, f"is missing: it must be {_EXAMPLE}")
         return None
     text = read_string(value, key, problems)
     if text is None:
         return None
     expression = re.sub(" +", " ", text).strip(" ")
     if not _CALENDAR.fullmatch(expression) or len(expression) > _LONGEST:
-        message = (
-            f"{quoted(text)} is not a calendar expression of systemd, such as 'Mon..Sat 22:00' (see man systemd.time)"
-        )
-        problems.add(key, value, message)
+        problems.add(key, value, f"{quoted(text)} is not {_EXAMPLE}")
         return None
     return expression
