@@ -97,6 +97,7 @@ NEEDS: dict[str, tuple[dict[str, Any], str]] = {
     "job_vm": ({key: VM[key] for key in ("job_id", "plan", "started")}, "blake3"),
     "recovery_point_info": ({}, "blake3"),
     "restore_image": ({key: VM[key] for key in ("client", "directory")}, "blake3, zstandard"),
+    "schedule": ({"state": "absent", "path": "/"}, ""),
     "vault": ({}, ""),
     "vm_clone": ({key: VM[key] for key in ("vm_id", "run_id")}, "requests, blake3"),
     "vm_info": ({}, "requests, blake3"),
@@ -109,6 +110,7 @@ def test_missing_libraries_are_named(tmp_path: Path) -> None:
     arguments: dict[str, dict[str, Any]] = {}
     for name, (own, _libraries) in NEEDS.items():
         shared = CONNECTION if name.startswith("vm_") else {"vault": str(tmp_path / "vault")}
+        shared = {} if name == "schedule" else shared
         arguments[name] = {**own, **shared}
     done = subprocess.run(
         [sys.executable, "-c", BARE, json.dumps(arguments), str(tmp_path)],

@@ -19,6 +19,9 @@ def main() -> int:
     verb, *rest = [argument for argument in sys.argv[1:] if not argument.startswith("--")]
     with (STATE / "calls").open("a", encoding="utf-8") as calls:
         print(verb, *rest, file=calls)
+    if "FAKE_OFF" in os.environ:
+        print("System has not been booted with systemd as init system (PID 1). Can't operate.", file=sys.stderr)
+        return 1
     if verb == "show" and not rest:
         print("252")
     if not rest:
