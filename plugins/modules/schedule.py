@@ -205,6 +205,7 @@ failure:
 import os
 import pwd
 import stat
+import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -261,17 +262,18 @@ def wanted_units(module: AnsibleModule) -> list[Unit]:
 
 def write(module: AnsibleModule, changes: Changes, path: str, analyze: str) -> None:
     """Check the files, then bring the directory up to date."""
-    files = {name: os.path.join(module.tmpdir, name) for name in changes.after}
-    for name, file in files.items():
-        with open(file, "w", encoding="utf-8") as output:
-            output.write(changes.after[name])
-        os.chmod(file, 0o644)
-    if changes.written:
-        verify(files.values(), analyze, module.run_command)
-    if module.check_mode:
-        return
-    for name in changes.written:
-        module.atomic_move(files[name], os.path.join(path, name))
+    with tempfile.TemporaryDirectory(prefix="ovm-backup-") as directory:
+        files = {name: os.path.join(directory, name) for name in changes.after}
+        for name, file in files.items():
+            with open(file, "w", encoding="utf-8") as output:
+                output.write(changes.after[name])
+            os.chmod(file, 0o644)
+        if changes.written:
+            verify(files.values(), analyze, module.run_command)
+        if module.check_mode:
+            return
+        for name in changes.written:
+            module.atomic_move(files[name], os.path.join(path, name))
     for name in changes.removed:
         os.unlink(os.path.join(path, name))
 

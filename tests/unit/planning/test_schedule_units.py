@@ -17,6 +17,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from unit.planning.unit_files import command
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError
 from ansible_collections.ovm.backup.plugins.module_utils.planning.schedule_units import (
@@ -48,30 +49,10 @@ HOSTILE = [
 ]
 # Text that fits on one line: what no unit can hold is refused.
 LINES = st.text(st.characters(blacklist_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=15)
-_ESCAPES = {"\\": "\\", '"': '"', "n": "\n"}
 
 
 def units(schedule: list[dict[str, str]], name: str = "db", runner: Runner = RUNNER) -> list[Unit]:
     return schedule_units([Subclient.parse(name, {"content": CONTENT, "schedule": schedule})], runner)
-
-
-def directives(text: str, section: str) -> list[tuple[str, str]]:
-    """Return the lines of a section of a unit."""
-    found = re.search(rf"^\[{section}\]\n((?:.+\n)*)", text, re.MULTILINE)
-    assert found is not None
-    return [(key, value) for key, _sign, value in (line.partition("=") for line in found[1].splitlines())]
-
-
-def command(text: str) -> list[str]:
-    """Return the arguments that systemd makes of ExecStart=, by the rules of systemd.service(5)."""
-    line = dict(directives(text, "Service"))["ExecStart"]
-    words = re.findall(r'"((?:[^"\\]|\\.)*)"(?= |$)|([^ "\\]+)(?= |$)', line)
-    assert " ".join(f'"{quoted}"' if quoted or not plain else plain for quoted, plain in words) == line
-    arguments = [re.sub(r"\\(.)", lambda found: _ESCAPES[found[1]], quoted) or plain for quoted, plain in words]
-    specifiers = {"%": "%", "t": "/run"}
-    arguments = [re.sub(r"%(.)", lambda found: specifiers[found[1]], argument) for argument in arguments]
-    assert not any(re.search(r"(?<!\$)(?:\$\$)*\$(?!\$)", argument) for argument in arguments)
-    return [argument.replace("$$", "$") for argument in arguments]
 
 
 # --- texts -----------------------------------------------------------------------------------------------------------
