@@ -46,6 +46,6 @@ def test_the_command_of_a_unit_backs_up_its_subclient(bench: Bench, tmp_path: Pa
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert Outcome(0, done.stdout).shown[0][0].startswith(f"Plan for subclient {NAME}, full asked for: 1 VM")
+    assert Outcome(0, done.stdout).shown[0][0].startswith(f"Plan for subclient {NAME}, full asked for: 1 back up")
     assert "[WARNING]" not in done.stderr
     assert [os.path.splitext(name)[1] for name in os.listdir(tmp_path / "ovm-backup")] == [".lock"]
