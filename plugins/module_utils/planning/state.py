@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,19 @@ class VaultDisk:
 
 
 @dataclass(frozen=True)
+class GoodPoint:
+    """A recovery point that can be restored, as far as manifests and file sizes tell. C(created) is epoch seconds."""
+
+    id: str
+    created: float
+    type: str
+    consistency: str
+    subclient: str | None
+    manager_id: str | None
+    disk_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ClientState:
     """A client and its newest recovery point, if it has one."""
 
@@ -30,6 +43,9 @@ class ClientState:
     newest_created: float | None = None  # epoch seconds
     newest_healthy: bool = False
     disks: tuple[VaultDisk, ...] = ()  # of the newest recovery point
+    # What the reports need on top; it plays no part in the plan.
+    vm_name: str = field(default="", compare=False)
+    newest_good: GoodPoint | None = field(default=None, compare=False)
 
     @property
     def protected_at(self) -> float | None:

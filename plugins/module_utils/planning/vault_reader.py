@@ -8,13 +8,44 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+
+from ..vault.manifest import Point
 from ..vault.points import Client, Vault
-from .state import ClientState, VaultDisk, VaultState
+from .state import ClientState, GoodPoint, VaultDisk, VaultState
 
 
 def read_vault_state(vault: Vault) -> VaultState:
     """Return the newest recovery point of every client; reads manifests and looks at file sizes, not at disk data."""
     return VaultState(tuple(_client_state(client) for client in vault.clients()))
+
+
+def read_coverage_state(vault: Vault) -> VaultState:
+    """Return the same with the newest recovery point of each client that is good, which may be an older one."""
+    return VaultState(tuple(_with_newest_good(client) for client in vault.clients()))
+
+
+def _with_newest_good(client: Client) -> ClientState:
+    state, document = _client_state(client), client.document
+    points, _damaged = client.scan()
+    name = str(document.get("vm_name") or client.name)
+    return dataclasses.replace(state, vm_name=name, newest_good=_newest_good(client, points))
+
+
+def _newest_good(client: Client, points: Sequence[Point]) -> GoodPoint | None:
+    for point in reversed(points):
+        if client.problem_of(point) is None:
+            return GoodPoint(
+                point.id,
+                point.created,
+                point.type,
+                point.consistency,
+                point.subclient,
+                point.manager.get("id"),
+                tuple(disk.disk_id for disk in point.disks),
+            )
+    return None
 
 
 def _client_state(client: Client) -> ClientState:

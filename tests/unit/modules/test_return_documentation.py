@@ -59,6 +59,15 @@ def client_lock_info_results(succeed: Any, estate: Estate) -> Results:
 
 
 @pytest.fixture
+def coverage_info_results(succeed: Any, manager: dict[str, Any], simulator: Simulator, estate: Estate) -> Results:
+    manager_id = succeed("vm_info", manager)["manager"]["id"]
+    db01 = vm_plan(vm_id=simulator.find("Vm", "db01")["id"]["value"], client="db01")
+    for plan in (db01, PLAN):  # the VM of the second one is not on the manager
+        backup_vm(estate.vault, estate.request(plan, manager={"id": manager_id, "version": "3.4"}))
+    return [succeed("coverage_info", {**manager, "vault": estate.vault.path, "subclients": {"x": DEFINITION}})]
+
+
+@pytest.fixture
 def job_results(succeed: Any, estate: Estate) -> Results:
     opened = succeed("job", {"vault": estate.vault.path, "state": "running", "plan": JOB_PLAN})
     args = {"vault": estate.vault.path, "state": "finished", "job_id": opened["job"]["id"]}
