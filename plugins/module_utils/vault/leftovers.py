@@ -121,7 +121,8 @@ class Cleaner:
         try:
             # Looked for again: what was there before the lock was ours may have been finished since. What was left of
             # the writing of locks went when the lock was taken.
-            found = list(self._of_client(client, lock.taken_over))
+            taken = {**lock.taken_over, "debts": lock.debts} if lock.taken_over is not None else None
+            found = list(self._of_client(client, taken))
             found += [item for item in seen if item.kind == "lock_file"]
             client.remove_unpublished()
             for item in found:
