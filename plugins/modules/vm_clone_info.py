@@ -90,9 +90,7 @@ traces:
       type: str
       returned: always
     clones:
-      description:
-        - The clones, each with C(id), C(name), the run state C(state), C(vm_id), C(run_id) and C(disks), in the form of
-          RV(ovm.backup.vm_clone#module:clone.disks).
+      description: The clones, one as a rule, none if only a definition is left.
       type: list
       elements: dict
       returned: always
@@ -118,7 +116,9 @@ traces:
           type: str
           returned: always
         disks:
-          description: Its disks, in the form of RV(ovm.backup.vm_clone#module:clone.disks).
+          description:
+            - Its disks, each with C(slot), C(id), C(name), C(size) in bytes, the C(path) of the image in the storage
+              repository C(repository_id), and C(source_disk_id), the disk that it is a clone of.
           type: list
           elements: dict
           returned: always

@@ -96,8 +96,26 @@ def restore_image_results(succeed: Any, estate: Estate, tmp_path: Path) -> Resul
 
 
 @pytest.fixture
+def vault_leftovers_results(succeed: Any, estate: Estate) -> Results:
+    estate.vault.prepare_client("web_01").new_point(now=1.0)
+    living = estate.vault.prepare_client("db_01")
+    living.new_point(now=1.0)
+    living.lock(owner="a run", run_id=RUN).hold(60.0)
+    return [succeed("vault_leftovers", {"vault": estate.vault.path})]
+
+
+@pytest.fixture
 def vault_results(succeed: Any, tmp_path: Path) -> Results:
     return [succeed("vault", {"vault": str(tmp_path / "vault")})]
+
+
+@pytest.fixture
+def vm_clone_info_results(succeed: Any, manager: dict[str, Any], simulator: Simulator, estate: Estate) -> Results:
+    args = {**manager, "vm_id": simulator.find("Vm", "db01")["id"]["value"], "run_id": RUN}
+    succeed("vm_clone", args)
+    results = [succeed("vm_clone_info", {**manager, "vault": estate.vault.path})]
+    succeed("vm_clone", {**args, "state": "absent"})
+    return results
 
 
 @pytest.fixture
