@@ -246,10 +246,9 @@ class _Judge:
             return LATE, f"{text}: check the clocks of the proxies"
         if not promised:
             return PROTECTED, f"{text}, no age promised"
-        wanted = f"promised {format_duration(promised)}"
-        if self.grace:
-            wanted += f" and {format_duration(self.grace)} of grace"
-        return (LATE if age > promised + self.grace else PROTECTED), f"{text}, {wanted}"
+        extra = f" and {format_duration(self.grace)} of grace" if self.grace else ""
+        state = LATE if age > promised + self.grace else PROTECTED
+        return state, f"{text}, promised {format_duration(promised)}{extra}"
 
     def _warnings(
         self, vm: Vm, known: ClientState | None, protecting: Sequence[tuple[Subclient, DiskChoice]]
