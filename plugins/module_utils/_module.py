@@ -22,6 +22,7 @@ from ._libraries import missing_libraries
 from .errors import InvalidInputError, OvmBackupError
 from .manager.client import ManagerClient, connect
 from .manager.settings import ConnectionSettings
+from .planning.reading import Problems, problem_details, read_duration
 from .vault.manifest import Point
 from .vault.points import Vault
 
@@ -61,6 +62,15 @@ def manager_client(module: AnsibleModule) -> Iterator[ManagerClient]:
 def open_vault(module: AnsibleModule) -> Vault:
     """Return the vault that the options name."""
     return Vault.open(module.params["vault"])
+
+
+def duration_option(module: AnsibleModule, name: str) -> int:
+    """Return the seconds of an option that is a duration; raise C(InvalidInputError) for anything else."""
+    problems = Problems()
+    seconds = read_duration(module.params[name], name, problems)
+    if seconds is None:
+        raise InvalidInputError(str(problems.found[0]), option=name, **problem_details(problems.found))
+    return seconds
 
 
 def lock_owner(module: AnsibleModule) -> str:

@@ -103,25 +103,22 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, lock_owner, open_vault, vault_options
-from ..module_utils.vault.points import Client
+from ..module_utils.vault.runs import Held, read_locks
 
 SHOWN = ("run_id", "owner", "host", "heartbeat", "lease", "alive", "vm_id", "vm_name", "manager_id")
 
 
-def describe(client: Client, status: dict[str, Any]) -> dict[str, Any]:
+def describe(lock: Held) -> dict[str, Any]:
     """Return a lock in plain types."""
-    shown = {key: status.get(key) for key in SHOWN}
-    return {"client": client.name, **shown, "vm_stopped": bool((status.get("debts") or {}).get("vm_stopped"))}
+    shown = {key: lock.status.get(key) for key in SHOWN}
+    return {"client": lock.client, **shown, "vm_stopped": bool((lock.status.get("debts") or {}).get("vm_stopped"))}
 
 
 def main() -> None:
     """Run as a module."""
     module = AnsibleModule(argument_spec=vault_options(), supports_check_mode=True)
     with engine(module, "blake3"):
-        folders = open_vault(module).client_folders()
-        owner = lock_owner(module)
-        found = [(client, client.lock(owner=owner, run_id="").status()) for client in folders]
-        locks = [describe(client, status) for client, status in found if status is not None]
+        locks = [describe(lock) for lock in read_locks(open_vault(module), lock_owner(module))]
     module.exit_json(changed=False, locks=locks)
 
 

@@ -39,6 +39,12 @@ options:
     type: str
     choices: [absent, present]
     default: present
+  only_runs:
+    description:
+      - With O(state=absent), ids of runs. Only what these made is removed. M(ovm.backup.vm_clone_info) tells which runs
+        are dead, so that this needs no lock.
+    type: list
+    elements: str
   slots:
     description:
       - Slots of the virtual disks to clone. All of them by default.
@@ -72,6 +78,7 @@ attributes:
     support: full
 seealso:
   - module: ovm.backup.client_lock
+  - module: ovm.backup.vm_clone_info
   - module: ovm.backup.vm_power
 """
 
@@ -202,10 +209,11 @@ def present(module: AnsibleModule, client: ManagerClient, clones: list[Clone]) -
 
 def absent(module: AnsibleModule, client: ManagerClient, _clones: list[Clone]) -> dict[str, Any]:
     """Remove what runs with the same vault have left."""
+    wanted = module.params["only_runs"]
     removed, changed = remove_leftovers(
         client,
         module.params["vm_id"],
-        of_run=lambda run_id: share_vault(run_id, module.params["run_id"]),
+        of_run=lambda run: share_vault(run, module.params["run_id"]) and (wanted is None or run in wanted),
         check=module.check_mode,
     )
     return {"changed": changed, "removed": removed}
@@ -219,6 +227,7 @@ def main() -> None:
             "vm_id": {"type": "str", "required": True},
             "run_id": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
+            "only_runs": {"type": "list", "elements": "str"},
             "slots": {"type": "list", "elements": "int"},
             **vault_options(required=False),
             "client": {"type": "str"},

@@ -93,6 +93,7 @@ NEEDS: dict[str, tuple[dict[str, Any], str]] = {
     "backup": ({key: VM[key] for key in ("plan", "run_id")}, "blake3, zstandard"),
     "client_lock": ({key: VM[key] for key in ("client", "run_id")}, "blake3"),
     "client_lock_info": ({}, "blake3"),
+    "coverage_info": ({"subclients": {}, **CONNECTION}, "requests, blake3"),
     "job": ({"state": "finished", "job_id": "j"}, "blake3"),
     "job_info": ({"job_id": "j"}, "blake3"),
     "plan_info": ({"subclient": "s", "definition": {}}, "requests, blake3"),
@@ -102,7 +103,9 @@ NEEDS: dict[str, tuple[dict[str, Any], str]] = {
     "synthetic_full": ({"client": "c"}, "blake3, zstandard"),
     "schedule": ({"state": "absent", "path": "/"}, ""),
     "vault": ({}, ""),
+    "vault_leftovers": ({}, "blake3"),
     "vm_clone": ({key: VM[key] for key in ("vm_id", "run_id")}, "requests, blake3"),
+    "vm_clone_info": ({}, "requests, blake3"),
     "vm_info": ({}, "requests"),
     "vm_power": ({"vm_id": "x", "state": "running"}, "requests"),
 }

@@ -15,6 +15,7 @@ be traced to us by ids; what cannot be traced is never touched.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable
 
 from ..errors import JobFailedError, JobTimeoutError, NotFoundError, OwnershipError, PowerStateError
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Clone",
     "CloneDisk",
+    "Trace",
     "check_clonable",
     "ensure_clone",
     "find_leftovers",
+    "find_traces",
     "is_ours",
     "remove_clone",
     "remove_leftovers",
@@ -91,6 +94,42 @@ def find_leftovers(client: ManagerClient, vm_id: str | None = None) -> list[Clon
     """
     survey = Survey(client)
     return [survey.describe(clone) for clone in survey.our_clones(vm_id)]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a run has on the manager of one VM, all of it provably ours. C(vm_name): nothing if the VM is gone.
+
+    C(clones) come with their run states; C(definitions) are the ids of clone definitions.
+    """
+
+    vm_id: str
+    vm_name: str | None
+    run_id: str
+    clones: tuple[tuple[Clone, str], ...]
+    definitions: tuple[str, ...]
+
+
+def find_traces(client: ManagerClient) -> list[Trace]:
+    """Return what all runs have on the manager, sorted by source VM and run; the cost is that of find_leftovers."""
+    survey = Survey(client)
+    clones: dict[tuple[str, str], list[tuple[Clone, str]]] = {}
+    definitions: dict[tuple[str, str], list[str]] = {}
+    for proven in survey.our_clones():
+        entry = (survey.describe(proven), text(proven.vm, "vmRunState"))
+        clones.setdefault((proven.vm_id, proven.run_id), []).append(entry)
+    for definition_id, mark in survey.our_definitions():
+        definitions.setdefault((mark.vm_id, mark.run_id), []).append(definition_id)
+    return [
+        Trace(
+            vm_id,
+            object_name(survey.vms[vm_id]) if vm_id in survey.vms else None,
+            run_id,
+            tuple(clones.get((vm_id, run_id), ())),
+            tuple(definitions.get((vm_id, run_id), ())),
+        )
+        for vm_id, run_id in sorted({*clones, *definitions})
+    ]
 
 
 def remove_clone(client: ManagerClient, clone_id: str, *, vm_id: str | None = None) -> bool:

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,19 @@ class VaultDisk:
 
 
 @dataclass(frozen=True)
+class GoodPoint:
+    """A recovery point that can be restored, as far as manifests and file sizes tell. C(created) is epoch seconds."""
+
+    id: str
+    created: float
+    type: str
+    consistency: str
+    subclient: str | None
+    manager_id: str | None
+    disk_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ClientState:
     """A client and its newest recovery point, if it has one.
 
@@ -46,6 +59,8 @@ class ClientState:
     vm_name: str = ""
     newest_is_full: bool = False
     subclients: frozenset[str] = frozenset()
+    # Only read for the report on coverage; it plays no part in a plan.
+    newest_good: GoodPoint | None = field(default=None, compare=False)
 
     @property
     def protected_at(self) -> float | None:

@@ -8,11 +8,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+
 from ..errors import InvalidInputError, VaultError
 from ..vault.jobs import JobStore
 from ..vault.manifest import Point
 from ..vault.points import Client, Vault
-from .state import ClientState, LastJob, VaultDisk, VaultState
+from .state import ClientState, GoodPoint, LastJob, VaultDisk, VaultState
 
 
 def read_vault_state(vault: Vault, subclient: str | None = None, *, job_id: str | None = None) -> VaultState:
@@ -23,6 +26,33 @@ def read_vault_state(vault: Vault, subclient: str | None = None, *, job_id: str 
     """
     clients = tuple(_client_state(client) for client in vault.clients())
     return VaultState(clients, _last_job(JobStore(vault), subclient, job_id) if subclient is not None else None)
+
+
+def read_coverage_state(vault: Vault) -> VaultState:
+    """Return the same with the newest recovery point of each client that is good, which may be an older one."""
+    return VaultState(tuple(_with_newest_good(client) for client in vault.clients()))
+
+
+def _with_newest_good(client: Client) -> ClientState:
+    state = _client_state(client)
+    points, _damaged = client.scan()
+    good = _newest_good(client, points)
+    return dataclasses.replace(state, vm_name=state.vm_name or client.name, newest_good=good)
+
+
+def _newest_good(client: Client, points: Sequence[Point]) -> GoodPoint | None:
+    for point in reversed(points):
+        if client.problem_of(point) is None:
+            return GoodPoint(
+                point.id,
+                point.created,
+                point.type,
+                point.consistency,
+                point.subclient,
+                point.manager.get("id"),
+                tuple(disk.disk_id for disk in point.disks),
+            )
+    return None
 
 
 def _client_state(client: Client) -> ClientState:

@@ -37,7 +37,11 @@ _SAFE = re.compile(r"[^\w.-]")
 def new_job_id(vault_id: str, now: float) -> str:
     """Return the id of a new job, which is also the run id: its UTC time, the vault's short id and a random part."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-    return f"{stamp}-{vault_id.replace('-', '')[:8]}-{secrets.token_hex(3)}"
+    return f"{stamp}-{_short(vault_id)}-{secrets.token_hex(3)}"
+
+
+def _short(vault_id: str) -> str:
+    return vault_id.replace("-", "")[:8]
 
 
 def vault_of_run(run_id: str) -> str:
@@ -58,6 +62,12 @@ def share_vault(run_id: str, other: str) -> bool:
     """Return whether two runs used the same vault; a run id that is not ours shares nothing."""
     found, wanted = _JOB_ID.fullmatch(run_id), _JOB_ID.fullmatch(other)
     return bool(found and wanted and found.group(1) == wanted.group(1))
+
+
+def is_run_of(run_id: str, vault: Vault) -> bool:
+    """Return whether a run used this vault."""
+    found = _JOB_ID.fullmatch(run_id)
+    return found is not None and found.group(1) == _short(vault.id)
 
 
 def vm_record(

@@ -218,9 +218,13 @@ class Client:
             manager_id=manager_id,
         )
 
+    def unpublished(self) -> list[str]:
+        """Return the folders that interrupted runs left, or that a run is filling at this moment."""
+        return [name for name in self._folders() if self._is_unpublished(os.path.join(self.directory, name))]
+
     def remove_unpublished(self) -> list[str]:
         """Remove what interrupted runs left, and return the names. Only the holder of the lock may call this."""
-        left = [name for name in self._folders() if self._is_unpublished(os.path.join(self.directory, name))]
+        left = self.unpublished()
         for name in left:
             remove_tree(os.path.join(self.directory, name))
         return left
@@ -326,16 +330,7 @@ class Vault:
 
     def clients(self) -> list[Client]:
         """Return the clients that have a folder with C(client.json), by name."""
-        parent = os.path.join(self.path, "clients")
-        try:
-            names = sorted(os.listdir(parent))
-        except OSError as error:
-            raise NotAVaultError(f"Cannot list {parent}: {error.strerror}", path=self.path) from error
-        return [
-            Client(os.path.join(parent, name))
-            for name in names
-            if os.path.isfile(os.path.join(parent, name, "client.json"))
-        ]
+        return [one for one in self.client_folders() if os.path.isfile(os.path.join(one.directory, "client.json"))]
 
     def client_folders(self) -> list[Client]:
         """Return all folders of clients, also of those that have no recovery point yet."""

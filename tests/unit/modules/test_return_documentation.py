@@ -61,6 +61,15 @@ def client_lock_info_results(succeed: Any, estate: Estate) -> Results:
 
 
 @pytest.fixture
+def coverage_info_results(succeed: Any, manager: dict[str, Any], simulator: Simulator, estate: Estate) -> Results:
+    manager_id = succeed("vm_info", manager)["manager"]["id"]
+    db01 = vm_plan(vm_id=simulator.find("Vm", "db01")["id"]["value"], client="db01")
+    for plan in (db01, PLAN):  # the VM of the second one is not on the manager
+        backup_vm(estate.vault, estate.request(plan, manager={"id": manager_id, "version": "3.4"}))
+    return [succeed("coverage_info", {**manager, "vault": estate.vault.path, "subclients": {"x": DEFINITION}})]
+
+
+@pytest.fixture
 def job_results(succeed: Any, estate: Estate) -> Results:
     opened = succeed("job", {"vault": estate.vault.path, "state": "running", "plan": JOB_PLAN})
     args = {"vault": estate.vault.path, "state": "finished", "job_id": opened["job"]["id"]}
@@ -103,8 +112,26 @@ def schedule_results(succeed: Any, tmp_path: Path) -> Results:
 
 
 @pytest.fixture
+def vault_leftovers_results(succeed: Any, estate: Estate) -> Results:
+    estate.vault.prepare_client("web_01").new_point(now=1.0)
+    living = estate.vault.prepare_client("db_01")
+    living.new_point(now=1.0)
+    living.lock(owner="a run", run_id=RUN).hold(60.0)
+    return [succeed("vault_leftovers", {"vault": estate.vault.path})]
+
+
+@pytest.fixture
 def vault_results(succeed: Any, tmp_path: Path) -> Results:
     return [succeed("vault", {"vault": str(tmp_path / "vault")})]
+
+
+@pytest.fixture
+def vm_clone_info_results(succeed: Any, manager: dict[str, Any], simulator: Simulator, estate: Estate) -> Results:
+    args = {**manager, "vm_id": simulator.find("Vm", "db01")["id"]["value"], "run_id": RUN}
+    succeed("vm_clone", args)
+    results = [succeed("vm_clone_info", {**manager, "vault": estate.vault.path})]
+    succeed("vm_clone", {**args, "state": "absent"})
+    return results
 
 
 @pytest.fixture

@@ -15,8 +15,16 @@ import pytest
 from unit.vault.builders import add_point, make_client, noise, write_image
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVaultError, NotAVaultError
-from ansible_collections.ovm.backup.plugins.module_utils.planning.state import ClientState, VaultDisk, VaultState
-from ansible_collections.ovm.backup.plugins.module_utils.planning.vault_reader import read_vault_state
+from ansible_collections.ovm.backup.plugins.module_utils.planning.state import (
+    ClientState,
+    GoodPoint,
+    VaultDisk,
+    VaultState,
+)
+from ansible_collections.ovm.backup.plugins.module_utils.planning.vault_reader import (
+    read_coverage_state,
+    read_vault_state,
+)
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
 
@@ -167,3 +175,22 @@ def test_a_vault_without_clients_folder(client: Client) -> None:
     with pytest.raises(NotAVaultError) as failure:
         read_vault_state(vault)
     assert failure.value.message == f"Cannot list {vault.path}/clients: No such file or directory"
+
+
+def newest_good(client: Client) -> GoodPoint | None:
+    vault = Vault.open(os.path.dirname(os.path.dirname(client.directory)))
+    (found,) = read_coverage_state(vault).clients
+    assert found == state(client)
+    assert found.vm_name == "web01"
+    return found.newest_good
+
+
+def test_newest_good_point(client: Client, image: Path) -> None:
+    assert newest_good(client) is None
+    full, second = two_points(client, image)
+    common = ("powered_off", "all", "0004fb0000010000bb", ("0004fb00001200001.img",))
+    assert newest_good(client) == GoodPoint(second.id, 2000.0, second.type, *common)
+    (Path(client.directory) / second.id / "point.json").write_text("{}")
+    assert newest_good(client) == GoodPoint(full.id, 1000.0, "full", *common)
+    (Path(client.directory) / full.id / full.disks[0].file).unlink()
+    assert newest_good(client) is None

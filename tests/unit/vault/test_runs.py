@@ -1,0 +1,140 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""When a run counts as dead."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import JobStore, is_run_of, new_job, new_job_id
+from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
+from ansible_collections.ovm.backup.plugins.module_utils.vault.runs import Held, Verdict, judge, read_locks
+
+NOW, HOUR, LIMIT = 1_700_000_000.0, 3600.0, 86400.0
+PLAN: dict[str, Any] = {"subclient": "all", "requested_type": "full", "warnings": [], "vms": []}
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Vault:
+    return Vault.create(str(tmp_path / "vault"), clock=lambda: 1.0)
+
+
+def run_of(vault: Vault, age: float = 2 * HOUR, *, job: bool = True) -> str:
+    """Return the id of a run that began so many seconds ago, by default with an open job."""
+    run_id = new_job_id(vault.id, NOW - age)
+    if job:
+        JobStore(vault).start(new_job(run_id, PLAN, now=NOW - age))
+        touch(vault, run_id, age)
+    return run_id
+
+
+def touch(vault: Vault, run_id: str, age: float) -> None:
+    for entry in os.scandir(os.path.join(vault.path, "jobs", run_id)):
+        os.utime(entry.path, (NOW - age, NOW - age))
+
+
+def lock(vault: Vault, client: str, run_id: str, *, age: float = 60.0, lease: float | None = 1800.0) -> None:
+    """Let a run have the lock of a client, renewed so many seconds ago."""
+    folder = vault.prepare_client(client).directory
+    document = {"owner": "a run", "run_id": run_id, "host": "elsewhere", "heartbeat": NOW - age, "pid": 1}
+    if lease is not None:
+        document["lease"] = lease
+    Path(folder, "lock.json").write_text(json.dumps(document))
+
+
+def verdict(vault: Vault, run_id: str, limit: float = LIMIT) -> Verdict:
+    """Judge a run, the leases of locks by the time of the test."""
+    return judge(vault, run_id, [_at_now(held) for held in read_locks(vault)], now=NOW, limit=limit)
+
+
+def _at_now(held: Held) -> Held:
+    if "lease" not in held.status:
+        return held
+    alive = held.status["heartbeat"] + held.status["lease"] >= NOW
+    return Held(held.client, held.run_id, alive, held.status)
+
+
+def test_it_has_a_lock(vault: Vault) -> None:
+    run_id = run_of(vault, 500 * HOUR)
+    lock(vault, "web01", run_id)
+    lock(vault, "db01", run_id, age=7200.0)  # another of its locks ran out
+    expected = Verdict(False, "the run may be at work: it has the lock of client web01")
+    assert verdict(vault, run_id) == expected
+    JobStore(vault).finish(run_id, now=NOW)
+    assert verdict(vault, run_id) == expected
+
+
+def test_the_process_that_has_a_lock_may_be_anywhere(vault: Vault) -> None:
+    run_id = run_of(vault, 500 * HOUR)
+    lock(vault, "web01", run_id, age=500 * HOUR, lease=None)
+    assert not verdict(vault, run_id).dead
+
+
+def test_its_job_is_finished(vault: Vault) -> None:
+    run_id = run_of(vault, 60.0)
+    JobStore(vault).finish(run_id, now=NOW)
+    assert verdict(vault, run_id) == Verdict(True, "the job of the run is finished")
+
+
+@pytest.mark.parametrize(("lease", "dead"), [(1800.0, True), (1.0, True), (0.001, False)])
+def test_its_lock_ran_out(vault: Vault, lease: float, dead: bool) -> None:
+    """A lease of next to nothing is given to a lock by a run that goes on with other VMs."""
+    run_id = run_of(vault, 60.0)
+    lock(vault, "web01", run_id, age=7200.0, lease=lease)
+    found = verdict(vault, run_id)
+    assert found.dead is dead
+    if dead:
+        assert found.reason == "the lock of the run on client web01 ran out"
+
+
+@pytest.mark.parametrize(
+    ("age", "record", "job", "dead", "text"),
+    [
+        (2 * HOUR, None, True, False, "its job is open, and the last sign of it is 2 h 00 min old; it counts as dead "
+         "after 24 h 00 min"),
+        (25 * HOUR, None, True, True, "its job is open, and the last sign of it is 25 h 00 min old"),
+        # A run that is between two VMs has just recorded the one before.
+        (90 * HOUR, 60.0, True, False, "its job is open, and the last sign of it is 1 min 00 s old; it counts as dead "
+         "after 24 h 00 min"),
+        (90 * HOUR, 30 * HOUR, True, True, "its job is open, and the last sign of it is 30 h 00 min old"),
+        (2 * HOUR, None, False, False, "it has no readable job, and the last sign of it is 2 h 00 min old; it counts "
+         "as dead after 24 h 00 min"),
+        (25 * HOUR, None, False, True, "it has no readable job, and the last sign of it is 25 h 00 min old"),
+    ],
+)  # fmt: skip
+def test_it_has_no_lock(vault: Vault, age: float, record: float | None, job: bool, dead: bool, text: str) -> None:
+    run_id = run_of(vault, age, job=job)
+    if record is not None:
+        Path(vault.path, "jobs", run_id, "vm.json").write_text("{}")
+        touch(vault, run_id, record)
+    lock(vault, "other", run_of(vault, job=False), age=7200.0)  # of somebody else
+    assert verdict(vault, run_id) == Verdict(dead, f"the run has no lock, {text}")
+
+
+def test_a_damaged_job_is_no_proof(vault: Vault) -> None:
+    run_id = run_of(vault)
+    Path(vault.path, "jobs", f"{run_id}.json").write_text("{")
+    assert not verdict(vault, run_id).dead
+    assert verdict(vault, run_id, limit=HOUR).dead
+
+
+def test_a_lock_that_cannot_be_read_may_be_anybodys(vault: Vault) -> None:
+    run_id = run_of(vault, 500 * HOUR)
+    JobStore(vault).finish(run_id, now=NOW)
+    Path(vault.prepare_client("web01").directory, "lock.json").write_text("damaged")
+    assert verdict(vault, run_id) == Verdict(
+        False, "the lock of client web01 cannot be read: it may be that of this run"
+    )
+
+
+def test_runs_of_a_vault(vault: Vault) -> None:
+    assert is_run_of(new_job_id(vault.id, NOW), vault)
+    assert not is_run_of(new_job_id("00000000-0000", NOW), vault)
+    assert not is_run_of("run-1", vault)
