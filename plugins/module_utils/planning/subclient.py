@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from ..errors import InvalidInputError, SubclientError
+from ..vault.retention import RetentionPolicy
 from .content import DiskFilter, Group
 from .content_reading import read_content, read_exclude
 from .reading import (
@@ -28,6 +29,7 @@ from .reading import (
     read_mapping,
     read_string,
 )
+from .retention_reading import read_retention
 
 BACKUP_TYPES = ("full", "incremental")
 _TYPES_NOT_OFFERED = ("differential", "synthetic_full")
@@ -49,6 +51,7 @@ class Subclient:
     nfs_policy: str = "fail"
     shutdown_timeout: int = 600
     kill: bool = False
+    retention: RetentionPolicy | None = None
 
     @classmethod
     def parse(cls, name: str, definition: Mapping[str, Any]) -> Subclient:
@@ -117,4 +120,5 @@ _READERS: dict[str, Callable[[Any, str, Problems], Any]] = {
     "nfs_policy": _read_nfs_policy,
     "shutdown_timeout": functools.partial(read_duration, at_least=1),
     "kill": read_boolean,
+    "retention": read_retention,
 }
