@@ -158,13 +158,13 @@ def decide(points: Collection[PointFacts], policy: RetentionPolicy, *, now: floa
 
     decisions = []
     for point in ordered:
-        why = tuple(reasons[point.id])
+        found = reasons[point.id]
         if point.id in kept_as_base:
-            why = (f"kept only as a base: {why[0]}", *why[1:])
-        if not why:
-            against = [f"same content as the synthetic full {replaced[point.id]}"] if point.id in replaced else []
-            why = (f"expired: {', '.join(against or verdict.drop.get(point.id, ()))}",)
-        decisions.append(Decision(point, bool(reasons[point.id]), why))
+            found[0] = f"kept only as a base: {found[0]}"
+        against = verdict.drop.get(point.id, [])
+        if point.id in replaced:
+            against = [f"same content as the synthetic full {replaced[point.id]}"]
+        decisions.append(Decision(point, bool(found), tuple(found or [f"expired: {', '.join(against)}"])))
     return Review(tuple(decisions), tuple(_warnings(ordered, ahead)))
 
 
@@ -182,7 +182,7 @@ def _add(reasons: dict[str, list[str]], points: Iterable[PointFacts], why: str) 
         reasons[point.id].append(why)
 
 
-def _replaced(good: Sequence[PointFacts], ahead: Collection[str]) -> dict[str, str]:
+def _replaced(good: Sequence[PointFacts], ahead: set[str]) -> dict[str, str]:
     """Return the points whose content a later, good synthetic full holds, with the id of that."""
     known = {point.id: point for point in good}
     found = {}
@@ -233,7 +233,7 @@ def _fill(slots: _Slots, count: int, points: Sequence[PointFacts], zone: ZoneInf
         )
 
 
-def _keep_what_is_special(reasons: dict[str, list[str]], ordered: Sequence[PointFacts], ahead: Collection[str]) -> None:
+def _keep_what_is_special(reasons: dict[str, list[str]], ordered: Sequence[PointFacts], ahead: set[str]) -> None:
     """Keep pins, points from the future, and those whose manifest cannot be read with all that they may need."""
     unreadable = [point for point in ordered if point.created is None]
     for point in ordered:
@@ -269,7 +269,7 @@ def _keep_bases(reasons: dict[str, list[str]], ordered: Sequence[PointFacts]) ->
     return only_base
 
 
-def _warnings(ordered: Sequence[PointFacts], ahead: Collection[str]) -> Iterable[str]:
+def _warnings(ordered: Sequence[PointFacts], ahead: set[str]) -> Iterable[str]:
     for point in ordered:
         if point.created is None:
             yield (
