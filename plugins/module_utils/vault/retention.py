@@ -190,6 +190,8 @@ def _replaced(good: Sequence[PointFacts], ahead: set[str]) -> dict[str, str]:
         point = known.get(synthetic.consolidates or "")
         if point is None or ahead & {point.id, synthetic.id} or synthetic.sequence <= point.sequence:
             continue
+        if point.type == synthetic.type:
+            continue  # were it removed for another one, what it stands for itself would count again
         if synthetic.content == point.content:
             found[point.id] = synthetic.id
     return found

@@ -16,11 +16,12 @@ from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidIn
 from ansible_collections.ovm.backup.plugins.module_utils.planning.content import DiskFilter, Group, Rule
 from ansible_collections.ovm.backup.plugins.module_utils.planning.patterns import Pattern
 from ansible_collections.ovm.backup.plugins.module_utils.planning.subclient import Subclient, checked_backup_type
+from ansible_collections.ovm.backup.plugins.module_utils.vault.retention import RetentionPolicy
 
 CONTENT = [{"rules": [{"field": "name", "value": "db*"}]}]
 FIELDS = "name, id, repository, server, server_pool, guest_os, power_state, tag, domain_type, template"
 STATES = "RUNNING, STOPPED, SUSPENDED, STARTING, STOPPING, TEMPLATE"
-KEYS = "description, content, exclude, backup_type, max_age, allow_empty, nfs_policy, shutdown_timeout, kill"
+KEYS = "description, content, exclude, backup_type, max_age, allow_empty, nfs_policy, shutdown_timeout, kill, retention"
 DURATION = (
     "a duration is a whole number of seconds, or a number with a unit s, m, h, d or w, such as 90m, 24h, 1d or 2w"
 )
@@ -44,6 +45,7 @@ def test_smallest_definition_has_the_documented_defaults() -> None:
         nfs_policy="fail",
         shutdown_timeout=600,
         kill=False,
+        retention=None,
     )
 
 
@@ -74,6 +76,7 @@ def test_full_definition() -> None:
         "nfs_policy": "shutdown",
         "shutdown_timeout": "5m",
         "kill": True,
+        "retention": {"keep_last": 3},
     }
     assert Subclient.parse("prod", definition) == Subclient(
         name="prod",
@@ -101,6 +104,7 @@ def test_full_definition() -> None:
         nfs_policy="shutdown",
         shutdown_timeout=300,
         kill=True,
+        retention=RetentionPolicy(keep_last=3),
     )
 
 
