@@ -226,7 +226,8 @@ def _fill(slots: _Slots, count: int, points: Sequence[PointFacts], zone: ZoneInf
         label = labels[point.id]
         why_not = f"not the newest of {label}"
         if label not in last:
-            why_not = f"{label} is not among the last {count} {slots.unit}s"
+            last_ones = f"the last {slots.unit}" if count == 1 else f"among the last {count} {slots.unit}s"
+            why_not = f"{label} is not {last_ones}"
         verdict.say(
             point,
             label in last and newest[label] == point.id,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.ovm.backup.plugins.module_utils._module import manager_options, vault_options
 from ansible_collections.ovm.backup.plugins.module_utils.planning import content, names, subclient
+from ansible_collections.ovm.backup.plugins.module_utils.planning.retention_reading import RULES
 from ansible_collections.ovm.backup.plugins.module_utils.vault import jobs, lock
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def test_variables_of_one_run_are_those_of_the_playbooks(documentation: Document
     for playbook, guide, after in (
         ("backup", GUIDE, "These are given for one run only"),
         ("restore_image", "guide_restore", "Restore to image files\n---"),
+        ("retention", "guide_retention", "Look first, then remove\n---"),
     ):
         text = (ROOT / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8")
         used = {name for name in re.findall(r'"\{\{ (\w+)[ |]', text) if not name.startswith(("ovm_", "__"))}
@@ -102,6 +104,10 @@ def test_keys_of_a_definition_are_all_listed(documentation: Documentation) -> No
     for name, default, _meaning in rows:
         if name not in ("content", "description", "exclude"):
             assert default == str(getattr(parsed, name)).replace("False", "false"), name
+
+
+def test_rules_of_retention_are_all_listed(documentation: Documentation) -> None:
+    assert column(documentation, "guide_retention", "Say what is kept\n---") == list(RULES)
 
 
 def test_fields_and_choices_are_all_listed(documentation: Documentation) -> None:

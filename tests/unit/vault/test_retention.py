@@ -86,6 +86,10 @@ DAYS = [point(number, f"2026-11-{20 + number}T01:00") for number in range(1, 6)]
             "P4": "expired: not the newest of 2026-W48",
             "P5": ["newest point", "weekly for 2026-W48 (the newest of that week)"],
         }),
+        ({"keep_daily": 1}, {
+            **{f"P{number}": f"expired: 2026-11-{20 + number} is not the last day" for number in range(1, 5)},
+            "P5": ["newest point", "daily for 2026-11-25 (the newest of that day)"],
+        }),
         ({"keep_monthly": 1}, {
             **{f"P{number}": "expired: not the newest of 2026-11" for number in range(1, 5)},
             "P5": ["newest point", "monthly for 2026-11 (the newest of that month)"],
