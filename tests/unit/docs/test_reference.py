@@ -102,7 +102,7 @@ def test_keys_of_a_definition_are_all_listed(documentation: Documentation) -> No
     assert {row[0] for row in rows} == set(subclient._READERS)
     parsed = subclient.Subclient.parse("x", {"content": [{"rules": [{"field": "name", "value": "*"}]}]})
     for name, default, _meaning in rows:
-        if name not in ("content", "description", "exclude"):
+        if name not in ("content", "description", "exclude", "retention"):
             assert default == str(getattr(parsed, name)).replace("False", "false"), name
 
 
