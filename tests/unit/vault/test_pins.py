@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -172,6 +173,21 @@ def test_a_vault_that_cannot_be_written_refuses_a_pin(folder: str, monkeypatch: 
 # --- interrupted -----------------------------------------------------------------------------------------------------
 
 
+def failing_from(last: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return what makes functions fail together from their call number C(last) on."""
+    calls = itertools.count(1)
+
+    def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if next(calls) >= last:
+                raise PowerCut
+            return function(*arguments, **options)
+
+        return call
+
+    return wrap
+
+
 @pytest.mark.parametrize("pinned", [False, True])
 def test_power_cut_at_any_step_of_a_removal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pinned: bool) -> None:
     """A point that is pinned between the two steps of its removal is honoured, whenever the power fails."""
@@ -179,20 +195,10 @@ def test_power_cut_at_any_step_of_a_removal(tmp_path: Path, monkeypatch: pytest.
     for last in range(1, 100):
         client = make_client(tmp_path / f"vault{last}")
         folder = os.path.join(client.directory, add_point(client, image).id)
-        left = [last]
-
-        def wrap(function: Callable[..., Any], left: list[int] = left) -> Callable[..., Any]:
-            def call(*arguments: Any, **options: Any) -> Any:
-                left[0] -= 1
-                if left[0] <= 0:
-                    raise PowerCut
-                return function(*arguments, **options)
-
-            return call
-
+        failing = failing_from(last)
         with monkeypatch.context() as patch:
             for name in CALLS:
-                patch.setattr(os, name, wrap(getattr(os, name)))
+                patch.setattr(os, name, failing(getattr(os, name)))
             if pinned:  # written, and not yet seen by whoever decides
                 (Path(folder) / "pin.json").write_text('{"note": ""}')
             try:

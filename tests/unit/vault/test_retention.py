@@ -76,8 +76,9 @@ DAYS = [point(number, f"2026-11-{20 + number}T01:00") for number in range(1, 6)]
             "P2": "expired: not among the last 1, not younger than 3 days, 2026-11-22 is not among the last 2 days",
             "P3": ["younger than 3 days"],
             "P4": ["younger than 3 days", "daily for 2026-11-24 (the newest of that day)"],
-            "P5": ["newest point", "among the last 1", "younger than 3 days",
-                "daily for 2026-11-25 (the newest of that day)"],
+            "P5": [
+                "newest point", "among the last 1", "younger than 3 days", "daily for 2026-11-25 (the newest of that day)",
+            ],
         }),
         ({"keep_weekly": 2}, {
             "P1": "expired: not the newest of 2026-W47",
@@ -126,15 +127,18 @@ def test_age_in_elapsed_time() -> None:
 
 
 def test_slots_without_points_do_not_count() -> None:
-    points = [point(1, "2019-03-01T05:00"), point(2, "2024-12-30T05:00"), point(3, "2024-12-31T05:00"),
-        point(4, "2026-11-25T05:00")]  # fmt: skip
+    moments = ("2019-03-01T05:00", "2024-12-30T05:00", "2024-12-31T05:00", "2026-11-25T05:00")
+    points = [point(number, moment) for number, moment in enumerate(moments, 1)]
     assert told(review(points, keep_yearly=2, keep_weekly=2)) == {
         "P1": "expired: 2019-W09 is not among the last 2 weeks, 2019 is not among the last 2 years",
         "P2": "expired: not the newest of 2025-W01, not the newest of 2024",
         "P3": ["weekly for 2025-W01 (the newest of that week)", "yearly for 2024 (the newest of that year)"],
-        "P4": ["newest point", "weekly for 2026-W48 (the newest of that week)",
-            "yearly for 2026 (the newest of that year)"],
-    }  # fmt: skip
+        "P4": [
+            "newest point",
+            "weekly for 2026-W48 (the newest of that week)",
+            "yearly for 2026 (the newest of that year)",
+        ],
+    }
 
 
 # --- chains, pins, synthetic fulls -----------------------------------------------------------------------------------
@@ -306,10 +310,9 @@ def test_nightly_backups_just_after_midnight(zone: str) -> None:
     found = review(points, now="2026-12-28T23:00", zone=zone, keep_daily=365)
     labels = [item.reasons[-1] for item in found.decisions]
     assert labels == [f"daily for {day} (the newest of that day)" for day in days]
-    assert {day: item.keep for day, item in zip(days, review(points, now="2026-12-28T23:00", zone=zone, keep_monthly=3)
-        .decisions, strict=True) if item.keep} == {
-        datetime.date(2026, 10, 31): True, datetime.date(2026, 11, 30): True, days[-1]: True,
-    }  # fmt: skip
+    monthly = review(points, now="2026-12-28T23:00", zone=zone, keep_monthly=3).decisions
+    stay = [day for day, item in zip(days, monthly, strict=True) if item.keep]
+    assert stay == [datetime.date(2026, 10, 31), datetime.date(2026, 11, 30), days[-1]]
 
 
 @pytest.mark.parametrize(
