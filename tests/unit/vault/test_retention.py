@@ -77,7 +77,8 @@ DAYS = [point(number, f"2026-11-{20 + number}T01:00") for number in range(1, 6)]
             "P3": ["younger than 3 days"],
             "P4": ["younger than 3 days", "daily for 2026-11-24 (the newest of that day)"],
             "P5": [
-                "newest point", "among the last 1", "younger than 3 days", "daily for 2026-11-25 (the newest of that day)",
+                "newest point", "among the last 1", "younger than 3 days",
+                "daily for 2026-11-25 (the newest of that day)",
             ],
         }),
         ({"keep_weekly": 2}, {
