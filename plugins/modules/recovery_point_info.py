@@ -28,6 +28,7 @@ options:
       - Id of a recovery point of O(client), or V(latest). All of them by default.
     type: str
 seealso:
+  - module: ovm.backup.recovery_point
   - module: ovm.backup.restore_image
 """
 
@@ -273,6 +274,14 @@ recovery_points:
       description: Why it cannot be restored, as far as manifests and file sizes tell, V(null) if nothing is known.
       type: str
       returned: always
+    pinned:
+      description: Whether M(ovm.backup.retention) has to keep it.
+      type: bool
+      returned: always
+    pin_note:
+      description: Why it is pinned, V(null) if it is not.
+      type: str
+      returned: always
 damaged:
   description: Recovery points whose manifest cannot be read.
   returned: success
@@ -302,18 +311,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, open_vault, vault_options
-from ..module_utils.vault.manifest import Point
-from ..module_utils.vault.points import Client
-
-
-def describe_client(client: Client) -> dict[str, Any]:
-    """Return a client in plain types."""
-    return {"client": client.name, **client.document}
-
-
-def describe_point(client: Client, point: Point) -> dict[str, Any]:
-    """Return a recovery point in plain types."""
-    return {**point.as_dict(), "problem": client.problem_of(point)}
+from ..module_utils.vault.description import describe_client, describe_point
 
 
 def main() -> None:

@@ -96,9 +96,11 @@ NEEDS: dict[str, tuple[dict[str, Any], str]] = {
     "coverage_info": ({"subclients": {}, **CONNECTION}, "requests, blake3"),
     "job": ({"state": "finished", "job_id": "j"}, "blake3"),
     "job_info": ({"job_id": "j"}, "blake3"),
-    "plan_info": ({"subclient": "s", "definition": {}}, "requests, blake3"),
+    "plan_info": ({"subclient": "s", "definition": {}, **CONNECTION}, "requests, blake3"),
     "job_vm": ({key: VM[key] for key in ("job_id", "plan", "started")}, "blake3"),
+    "recovery_point": ({"client": "c"}, "blake3"),
     "recovery_point_info": ({}, "blake3"),
+    "retention": ({"policy": {"keep_last": 1}}, "blake3"),
     "restore_image": ({key: VM[key] for key in ("client", "directory")}, "blake3, zstandard"),
     "synthetic_full": ({"client": "c"}, "blake3, zstandard"),
     "schedule": ({"state": "absent", "path": "/"}, ""),
@@ -116,7 +118,6 @@ def test_missing_libraries_are_named(tmp_path: Path) -> None:
     arguments: dict[str, dict[str, Any]] = {}
     for name, (own, _libraries) in NEEDS.items():
         shared = CONNECTION if name.startswith("vm_") else {"vault": str(tmp_path / "vault")}
-        shared = {**shared, **CONNECTION} if name == "plan_info" else shared
         shared = {} if name == "schedule" else shared
         arguments[name] = {**own, **shared}
     done = subprocess.run(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from ..errors import InvalidInputError, SubclientError
+from ..vault.retention import RetentionPolicy
 from .backup_type import BACKUP_TYPES
 from .content import DiskFilter, Group
 from .content_reading import read_content, read_exclude
@@ -31,6 +32,7 @@ from .reading import (
     read_mapping,
     read_string,
 )
+from .retention_reading import read_retention
 from .schedule import ScheduleEntry, read_schedule
 
 NFS_POLICIES = ("shutdown", "skip", "fail")
@@ -57,6 +59,7 @@ class Subclient:
     retry_delay: int = 60
     max_failed_percent: int = 100
     schedule: tuple[ScheduleEntry, ...] = ()
+    retention: RetentionPolicy | None = None
 
     @classmethod
     def parse(cls, name: str, definition: Mapping[str, Any]) -> Subclient:
@@ -127,4 +130,5 @@ _READERS: dict[str, Callable[[Any, str, Problems], Any]] = {
     "retry_delay": read_duration,
     "max_failed_percent": functools.partial(read_count, at_most=100),
     "schedule": functools.partial(read_schedule, read_type=_read_backup_type),
+    "retention": read_retention,
 }

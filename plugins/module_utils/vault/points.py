@@ -21,9 +21,10 @@ from ..errors import CorruptVaultError, NotAVaultError, PointNotFoundError, Vaul
 from . import format as fmt
 from .chain import DiskChain, open_chain
 from .disk_writer import DiskWriter, FrameCompressor
-from .files import make_directory, read_json, remove_tree, sync_directory, vault_errors, write_file, write_json
+from .files import make_directory, read_json, sync_directory, vault_errors, write_file, write_json
 from .lock import ClientLock
 from .manifest import MANIFEST_NAME, Point, PointDisk, read_manifest, write_manifest
+from .removal import clear_away, remove_point
 
 VAULT_NAME = "ovm.backup vault"
 VAULT_VERSION = 1
@@ -68,11 +69,7 @@ class PointWriter:
 
     def discard(self) -> None:
         """Remove everything that was written."""
-        # The manifest first: a point whose removal is interrupted must not look like one that lost its files.
-        with vault_errors("remove", self.directory), contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(self.directory, MANIFEST_NAME))
-            sync_directory(self.directory)
-        remove_tree(self.directory)
+        remove_point(self.directory)
 
 
 class Client:
@@ -224,10 +221,7 @@ class Client:
 
     def remove_unpublished(self) -> list[str]:
         """Remove what interrupted runs left, and return the names. Only the holder of the lock may call this."""
-        left = self.unpublished()
-        for name in left:
-            remove_tree(os.path.join(self.directory, name))
-        return left
+        return [name for name in self.unpublished() if clear_away(os.path.join(self.directory, name))]
 
     def new_point(self, *, now: float, level: int = 1) -> PointWriter:
         """Begin a recovery point. Only the holder of the lock may call this."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.ovm.backup.plugins.module_utils._module import manager_options, vault_options
 from ansible_collections.ovm.backup.plugins.module_utils.planning import content, limits, names, subclient
+from ansible_collections.ovm.backup.plugins.module_utils.planning.retention_reading import RULES
 from ansible_collections.ovm.backup.plugins.module_utils.vault import jobs, lock
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def test_variables_of_one_run_are_those_of_the_playbooks(documentation: Document
     for playbook, guide, after in (
         ("backup", GUIDE, "These are given for one run only"),
         ("restore_image", "guide_restore", "Restore to image files\n---"),
+        ("retention", "guide_retention", "Look first, then remove\n---"),
     ):
         text = (ROOT / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8")
         used = {name for name in re.findall(r'"\{\{ (\w+)[ |]', text) if not name.startswith(("ovm_", "__"))}
@@ -108,6 +110,10 @@ def test_keys_of_a_definition_are_all_listed(documentation: Documentation) -> No
 def test_limits_are_all_listed(documentation: Documentation) -> None:
     rows = documentation.first_table("guide_runs", "Limits\n---")
     assert {name: int(default) for name, default, _meaning in rows} == dataclasses.asdict(limits.Limits())
+
+
+def test_rules_of_retention_are_all_listed(documentation: Documentation) -> None:
+    assert column(documentation, "guide_retention", "Say what is kept\n---") == list(RULES)
 
 
 def test_fields_and_choices_are_all_listed(documentation: Documentation) -> None:

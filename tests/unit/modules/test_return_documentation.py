@@ -83,6 +83,20 @@ def job_vm_results(succeed: Any, estate: Estate) -> Results:
 
 
 @pytest.fixture
+def recovery_point_results(succeed: Any, estate: Estate) -> Results:
+    backup_vm(estate.vault, estate.request(PLAN))
+    args = {"vault": estate.vault.path, "client": "web_01", "point": "latest", "pinned": True}
+    return [succeed("recovery_point", args)]
+
+
+@pytest.fixture
+def retention_results(succeed: Any, estate: Estate) -> Results:
+    for number in range(2):
+        backup_vm(estate.vault, estate.request(PLAN, run_id=f"20261123T010203Z-0a1b2c3d-00000{number}"))
+    return [succeed("retention", {"vault": estate.vault.path, "policy": {"keep_last": 1}})]
+
+
+@pytest.fixture
 def recovery_point_info_results(succeed: Any, estate: Estate) -> Results:
     backup_vm(estate.vault, estate.request(PLAN))
     damaged = backup_vm(estate.vault, estate.request(PLAN, run_id=NEXT_RUN)).point

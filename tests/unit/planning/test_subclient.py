@@ -18,6 +18,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.planning.content import
 from ansible_collections.ovm.backup.plugins.module_utils.planning.limits import Limits
 from ansible_collections.ovm.backup.plugins.module_utils.planning.patterns import Pattern
 from ansible_collections.ovm.backup.plugins.module_utils.planning.subclient import Subclient, checked_backup_type
+from ansible_collections.ovm.backup.plugins.module_utils.vault.retention import RetentionPolicy
 
 CONTENT = [{"rules": [{"field": "name", "value": "db*"}]}]
 FIELDS = "name, id, repository, server, server_pool, guest_os, power_state, tag, domain_type, template"
@@ -52,6 +53,7 @@ def test_smallest_definition_has_the_documented_defaults() -> None:
         retries=2,
         retry_delay=60,
         max_failed_percent=100,
+        retention=None,
     )
 
 
@@ -82,6 +84,7 @@ def test_full_definition() -> None:
         "nfs_policy": "shutdown",
         "shutdown_timeout": "5m",
         "kill": True,
+        "retention": {"keep_last": 3},
     }
     assert Subclient.parse("prod", definition) == Subclient(
         name="prod",
@@ -109,6 +112,7 @@ def test_full_definition() -> None:
         nfs_policy="shutdown",
         shutdown_timeout=300,
         kill=True,
+        retention=RetentionPolicy(keep_last=3),
     )
 
 

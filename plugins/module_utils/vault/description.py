@@ -1,0 +1,27 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""Clients and recovery points in plain types, in the one form that all modules return."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from .manifest import Point
+from .pins import describe_pin, read_pin
+from .points import Client
+
+
+def describe_client(client: Client) -> dict[str, Any]:
+    """Return a client."""
+    return {"client": client.name, **client.document}
+
+
+def describe_point(client: Client, point: Point) -> dict[str, Any]:
+    """Return a recovery point, with what is known of it besides its manifest."""
+    pin = read_pin(os.path.join(client.directory, point.id))
+    return {**point.as_dict(), "problem": client.problem_of(point), **describe_pin(pin)}

@@ -1,0 +1,210 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""Letting recovery points expire: decided anew under the lock of the client, removed from new to old."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from ..errors import VaultError, VaultLockedError
+from .lock import ClientLock
+from .manifest import Point
+from .pins import read_pin
+from .points import Client, DamagedPoint
+from .removal import expire_point
+from .retention import Decision, PointFacts, RetentionPolicy, Review, decide
+
+# Seconds after which another run may take the lock of one that died while it removed points.
+_LEASE = 300.0
+
+
+@dataclass(frozen=True)
+class Expiry:
+    """What became of one client.
+
+    C(skipped) says why nothing (more) was removed because of another run, C(failed) because of an error.
+    """
+
+    client: str
+    vm_name: str | None
+    kept: tuple[Decision, ...]
+    expired: tuple[Decision, ...]
+    warnings: tuple[str, ...]
+    skipped: str | None = None
+    failed: str | None = None
+
+    @property
+    def freed(self) -> int:
+        """Return the bytes of the disk files of the expired points."""
+        return sum(decision.point.stored for decision in self.expired)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            "client": self.client,
+            "vm_name": self.vm_name,
+            "kept": [_as_dict(decision) for decision in self.kept],
+            "expired": [_as_dict(decision) for decision in self.expired],
+            "freed": self.freed,
+            "warnings": list(self.warnings),
+            "skipped": self.skipped,
+            "failed": self.failed,
+        }
+
+
+@dataclass(frozen=True)
+class Expiration:
+    """How points expire: by which policy, as of when, in which time zone; and who does it."""
+
+    policy: RetentionPolicy
+    now: float
+    zone: ZoneInfo
+    owner: str
+    run_id: str
+
+    def review(self, client: Client) -> Review:
+        """Decide on the points of a client as they are now; changes nothing."""
+        return decide(_facts(client), self.policy, now=self.now, zone=self.zone)
+
+    def run(self, client: Client, *, dry_run: bool = False) -> Expiry:
+        """Remove what expires, or only say what would; never touches a client that another run works on."""
+        done = _Done()
+        skipped = failed = None
+        try:
+            done.vm_name = client.document.get("vm_name")
+            done.review = self.review(client)
+            if done.review.expired:
+                _check_free(client, self._lock(client))
+                if dry_run:
+                    done.removed = done.review.expired
+                else:
+                    self._remove(client, done)
+        except VaultLockedError as error:
+            skipped = error.message
+        except VaultError as error:
+            failed = error.message
+        why = "the client is locked" if skipped else "an error came first"
+        gone = {decision.point.id for decision in done.removed}
+        kept = [
+            decision if decision.keep else replace(decision, reasons=(f"not removed, {why}", *decision.reasons))
+            for decision in done.review.decisions
+            if decision.point.id not in gone
+        ]
+        expired = sorted(done.removed, key=lambda decision: decision.point.sequence)
+        return Expiry(client.name, done.vm_name, tuple(kept), tuple(expired), done.review.warnings, skipped, failed)
+
+    def _lock(self, client: Client) -> ClientLock:
+        # Without the VM's id: a run that plans a backup cares for the locks of dead runs that worked on a VM.
+        return client.lock(owner=self.owner, run_id=self.run_id)
+
+    def _remove(self, client: Client, done: _Done) -> None:
+        """Remove under the lock. C(done) grows with each point, so that an error does not hide what was removed."""
+        lock = self._lock(client)
+        lock.hold(_LEASE)
+        if lock.debts:
+            # A run has died in this very moment and owes something to the VM: leave that to the next backup.
+            lock.hold(0.001)
+            raise VaultLockedError(f"Client {client.name} has the lock of a run that has just died", holder={})
+        try:
+            with lock:  # renews the lease
+                client.remove_unpublished()
+                while self._remove_some(client, lock, done):
+                    pass
+        finally:
+            lock.release()
+
+    def _remove_some(self, client: Client, lock: ClientLock, done: _Done) -> bool:
+        """Decide and remove from new to old; return whether that has to begin anew because a point was just pinned."""
+        # What was decided before does not count: a backup or a pin may have come.
+        done.review = self.review(client)
+        for decision in done.review.expired:
+            lock.check()
+            if not expire_point(os.path.join(client.directory, decision.point.id)):
+                return True
+            done.removed.append(decision)
+        return False
+
+
+@dataclass
+class _Done:
+    """How far the work on a client has come: the last decisions, and what was removed by them and earlier ones."""
+
+    vm_name: str | None = None
+    review: Review = Review((), ())
+    removed: list[Decision] = field(default_factory=list)
+
+
+def belongs_to(client: Client, subclient: str) -> bool:
+    """Return whether the newest recovery point of a client that can be read was made by a subclient."""
+    points, _damaged = client.scan()
+    return bool(points) and points[-1].subclient == subclient
+
+
+class _Scanned(Client):
+    """A client whose manifests are read once, however long its chains are."""
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(directory)
+        self.points, self.damaged = self.scan()
+        self._known = {point.id: point for point in self.points}
+
+    def point(self, point_id: str = "latest") -> Point:
+        return self._known[point_id] if point_id in self._known else super().point(point_id)
+
+
+def _facts(client: Client) -> list[PointFacts]:
+    """Return what retention has to know of all recovery points of a client."""
+    scanned = _Scanned(client.directory)
+    return [_facts_of(scanned, point) for point in scanned.points] + [_unreadable(bad) for bad in scanned.damaged]
+
+
+def _facts_of(client: Client, point: Point) -> PointFacts:
+    pin = read_pin(os.path.join(client.directory, point.id))
+    return PointFacts(
+        id=point.id,
+        sequence=point.sequence,
+        created=point.created,
+        type=point.type,
+        bases=frozenset(disk.base for disk in point.disks if disk.base is not None),
+        problem=client.problem_of(point),
+        pin=None if pin is None else pin.note,
+        consolidates=getattr(point, "consolidates", None),
+        content=frozenset((disk.disk_id, disk.content_hash) for disk in point.disks),
+        stored=point.stored,
+    )
+
+
+def _unreadable(bad: DamagedPoint) -> PointFacts:
+    return PointFacts(id=bad.id, sequence=bad.sequence, created=None, type=None, problem=bad.error)
+
+
+def _check_free(client: Client, lock: ClientLock) -> None:
+    """Raise C(VaultLockedError) when another run works on the client, or has died and left work for the next backup."""
+    lock.foresee()
+    left = lock.taken_over
+    if left is not None and (left.get("vm_id") or left.get("debts")):
+        raise VaultLockedError(
+            f"Client {client.name} has the lock of run {left.get('run_id')}, which has died: the next backup with this "
+            "vault settles what that run left",
+            holder=left,
+        )
+
+
+def _as_dict(decision: Decision) -> dict[str, Any]:
+    point = decision.point
+    return {
+        "id": point.id,
+        "type": point.type,
+        "created": point.created,
+        "stored": point.stored,
+        "pinned": point.pin is not None,
+        "problem": point.problem,
+        "reasons": list(decision.reasons),
+    }
