@@ -98,7 +98,7 @@ NEEDS: dict[str, tuple[dict[str, Any], str]] = {
     "job_info": ({"job_id": "j"}, "blake3"),
     "plan_info": ({"subclient": "s", "definition": {}, **CONNECTION}, "requests, blake3"),
     "job_vm": ({key: VM[key] for key in ("job_id", "plan", "started")}, "blake3"),
-    "recovery_point": ({"client": "c"}, "blake3"),
+    "recovery_point": ({"client": "c", "point": "latest", "pinned": True}, "blake3"),
     "recovery_point_info": ({}, "blake3"),
     "retention": ({"policy": {"keep_last": 1}}, "blake3"),
     "restore_image": ({key: VM[key] for key in ("client", "directory")}, "blake3, zstandard"),
