@@ -201,7 +201,7 @@ def _seconds_label(value: float) -> str:
     if not value:
         return "0"
     for unit, length in (("h", 3600), ("min", 60)):
-        if value >= length:
+        if value >= 2 * length:
             return f"{value / length:.1f} {unit}".replace(".0 ", " ")
     return f"{value:.0f} s"
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import CorruptVaultError
 from ..vault.files import read_json
-from ..vault.jobs import DamagedJob, JobStore
+from ..vault.jobs import SKIPPED, DamagedJob, JobStore
 from ..vault.manifest import Point
 from ..vault.points import Client, Vault
 
@@ -81,6 +81,12 @@ class ClientHistory:
     def verified_at(self) -> float | None:
         """Return when a point of the client was verified last."""
         return max((found.verified_at for _point_id, found in self.verified), default=None)
+
+    @property
+    def unprotected(self) -> bool:
+        """Return whether there should be a good point and is none; what was skipped, as a template is, needs none."""
+        newest = self.newest_run()
+        return self.good is None and (self.points > 0 or (newest is not None and newest.vm["status"] != SKIPPED))
 
     def newest_run(self, subclient: str | None = None) -> VmRun | None:
         """Return what the newest job, or the newest one of a subclient, did."""

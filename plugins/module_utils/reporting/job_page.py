@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..vault.jobs import FAILED
+from ..vault.jobs import FAILED, SKIPPED
 from ..vault.summary import format_bytes, format_seconds, left_out
 from . import charts
 from .history import Verification
@@ -52,19 +52,20 @@ def job_page(
     title = f"{job['subclient']}: {job['status']}, {utc(job['started'])}"
     body = [
         f"<header><h1>Backup of {name(job['subclient'])} {badge(job['status'])}</h1>",
+        f"<p>{counted(job)}</p>",
         f'<p class="quiet">Job {text(job["id"])}</p></header>',
         "<main>",
         _facts(job),
         notices("bad", _failures(job)),
         notices("note", [text(warning) for warning in job["warnings"]]),
+        f'<section aria-labelledby="past"><h2 id="past">{_span(jobs)}</h2>',
+        charts.job_pictures(jobs),
+        job_numbers(jobs),
+        "</section>",
         '<section aria-labelledby="vms"><h2 id="vms">Virtual machines</h2>',
         table("Virtual machines", VM_COLUMNS, [_vm(vm, verified.get(vm["client"])) for vm in job["vms"]])
         if job["vms"]
         else "<p>The job had none.</p>",
-        "</section>",
-        f'<section aria-labelledby="past"><h2 id="past">{_span(jobs)}</h2>',
-        charts.job_pictures(jobs),
-        job_numbers(jobs),
         "</section>",
         "</main>",
     ]
@@ -80,9 +81,9 @@ def job_numbers(jobs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def counted(job: Mapping[str, Any]) -> str:
-    """Return how many VMs have which status."""
+    """Return how many VMs there are, and how many have which status."""
     told = [f"{number} {text(status.lower())}" for status, number in job["counts"].items() if number]
-    return ", ".join(told) or "none"
+    return f"{len(job['vms'])} VM{'' if len(job['vms']) == 1 else 's'}: {', '.join(told) or 'none'}"
 
 
 def _span(jobs: Sequence[Mapping[str, Any]]) -> str:
@@ -96,7 +97,6 @@ def _facts(job: Mapping[str, Any]) -> str:
         ("Ended", when(job["finished"])),
         ("Duration", format_seconds(job["duration"])),
         ("Type asked for", words(job["requested_type"])),
-        ("Virtual machines", counted(job)),
         ("Read", format_bytes(job["bytes_read"])),
         ("Stored", format_bytes(job["bytes_stored"])),
     ]
@@ -114,7 +114,8 @@ def _failures(job: Mapping[str, Any]) -> list[str]:
 def _vm(vm: Mapping[str, Any], verified: Verification | None) -> Row:
     asked, done = vm["requested_type"], vm["type"]
     made = words(done) if done else "\u2013"
-    if done != asked:
+    # What was never to be backed up was not asked for in any type.
+    if done != asked and vm["status"] != SKIPPED:
         made += f' <span class="quiet">{words(asked)} asked for</span>'
     notes = [text(vm["reason"])] if vm["reason"] else []
     for disk in left_out(vm):

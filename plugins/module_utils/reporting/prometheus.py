@@ -81,10 +81,9 @@ def _of_client(client: ClientHistory) -> Iterator[Sample]:
         yield "ovm_backup_vm_selected", labels, int(subclient in client.selected)
         if run is not None:
             yield "ovm_backup_vm_last_status", labels, _code(str(run.vm["status"]))
-        # Nobody promised to back up what was skipped from the start, such as a template.
         if client.good is not None:
             yield "ovm_backup_vm_last_success_timestamp_seconds", labels, client.good.created
-        elif client.points or (run is not None and run.vm["status"] != SKIPPED):
+        elif client.unprotected:
             yield "ovm_backup_vm_last_success_timestamp_seconds", labels, 0
         if run is not None and run.vm["outage"] is not None:
             yield "ovm_backup_vm_outage_seconds", labels, run.vm["outage"]

@@ -48,8 +48,6 @@ class ReportRequest:
             raise InvalidInputError(
                 f"{given} does not go with format prometheus: that report is always about the whole vault", key=given
             )
-        if self.format != "json" and self.dest is None:
-            raise InvalidInputError(f"dest is needed for format {self.format}: the file to write", key="dest")
         if not 1 <= self.jobs <= _MOST_JOBS:
             raise InvalidInputError(
                 f"jobs must be a number from 1 to {_MOST_JOBS}, not {self.jobs}", key="jobs", value=self.jobs

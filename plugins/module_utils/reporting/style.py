@@ -31,6 +31,7 @@ body {
   font: 1rem/1.45 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif;
   overflow-wrap: anywhere;
 }
+td { overflow-wrap: break-word; }
 h1 { font-size: 1.5rem; line-height: 1.2; margin: 0 0 .25rem; }
 h2 { font-size: 1.15rem; margin: 1.75rem 0 .5rem; }
 p { margin: .25rem 0; }
@@ -45,10 +46,10 @@ footer { margin-top: 2rem; border-top: 1px solid var(--line); padding-top: .5rem
 .note { color: var(--note); background: var(--note-paper); }
 .bad { color: var(--bad); background: var(--bad-paper); }
 .idle { color: var(--idle); background: var(--idle-paper); }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .5rem; margin: 1rem 0; }
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: .5rem; margin: .75rem 0; }
 .facts div { background: var(--paper); border: 1px solid var(--line); border-radius: .5rem; padding: .5rem .75rem; }
 .facts dt { color: var(--quiet); font-size: .8rem; }
-.facts dd { margin: 0; font-size: 1.1rem; font-weight: 600; }
+.facts dd { margin: 0; font-weight: 600; }
 .list { border: 1px solid var(--line); border-radius: .5rem; margin: .5rem 0; padding: .5rem 1rem .5rem 2rem; }
 .list.bad, .list.note { color: var(--ink); }
 .list.bad { background: var(--bad-paper); border-color: var(--bad); }
@@ -86,12 +87,14 @@ th, td { text-align: left; vertical-align: top; padding: .4rem .6rem; }
 thead th { color: var(--quiet); font-size: .8rem; white-space: nowrap; }
 tbody { border-top: 1px solid var(--line); }
 .number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-th.name { min-width: 8rem; font-weight: 600; }
+th.name { min-width: 9rem; font-weight: 600; }
+time { white-space: nowrap; }
 td .quiet, th .quiet { display: block; font-weight: 400; }
 .notes td { padding-top: 0; }
 .notes p { font-size: .875rem; }
 .past { letter-spacing: .15em; font-weight: 700; white-space: nowrap; }
 .past span { background: none; }
+.charts + .wide { margin-top: .75rem; }
 @media (max-width: 52rem) {
   body { padding: .75rem; }
   .wide { background: none; border: 0; overflow: visible; }

@@ -96,7 +96,7 @@ def _alarms(history: History) -> list[str]:
             if run is not None and run.vm["status"] == FAILED
         ]
         told = [f"failed in the newest job of {', '.join(failed)}"] if failed else []
-        if client.points and client.good is None:
+        if client.unprotected:
             told.append("has no good recovery point")
         elif client.problems:
             told.append("has damaged recovery points")
@@ -116,7 +116,7 @@ def _client(client: ClientHistory, now: float) -> Row:
     return Row(
         [
             f'{name(client.vm_name)} <span class="quiet">client {name(client.client)}</span>',
-            when(good.created) if good is not None else badge(FAILED, "none") if client.points else "none",
+            when(good.created) if good is not None else badge(FAILED, "none") if client.unprotected else "none",
             # A clock that was ahead must not show as an age.
             format_duration(max(0.0, now - good.created)) if good is not None else "\u2013",
             words(good.type) if good is not None else "\u2013",
