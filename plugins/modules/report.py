@@ -96,7 +96,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 dest:
-  description: The file with the report, V(null) if none was asked for.
+  description:
+    - The file with the report, V(null) if none was asked for. As for all files, Ansible adds C(owner), C(group), C(mode),
+      C(size), C(state), C(uid) and C(gid) of one that exists.
   returned: success
   type: str
   sample: /var/www/backup/index.html
@@ -276,7 +278,6 @@ def main() -> None:
             "subclient": {"type": "str"},
             "jobs": {"type": "int", "default": 30},
         },
-        required_if=[("format", "html", ("dest",)), ("format", "prometheus", ("dest",))],
         supports_check_mode=True,
     )
     parameters = {name: module.params[name] for name in ("format", "dest", "job_id", "subclient", "jobs")}

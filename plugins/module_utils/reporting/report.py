@@ -46,8 +46,10 @@ class ReportRequest:
         if self.format == "prometheus" and (self.job_id is not None or self.subclient is not None):
             given = "job_id" if self.job_id is not None else "subclient"
             raise InvalidInputError(
-                f"{given} does not go with format prometheus: that report is always about the whole vault", key=given
+                f"{given} does not go with format prometheus: that report is always about the vault", key=given
             )
+        if self.format != "json" and not self.dest:
+            raise InvalidInputError(f"dest is needed for format {self.format}: the file to write", key="dest")
         if not 1 <= self.jobs <= _MOST_JOBS:
             raise InvalidInputError(
                 f"jobs must be a number from 1 to {_MOST_JOBS}, not {self.jobs}", key="jobs", value=self.jobs

@@ -177,9 +177,18 @@ def test_what_builds_on_a_bad_point_is_bad(directory: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["[]", "{}", "null", '{"verified_at": 1, "ok": 1}', '{"verified_at": "x", "ok": true}', '{"verified_at": NaN, "ok": true}',
-     '{"verified_at": 1e300, "ok": true}', '{"verified_at": 1, "ok": true, "problems": 7}', '{"verified_at": null, "ok": true}'],
-)  # fmt: skip
+    [
+        "[]",
+        "{}",
+        "null",
+        '{"verified_at": 1, "ok": 1}',
+        '{"verified_at": "x", "ok": true}',
+        '{"verified_at": NaN, "ok": true}',
+        '{"verified_at": 1e300, "ok": true}',
+        '{"verified_at": 1, "ok": true, "problems": 7}',
+        '{"verified_at": null, "ok": true}',
+    ],
+)
 def test_damaged_verification(directory: Path, content: str) -> None:
     client, points = add_client(directory, "db01")
     path = verify(client, points[0])
