@@ -97,8 +97,8 @@ EXAMPLES = r"""
 RETURN = r"""
 dest:
   description:
-    - The file with the report, V(null) if none was asked for. As for all files, Ansible adds C(owner), C(group), C(mode),
-      C(size), C(state), C(uid) and C(gid) of one that exists.
+    - The file with the report, V(null) if none was asked for. As for all files, Ansible adds C(owner), C(group),
+      C(mode), C(size), C(state), C(uid) and C(gid) of one that exists.
   returned: success
   type: str
   sample: /var/www/backup/index.html
