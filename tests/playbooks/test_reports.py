@@ -68,7 +68,7 @@ def webhook() -> Iterator[Webhook]:
 
 @pytest.fixture
 def site(bench: Bench, webhook: Webhook, tmp_path: Path) -> dict[str, str]:
-    """Have everything told: reports in directories, which are returned, a webhook, a hook that works, one that fails."""
+    """Have everything told: by reports in directories, which are returned, a webhook, and two hooks; one fails."""
     bench.subclients = {"part": only("old02", "files01", nfs_policy="fail"), "good": only("old02")}
     hook, broken = tmp_path / "hook.yml", tmp_path / "broken.yml"
     hook.write_text(HOOK)
@@ -134,18 +134,12 @@ def test_what_is_told_of_a_run(bench: Bench, site: dict[str, str], webhook: Webh
     assert not (bench.directory / f"run-{bench.runs}" / "told.json").exists()
 
 
-WRONG = [
-    ({"ovm_backup_reports": {"pdf": "/srv"}}, "ovm_backup_reports must be a mapping with any of the keys json, html"),
-    ({"ovm_backup_webhook": {"url": "ftp://x", "on": "failure"}}, "It has the keys url, on."),
-    ({"ovm_backup_report_hooks": ["/missing.yml"]}, 'This is none: "/missing.yml".'),
-]
-
-
-@pytest.mark.parametrize(("variables", "message"), WRONG)
-def test_wrong_variables_stop_the_run_before_it_begins(bench: Bench, variables: dict[str, Any], message: str) -> None:
+def test_a_hook_that_cannot_be_loaded_stops_the_run_before_it_begins(bench: Bench, tmp_path: Path) -> None:
     bench.subclients = {"old": only("old01")}
     before = bench.tree()
-    outcome = bench.backup("old", code=2, **variables)
-    assert message in outcome.messages["localhost"]
+    (tmp_path / "hook.yml").write_text("- name: Write a letter\n  community.missing.mail:\n")
+    outcome = bench.start("backup", subclient="old", ovm_backup_report_hooks=[str(tmp_path / "hook.yml")]).wait()
+    assert outcome.code != 0
+    assert "community.missing.mail" in outcome.output
+    assert "Plan the run" not in outcome.output.replace("PLAY [Plan the run]", "")
     assert bench.tree() == before
-    assert bench.simulator.calls(writing=True) == []
