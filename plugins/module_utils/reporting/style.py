@@ -88,7 +88,7 @@ thead th { color: var(--quiet); font-size: .8rem; white-space: nowrap; }
 tbody { border-top: 1px solid var(--line); }
 .number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 th.name { min-width: 9rem; font-weight: 600; }
-time { white-space: nowrap; }
+th time, td time { white-space: nowrap; }
 td .quiet, th .quiet { display: block; font-weight: 400; }
 .notes td { padding-top: 0; }
 .notes p { font-size: .875rem; }
