@@ -177,13 +177,21 @@ def read_verification(client: Client, point_id: str) -> Verification | None:
         raise CorruptVaultError(f"Cannot read {path}: {error.strerror}", path=path, offset=0) from error
     try:
         moment, ok = float(document["verified_at"]), document["ok"]
-        problems = tuple(str(problem) for problem in document.get("problems") or ())
+        problems = tuple(_told(problem) for problem in document.get("problems") or ())
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _not_a_verification(path) from error
     # Written so that what is no number fails, too.
     if not isinstance(ok, bool) or not 0 <= moment <= 1e11:
         raise _not_a_verification(path)
     return Verification(moment, ok, problems)
+
+
+def _told(problem: Any) -> str:
+    """Return a problem as text: it may be one, or a mapping with a message and the file that it is about."""
+    if not isinstance(problem, Mapping):
+        return str(problem)
+    message, file = str(problem["message"]), problem.get("file")
+    return f"{file}: {message}" if file else message
 
 
 def _not_a_verification(path: str) -> CorruptVaultError:

@@ -208,6 +208,17 @@ def test_verification_without_problems_is_enough(directory: Path) -> None:
     assert read_verification(client, "20261123T010210Z-0009") is None
 
 
+def test_problems_with_their_files(directory: Path) -> None:
+    client, points = add_client(directory, "db01")
+    problems = [
+        {"point": points[0].id, "file": "0-a.img.zst", "offset": 7, "message": "x"},
+        {"file": None, "message": "y"},
+    ]
+    verify(client, points[0], ok=False, problems=problems)
+    found = read_verification(client, points[0].id)
+    assert found is not None and found.problems == ("0-a.img.zst: x", "y")
+
+
 def test_client_whose_description_is_damaged(directory: Path) -> None:
     client, points = add_client(directory, "db01")
     path = Path(client.directory) / "client.json"
