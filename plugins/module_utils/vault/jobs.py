@@ -257,6 +257,23 @@ class JobStore:
                 damage.append(DamagedJob(job_id, error.message))
         return FinishedJobs(tuple(reversed(jobs)), tuple(reversed(damage)))
 
+    def last_of(self, subclient: str) -> dict[str, Any] | None:
+        """Return the last finished job of a subclient; records that cannot be read are passed over."""
+        found = self.finished(subclient=subclient, limit=1).jobs
+        return found[-1] if found else None
+
+    def failed_percent(self, job_id: str) -> float:
+        """Return the share of the VMs to be backed up that have failed so far, from 0 to 100."""
+        job = self.read(job_id)
+        if job["state"] == "finished":
+            records = [vm for vm in job["vms"] if vm["method"] != "skip" and vm["status"] != SKIPPED]
+            total = len(records)
+        else:
+            planned = {vm["vm_id"] for vm in job["plan"] if vm["action"] == "backup"}
+            records = [vm for vm in self._records(job_id)[0] if vm["vm_id"] in planned]
+            total = len(planned)
+        return 100.0 * sum(vm["status"] == FAILED for vm in records) / total if total else 0.0
+
     def _ids(self) -> list[str]:
         try:
             names = os.listdir(self.directory)

@@ -81,6 +81,8 @@ class Client:
     def __init__(self, directory: str) -> None:
         self.directory = directory
         self.name = os.path.basename(directory)
+        # Manifests never change: those that were listed are not read again for each point that builds on them.
+        self._listed: dict[str, Point] = {}
 
     @property
     def document(self) -> dict[str, Any]:
@@ -104,6 +106,7 @@ class Client:
                 continue
             except CorruptVaultError as error:
                 damaged.append(DamagedPoint(name, _sequence_of(name), error.message))
+        self._listed = {point.id: point for point in points}
         return sorted(points, key=lambda point: point.sequence), damaged
 
     def point(self, point_id: str = "latest") -> Point:
@@ -134,16 +137,20 @@ class Client:
             files.append((os.path.join(self.directory, point.id, disk.file), disk.header_hash, disk.file_size))
             if disk.base is None:
                 return files
-            base = self.point(disk.base)
-            found = base.disk(disk.disk_id)
-            if found is None or base.sequence >= point.sequence:
-                path = os.path.join(self.directory, base.id, MANIFEST_NAME)
-                raise CorruptVaultError(
-                    f"{path} is damaged: it is the base of {point.id} but does not hold disk {disk.disk_id}",
-                    path=path,
-                    offset=0,
-                )
-            point, disk = base, found
+            point, disk = self._base_of(point, disk)
+
+    def _base_of(self, point: Point, disk: PointDisk) -> tuple[Point, PointDisk]:
+        """Return what a disk of a point that is no full builds on."""
+        base = self._listed.get(str(disk.base)) or self.point(str(disk.base))
+        found = base.disk(disk.disk_id)
+        if found is None or base.sequence >= point.sequence:
+            path = os.path.join(self.directory, base.id, MANIFEST_NAME)
+            raise CorruptVaultError(
+                f"{path} is damaged: it is the base of {point.id} but does not hold disk {disk.disk_id}",
+                path=path,
+                offset=0,
+            )
+        return base, found
 
     def open_disk(self, point: Point, disk: PointDisk) -> DiskChain:
         """Open a disk as of a point, for reading anywhere in it."""
@@ -151,17 +158,29 @@ class Client:
 
     def problem_of(self, point: Point) -> str | None:
         """Return why a point cannot be built upon, or nothing; looks at manifests and file sizes, not at the data."""
+        return next(filter(None, (self.problem_of_disk(point, disk) for disk in point.disks)), None)
+
+    def problem_of_disk(self, point: Point, disk: PointDisk) -> str | None:
+        """Return why a disk of a point cannot be built upon, or nothing."""
         try:
-            for disk in point.disks:
-                for path, _hash, size in self.disk_files(point, disk):
-                    found = os.stat(path).st_size
-                    if found != size:
-                        return f"{path} has {found} bytes instead of {size}"
+            for path, _hash, size in self.disk_files(point, disk):
+                found = os.stat(path).st_size
+                if found != size:
+                    return f"{path} has {found} bytes instead of {size}"
         except VaultError as error:
             return error.message
         except OSError as error:
             return f"{error.filename}: {error.strerror}"
         return None
+
+    def last_full(self, point: Point, disk: PointDisk) -> tuple[Point, PointDisk]:
+        """Return the full or synthetic full of a disk that its state in C(point) comes from: its most recent one.
+
+        There is none between, because whatever is added to a client builds on its newest point or starts anew.
+        """
+        while disk.base is not None:
+            point, disk = self._base_of(point, disk)
+        return point, disk
 
     def read_file(self, point: Point, kind: str) -> bytes:
         """Return a file of the configuration (C(vm_cfg) or C(vm_json)), checked against its hash."""

@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from unit.vault.builders import add_point, make_client, noise, write_image
@@ -19,7 +21,14 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import P
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
 
 SIZE = 4096
-DISKS = (VaultDisk("0004fb00001200001.img", 0, SIZE),)
+DISK = "0004fb00001200001.img"
+WEB = ClientState("web01", "vm-web", vm_name="web01")
+
+
+def web01(point: Point, *disks: VaultDisk, healthy: bool = True, **changes: Any) -> ClientState:
+    """Return what is expected of the client with a newest point."""
+    values = {"newest_point": point.id, "newest_created": point.created, "newest_healthy": healthy, "disks": disks}
+    return replace(WEB, **{**values, "subclients": frozenset({"all"}), **changes})
 
 
 @pytest.fixture
@@ -49,15 +58,23 @@ def test_empty_vault(tmp_path: Path) -> None:
 
 
 def test_client_without_points(client: Client) -> None:
-    assert state(client) == ClientState("web01", "vm-web")
+    assert state(client) == WEB
     assert state(client).protected_at is None
 
 
 def test_newest_point(client: Client, image: Path) -> None:
     full, second = two_points(client, image)
-    assert state(client) == ClientState("web01", "vm-web", second.id, 2000.0, True, DISKS)
+    assert state(client) == web01(second, VaultDisk(DISK, 0, SIZE, True, full.id, True, 1))
     assert state(client).protected_at == 2000.0
     assert full.id < second.id
+    third = add_point(client, image, base=second, now=3000.0, created=3000.0)
+    assert state(client) == web01(third, VaultDisk(DISK, 0, SIZE, True, full.id, True, 2))
+    # Such as a differential: it builds on the full, but is the third point after it.
+    fourth = add_point(client, image, base=full, now=4000.0, created=4000.0)
+    assert state(client) == web01(fourth, VaultDisk(DISK, 0, SIZE, True, full.id, True, 3))
+    fifth = add_point(client, image, now=5000.0, created=5000.0, subclient="other")
+    disk = VaultDisk(DISK, 0, SIZE, True, fifth.id, True, 0)
+    assert state(client) == web01(fifth, disk, newest_is_full=True, subclients=frozenset({"all", "other"}))
 
 
 def test_all_clients_in_order(client: Client, image: Path, tmp_path: Path) -> None:
@@ -66,8 +83,15 @@ def test_all_clients_in_order(client: Client, image: Path, tmp_path: Path) -> No
     os.mkdir(tmp_path / "vault" / "clients" / "locked only")  # a client that never came to be
     found = read_vault_state(Vault.open(str(tmp_path / "vault")))
     assert found.clients == (
-        ClientState("db01", "vm-db", point.id, 5.0, True, DISKS),
-        ClientState("web01", "vm-web"),
+        web01(
+            point,
+            VaultDisk(DISK, 0, SIZE, True, point.id, True, 0),
+            client="db01",
+            vm_id="vm-db",
+            vm_name="db01",
+            newest_is_full=True,
+        ),
+        WEB,
     )
     assert list(found.by_vm()) == ["vm-web", "vm-db"]  # the one that was never protected first
 
@@ -83,14 +107,15 @@ def test_a_file_of_the_chain_is_gone(client: Client, image: Path, which: str, da
     else:
         os.truncate(path, path.stat().st_size - 1)
     found = state(client)
-    assert found == ClientState("web01", "vm-web", second.id, 2000.0, False, DISKS)
+    full_healthy = which == "newest"
+    assert found == web01(second, VaultDisk(DISK, 0, SIZE, False, full.id, full_healthy, 1), healthy=False)
     assert found.protected_at is None
 
 
 def test_newest_manifest_is_damaged(client: Client, image: Path) -> None:
     _full, second = two_points(client, image)
     (Path(client.directory) / second.id / "point.json").write_text("{}")
-    assert state(client) == ClientState("web01", "vm-web", newest_point=second.id)
+    assert state(client) == replace(WEB, newest_point=second.id, subclients=frozenset({"all"}))
     assert state(client).protected_at is None
 
 
@@ -98,9 +123,9 @@ def test_an_older_manifest_is_damaged(client: Client, image: Path) -> None:
     """The chain of the newest point leads there; a full that came after it does not."""
     full, second = two_points(client, image)
     (Path(client.directory) / full.id / "point.json").write_text("{}")
-    assert state(client) == ClientState("web01", "vm-web", second.id, 2000.0, False, DISKS)
+    assert state(client) == web01(second, VaultDisk(DISK, 0, SIZE, False), healthy=False)
     third = add_point(client, image, now=3000.0, created=3000.0)
-    assert state(client) == ClientState("web01", "vm-web", third.id, 3000.0, True, DISKS)
+    assert state(client) == web01(third, VaultDisk(DISK, 0, SIZE, True, third.id, True, 0), newest_is_full=True)
 
 
 def test_an_unpublished_point_does_not_count(client: Client, image: Path) -> None:
