@@ -143,3 +143,10 @@ class CorruptVaultError(VaultError):
 
 class PointNotFoundError(VaultError):
     """No such client or recovery point. Details: C(client), C(point)."""
+
+
+# --- reporting -------------------------------------------------------------------------------------------------------
+
+
+class ReportError(OvmBackupError):
+    """A report cannot be written or compared with what is there. Details: C(path)."""

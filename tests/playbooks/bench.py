@@ -79,8 +79,8 @@ class Outcome:
 
     @property
     def messages(self) -> dict[str, str]:
-        """Return the message of the last task that failed for each host."""
-        return {found["host"]: json.loads(found["result"])["msg"] for found in FATAL.finditer(self.output)}
+        """Return the message of the last task that failed for each host; the result of some is not shown."""
+        return {found["host"]: json.loads(found["result"]).get("msg", "") for found in FATAL.finditer(self.output)}
 
     @property
     def shown(self) -> list[list[str]]:

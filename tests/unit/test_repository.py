@@ -28,6 +28,7 @@ ROOMS = {
     "vault": {"vault"},
     "planning": {"planning", "manager", "vault"},
     "transfer": {"transfer", "planning", "manager", "vault"},
+    "reporting": {"reporting", "planning", "manager", "vault"},
 }
 LIMITS = {"plugins": 400, "tests": 500}  # lines of a file
 # Spelt such that this file does not find itself.

@@ -12,16 +12,17 @@ lost when the run dies. Closing the job puts them together in one record.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError
 from .files import make_directory, read_json, remove_tree, write_json
+from .job_shape import check_finished
 from .points import Vault
 
 COMPLETED = "Completed"
@@ -143,17 +144,33 @@ def new_job(job_id: str, plan: Mapping[str, Any], *, now: float) -> dict[str, An
     }
 
 
+@dataclass(frozen=True)
+class DamagedJob:
+    """The record of a job that cannot be used, and why."""
+
+    id: str
+    error: str
+
+
+@dataclass(frozen=True)
+class FinishedJobs:
+    """Records of finished jobs, the newest last, and the damaged records that were met among them."""
+
+    jobs: tuple[dict[str, Any], ...]
+    damaged: tuple[DamagedJob, ...]
+
+
 class JobStore:
     """The jobs of a vault."""
 
     def __init__(self, vault: Vault) -> None:
-        self._directory = os.path.join(vault.path, "jobs")
+        self.directory = os.path.join(vault.path, "jobs")
 
     def start(self, job: Mapping[str, Any]) -> None:
         """Open a job that C(new_job) made."""
-        make_directory(self._directory)
+        make_directory(self.directory)
         make_directory(self._folder(job["id"]))
-        write_json(self._path(job["id"]), job)
+        write_json(self.path(job["id"]), job)
 
     def put_vm(self, job_id: str, record: Mapping[str, Any]) -> None:
         """Record what became of a VM of the job's plan; a later record of the same VM replaces it."""
@@ -178,7 +195,7 @@ class JobStore:
         running = self.read(job_id)["state"] == "running"
         job = self.preview(job_id, now=now)
         if running:
-            write_json(self._path(job_id), job)
+            write_json(self.path(job_id), job)
         remove_tree(self._folder(job_id))
         return job
 
@@ -212,32 +229,48 @@ class JobStore:
     def read(self, job_id: str) -> dict[str, Any]:
         """Return a job as it stands; raise C(PointNotFoundError) for an unknown one, C(CorruptVaultError)."""
         vault_of_run(job_id)
-        path = self._path(job_id)
+        path = self.path(job_id)
         try:
             document = read_json(path)
         except FileNotFoundError as error:
-            raise PointNotFoundError(f"There is no job {job_id} in {self._directory}", job_id=job_id) from error
+            raise PointNotFoundError(f"There is no job {job_id} in {self.directory}", job_id=job_id) from error
         except OSError as error:
             raise CorruptVaultError(f"Cannot read {path}: {error.strerror}", path=path, offset=0) from error
         if not isinstance(document, dict) or document.get("state") not in ("running", "finished"):
             raise CorruptVaultError(f"{path} is damaged: it is not the record of a job", path=path, offset=0)
         return document
 
+    def finished(
+        self, *, subclient: str | None = None, limit: int | None = None, until: str | None = None
+    ) -> FinishedJobs:
+        """Return finished jobs, the newest last, and with them what is wrong with records that cannot be used.
+
+        C(subclient) leaves out other jobs, C(until) those that began after this job, C(limit) all but the newest ones.
+        """
+        jobs: list[dict[str, Any]] = []
+        damage: list[DamagedJob] = []
+        # The id begins with the time at which the job began.
+        for job_id in sorted(self._ids(), reverse=True):
+            if limit is not None and len(jobs) == limit:
+                break
+            if until is not None and job_id > until:
+                continue
+            try:
+                job = self.read(job_id)
+                if job["state"] == "finished":
+                    check_finished(job, self.path(job_id), job_id)
+                    if subclient is None or job["subclient"] == subclient:
+                        jobs.append(job)
+            except PointNotFoundError:
+                continue
+            except CorruptVaultError as error:
+                damage.append(DamagedJob(job_id, error.message))
+        return FinishedJobs(tuple(reversed(jobs)), tuple(reversed(damage)))
+
     def last_of(self, subclient: str) -> dict[str, Any] | None:
         """Return the last finished job of a subclient; records that cannot be read are passed over."""
-        try:
-            names = sorted(os.listdir(self._directory), reverse=True)
-        except FileNotFoundError:
-            return None
-        # The id of a job begins with its time.
-        for name in (name[: -len(".json")] for name in names if name.endswith(".json")):
-            if _JOB_ID.fullmatch(name) is None:
-                continue
-            with contextlib.suppress(CorruptVaultError, PointNotFoundError):
-                job = self.read(name)
-                if job["state"] == "finished" and job.get("subclient") == subclient:
-                    return job
-        return None
+        found = self.finished(subclient=subclient, limit=1).jobs
+        return found[-1] if found else None
 
     def failed_percent(self, job_id: str) -> float:
         """Return the share of the VMs to be backed up that have failed so far, from 0 to 100."""
@@ -250,6 +283,18 @@ class JobStore:
             records = [vm for vm in self._records(job_id)[0] if vm["vm_id"] in planned]
             total = len(planned)
         return 100.0 * sum(vm["status"] == FAILED for vm in records) / total if total else 0.0
+
+    def _ids(self) -> list[str]:
+        try:
+            names = os.listdir(self.directory)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise CorruptVaultError(
+                f"Cannot list {self.directory}: {error.strerror}", path=self.directory, offset=0
+            ) from error
+        stems = [name[: -len(".json")] for name in names if name.endswith(".json")]
+        return [stem for stem in stems if _JOB_ID.fullmatch(stem)]
 
     def _records(self, job_id: str) -> tuple[list[dict[str, Any]], list[str]]:
         """Return the records of the VMs, and what is wrong with those that cannot be read."""
@@ -267,11 +312,12 @@ class JobStore:
                 damage.append(error.message)
         return records, damage
 
-    def _path(self, job_id: str) -> str:
-        return os.path.join(self._directory, f"{job_id}.json")
+    def path(self, job_id: str) -> str:
+        """Return where the record of a job is."""
+        return os.path.join(self.directory, f"{job_id}.json")
 
     def _folder(self, job_id: str) -> str:
-        return os.path.join(self._directory, job_id)
+        return os.path.join(self.directory, job_id)
 
 
 _VM_STATUSES = (COMPLETED, WITH_WARNINGS, FAILED, SKIPPED)

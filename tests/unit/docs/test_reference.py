@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from ansible_collections.ovm.backup.plugins.module_utils._module import manager_options, vault_options
 from ansible_collections.ovm.backup.plugins.module_utils.planning import content, limits, names, subclient
 from ansible_collections.ovm.backup.plugins.module_utils.planning.retention_reading import RULES
+from ansible_collections.ovm.backup.plugins.module_utils.reporting.history import LOOK_BACK
+from ansible_collections.ovm.backup.plugins.module_utils.reporting.prometheus import METRICS
 from ansible_collections.ovm.backup.plugins.module_utils.vault import jobs, lock
 
 if TYPE_CHECKING:
@@ -89,10 +91,22 @@ def test_variables_of_one_run_are_those_of_the_playbooks(documentation: Document
         ("backup", GUIDE, "These are given for one run only"),
         ("restore_image", "guide_restore", "Restore to image files\n---"),
         ("retention", "guide_retention", "Look first, then remove\n---"),
+        ("report", "guide_reports", "Write them again\n~~~"),
     ):
         text = (ROOT / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8")
         used = {name for name in re.findall(r'"\{\{ (\w+)[ |]', text) if not name.startswith(("ovm_", "__"))}
         assert set(column(documentation, guide, after)) == used
+
+
+def test_metrics_are_all_listed(documentation: Documentation) -> None:
+    assert [row[0] for row in documentation.table("guide_reports", "Metrics")] == list(METRICS)
+    assert f"the last {LOOK_BACK} go back" in " ".join(documentation.guide("guide_reports").split())
+
+
+def test_variables_of_hooks_are_all_listed(documentation: Documentation) -> None:
+    hook = (ROOT / "roles" / "report" / "tasks" / "hook.yml").read_text(encoding="utf-8")
+    given = re.findall(r"^ {8}(report_\w+):", hook, re.MULTILINE)
+    assert [row[0] for row in documentation.table("guide_reports", "Variables of hooks")] == given
 
 
 # --- subclients and jobs ---------------------------------------------------------------------------------------------

@@ -17,11 +17,13 @@ from typing import Any
 
 import pytest
 import yaml
+from unit.reporting.builders import add_client, add_job, job_id, made, planned, verify
 from unit.transfer.builders import NEXT_RUN, RUN, Estate, incremental, vm_plan
 
 from ansible_collections.ovm.backup.plugins import modules
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
 from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import JobStore, new_job
+from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
 from simulator.testing import Simulator
 
 Results = list[dict[str, Any]]
@@ -102,6 +104,17 @@ def recovery_point_info_results(succeed: Any, estate: Estate) -> Results:
     damaged = backup_vm(estate.vault, estate.request(PLAN, run_id=NEXT_RUN)).point
     (Path(estate.client.directory) / damaged.id / "point.json").write_text("{}")
     return [succeed("recovery_point_info", {"vault": estate.vault.path})]
+
+
+@pytest.fixture
+def report_results(succeed: Any, tmp_path: Path) -> Results:
+    vault = Vault.create(str(tmp_path / "vault"))
+    client, points = add_client(Path(vault.path), "db01")
+    verify(client, points[0])
+    job = add_job(vault, 0, (planned("db01", skipped_disks=[SKIPPED]), {"point": made(id=points[0].id)}))
+    (Path(vault.path) / "jobs" / f"{job_id(1)}.json").write_text("{}")
+    args = {"vault": vault.path, "format": "json"}
+    return [succeed("report", {**args, "job_id": job["id"]}), succeed("report", args)]
 
 
 @pytest.fixture
