@@ -17,7 +17,7 @@ from ..vault.chain import DiskChain, ResolvedSegment
 from ..vault.content_hash import ContentHash
 from ..vault.disk_writer import DiskWriter, FrameCompressor
 from ..vault.format import Geometry, bits
-from .pool import OrderedPool
+from ..vault.pool import OrderedPool
 from .source import ImageSource, Run
 
 Progress = Callable[[int, int], None]

@@ -21,8 +21,8 @@ from ..errors import CorruptVaultError, InvalidInputError, TargetError
 from ..vault.chain import DiskChain, ResolvedSegment
 from ..vault.content_hash import ContentHash
 from ..vault.format import Geometry, bit_count
+from ..vault.pool import OrderedPool
 from .disk_backup import Progress
-from .pool import OrderedPool
 from .source import ImageSource
 
 

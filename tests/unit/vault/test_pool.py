@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from ansible_collections.ovm.backup.plugins.module_utils.transfer.pool import OrderedPool
+from ansible_collections.ovm.backup.plugins.module_utils.vault.pool import OrderedPool
 
 
 def test_results_come_in_the_order_of_the_work() -> None:
