@@ -122,8 +122,21 @@ class DiskFile:
 
         Every block is compared with its hash. Blocks of zeros may be asked for too.
         """
+        return self._checked(record, self.frame(record), wanted)
+
+    def frame(self, record: fmt.Record) -> bytes:
+        """Return the compressed frame of a record, or the frames of a run of zeros of a full."""
+        return self._pread(record.length, record.offset)
+
+    def verified_frame(self, record: fmt.Record) -> bytes:
+        """Return the compressed frame of a record, every block of which has the hash that was recorded."""
+        frame = self.frame(record)
+        self._checked(record, frame, record.stored)
+        return frame
+
+    def _checked(self, record: fmt.Record, frame: bytes, wanted: int) -> dict[int, bytes]:
         segment = record.segment
-        raw = self._decompress(record)
+        raw = self._decompress(record, frame)
         hashes = self.hashes(record)
         found: dict[int, bytes] = {}
         position = hash_position = 0
@@ -146,16 +159,11 @@ class DiskFile:
             position += length
         return found
 
-    def frame(self, record: fmt.Record) -> bytes:
-        """Return the compressed frame of a record, or the frames of a run of zeros of a full."""
-        return self._pread(record.length, record.offset)
-
-    def _decompress(self, record: fmt.Record) -> bytes:
+    def _decompress(self, record: fmt.Record, frame: bytes) -> bytes:
         expected = sum(self.geometry.block_length(record.segment, block) for block in fmt.bits(record.stored))
         decompressor = getattr(self._local, "decompressor", None)
         if decompressor is None:
             decompressor = self._local.decompressor = zstandard.ZstdDecompressor()
-        frame = self.frame(record)
         try:
             if zstandard.frame_content_size(frame) != expected:
                 raise self._corrupt(f"the frame of segment {record.segment} has a wrong size", record.offset)
