@@ -9,7 +9,8 @@ DOCUMENTATION = r"""
 module: recovery_point_info
 short_description: List the recovery points of a vault
 description:
-  - Returns the clients of a vault and their recovery points. Only manifests are read, the disk data is not checked.
+  - Returns the clients of a vault and their recovery points. Only manifests are read, the disk data is not checked;
+    M(ovm.backup.verify) does that.
 version_added: 0.1.0
 author:
   - The ovm.backup contributors (@ovm-backup)
@@ -29,6 +30,7 @@ options:
     type: str
 seealso:
   - module: ovm.backup.restore_image
+  - module: ovm.backup.verify
 """
 
 EXAMPLES = r"""
@@ -262,9 +264,62 @@ recovery_points:
       elements: str
       returned: always
     problem:
-      description: Why it cannot be restored, as far as manifests and file sizes tell, V(null) if nothing is known.
+      description:
+        - Why it cannot be restored, as far as manifests, file sizes and verifications tell, V(null) if nothing is known.
       type: str
       returned: always
+    verification:
+      description:
+        - The result of the latest verification by M(ovm.backup.verify), V(null) if there is none.
+      type: dict
+      returned: always
+      contains:
+        verified_at:
+          description: When it ended, in seconds since the epoch.
+          type: float
+          returned: always
+        ok:
+          description: Whether everything is as it was written.
+          type: bool
+          returned: always
+        problems:
+          description: What is not.
+          type: list
+          elements: dict
+          returned: always
+          contains:
+            point:
+              description: The recovery point that the file belongs to, this one or one that it builds on. V(null) if no file is to blame.
+              type: str
+              returned: always
+            file:
+              description: Name of the file, V(null) if no file is to blame.
+              type: str
+              returned: always
+            offset:
+              description: Place in the file, in bytes, V(null) if the file is missing.
+              type: int
+              returned: always
+            message:
+              description: What is wrong, with the path of the file.
+              type: str
+              returned: always
+        bytes_read:
+          description: Bytes of disk files that were read for it and for no other recovery point before.
+          type: int
+          returned: always
+        duration:
+          description: Seconds that it took.
+          type: float
+          returned: always
+        versions:
+          description: What made it, by the versions of C(collection), C(python), C(zstandard) and C(blake3).
+          type: dict
+          returned: always
+        run_id:
+          description: Id of the verification run.
+          type: str
+          returned: always
 damaged:
   description: Recovery points whose manifest cannot be read.
   returned: success
@@ -294,18 +349,13 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, open_vault, vault_options
-from ..module_utils.vault.manifest import Point
+from ..module_utils.vault.health import describe
 from ..module_utils.vault.points import Client
 
 
 def describe_client(client: Client) -> dict[str, Any]:
     """Return a client in plain types."""
     return {"client": client.name, **client.document}
-
-
-def describe_point(client: Client, point: Point) -> dict[str, Any]:
-    """Return a recovery point in plain types."""
-    return {**point.as_dict(), "problem": client.problem_of(point)}
 
 
 def main() -> None:
@@ -322,10 +372,10 @@ def main() -> None:
         for client in vault.clients() if name is None else [vault.client(name)]:
             result["clients"].append(describe_client(client))
             if wanted is not None:
-                result["recovery_points"].append(describe_point(client, client.point(wanted)))
+                result["recovery_points"].append(describe(client, client.point(wanted)))
                 continue
             points, damaged = client.scan()
-            result["recovery_points"] += [describe_point(client, point) for point in points]
+            result["recovery_points"] += [describe(client, point) for point in points]
             result["damaged"] += [{"client": client.name, "id": bad.id, "problem": bad.error} for bad in damaged]
     module.exit_json(**result)
 

@@ -133,6 +133,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, open_vault, vault_options
 from ..module_utils.transfer.point_restore import plan_images, restore_images
+from ..module_utils.vault.health import describe
 
 
 def main() -> None:
@@ -158,7 +159,7 @@ def main() -> None:
         written = 0 if module.check_mode else restore_images(client, point, plans)
         result: dict[str, Any] = {
             "changed": any(plan.state != "current" for plan in plans),
-            "recovery_point": {**point.as_dict(), "problem": client.problem_of(point)},
+            "recovery_point": describe(client, point),
             "images": [plan.as_dict() for plan in plans],
             "bytes_written": written,
         }

@@ -34,7 +34,8 @@ def decide_disk_type(disk: Disk, requested: str, state: ClientState | None) -> T
     if requested == "full":
         return TypeDecision("full", "full backup was asked for")
     if not state.newest_healthy:
-        return TypeDecision("full", "newest recovery point is damaged")
+        why = f": {state.newest_problem}" if state.newest_problem is not None else ""
+        return TypeDecision("full", f"newest recovery point is damaged{why}")
     base = {item.id: item for item in state.disks}.get(disk.id)
     if base is None:
         return TypeDecision("full", "disk was not in the newest recovery point")

@@ -29,6 +29,7 @@ class ClientState:
     newest_point: str | None = None
     newest_created: float | None = None  # epoch seconds
     newest_healthy: bool = False
+    newest_problem: str | None = None  # why it is not healthy
     disks: tuple[VaultDisk, ...] = ()  # of the newest recovery point
 
     @property

@@ -28,6 +28,7 @@ from .reading import (
     read_mapping,
     read_string,
 )
+from .verify_reading import VerifySettings, read_verify
 
 BACKUP_TYPES = ("full", "incremental")
 _TYPES_NOT_OFFERED = ("differential", "synthetic_full")
@@ -49,6 +50,7 @@ class Subclient:
     nfs_policy: str = "fail"
     shutdown_timeout: int = 600
     kill: bool = False
+    verify: VerifySettings = VerifySettings()
 
     @classmethod
     def parse(cls, name: str, definition: Mapping[str, Any]) -> Subclient:
@@ -117,4 +119,5 @@ _READERS: dict[str, Callable[[Any, str, Problems], Any]] = {
     "nfs_policy": _read_nfs_policy,
     "shutdown_timeout": functools.partial(read_duration, at_least=1),
     "kill": read_boolean,
+    "verify": read_verify,
 }

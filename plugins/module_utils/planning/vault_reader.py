@@ -22,16 +22,18 @@ def _client_state(client: Client) -> ClientState:
     points, damaged = client.scan()
     newest_damaged = max(damaged, key=lambda bad: bad.sequence, default=None)
     if newest_damaged is not None and (not points or newest_damaged.sequence > points[-1].sequence):
-        return ClientState(client.name, vm_id, newest_point=newest_damaged.id)
+        return ClientState(client.name, vm_id, newest_point=newest_damaged.id, newest_problem=newest_damaged.error)
     if not points:
         return ClientState(client.name, vm_id)
     newest = points[-1]
+    problem = client.problem_of(newest)
     return ClientState(
         client.name,
         vm_id,
         newest_point=newest.id,
         # The disks are as of the moment when the transfer began, so that is how old the protection is.
         newest_created=newest.created,
-        newest_healthy=client.problem_of(newest) is None,
+        newest_healthy=problem is None,
+        newest_problem=problem,
         disks=tuple(VaultDisk(disk.disk_id, disk.slot, disk.size) for disk in newest.disks),
     )

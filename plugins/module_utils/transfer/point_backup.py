@@ -12,20 +12,18 @@ import contextlib
 import functools
 import json
 import os
-import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from .._libraries import blake3, zstandard
-from .._version import COLLECTION_VERSION
 from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError, SourceError
 from ..vault.chain import DiskChain
 from ..vault.disk_writer import FrameCompressor
 from ..vault.format import Geometry
 from ..vault.manifest import Point, PointDisk
 from ..vault.points import Client, PointWriter, Vault
+from ..vault.versions import versions
 from .disk_backup import backup_disk
 from .source import ImageSource, image_path
 
@@ -224,12 +222,7 @@ class _Transfer:
             skipped_disks=tuple(dict(disk) for disk in plan["skipped_disks"]),
             configuration=configuration,
             durations={"transfer": round(completed - started, 3)},
-            versions={
-                "collection": COLLECTION_VERSION,
-                "python": platform.python_version(),
-                "zstandard": zstandard.__version__,
-                "blake3": blake3.__version__,
-            },
+            versions=versions(),
             warnings=tuple(self._notes),
         )
 

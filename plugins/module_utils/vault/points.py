@@ -22,6 +22,7 @@ from . import format as fmt
 from .chain import DiskChain, open_chain
 from .disk_writer import DiskWriter, FrameCompressor
 from .files import make_directory, read_json, remove_tree, sync_directory, vault_errors, write_file, write_json
+from .health import problem_of
 from .lock import ClientLock
 from .manifest import MANIFEST_NAME, Point, PointDisk, read_manifest, write_manifest
 
@@ -127,14 +128,23 @@ class Client:
             raise self._no_point(point_id)
         return points[-1]
 
-    def disk_files(self, point: Point, disk: PointDisk) -> list[tuple[str, str, int]]:
-        """Return (path, header hash, size) of the files that make up a disk, newest first."""
+    def holds(self, point_id: str) -> bool:
+        """Return whether a recovery point is there, damaged or not; an I/O error is an error, not an absence."""
+        return _exists(os.path.join(self.directory, point_id, MANIFEST_NAME))
+
+    def disk_files(
+        self, point: Point, disk: PointDisk, *, find: Callable[[str], Point] | None = None
+    ) -> list[tuple[str, str, int]]:
+        """Return (path, header hash, size) of the files that make up a disk, newest first.
+
+        C(find) gives the points below this one, for a caller that knows them; otherwise their manifests are read.
+        """
         files = []
         while True:
             files.append((os.path.join(self.directory, point.id, disk.file), disk.header_hash, disk.file_size))
             if disk.base is None:
                 return files
-            base = self.point(disk.base)
+            base = (find or self.point)(disk.base)
             found = base.disk(disk.disk_id)
             if found is None or base.sequence >= point.sequence:
                 path = os.path.join(self.directory, base.id, MANIFEST_NAME)
@@ -150,18 +160,8 @@ class Client:
         return open_chain([(path, header_hash) for path, header_hash, _size in self.disk_files(point, disk)])
 
     def problem_of(self, point: Point) -> str | None:
-        """Return why a point cannot be built upon, or nothing; looks at manifests and file sizes, not at the data."""
-        try:
-            for disk in point.disks:
-                for path, _hash, size in self.disk_files(point, disk):
-                    found = os.stat(path).st_size
-                    if found != size:
-                        return f"{path} has {found} bytes instead of {size}"
-        except VaultError as error:
-            return error.message
-        except OSError as error:
-            return f"{error.filename}: {error.strerror}"
-        return None
+        """Return why a point cannot be built upon, or nothing; looks at all but the data."""
+        return problem_of(self, point)
 
     def read_file(self, point: Point, kind: str) -> bytes:
         """Return a file of the configuration (C(vm_cfg) or C(vm_json)), checked against its hash."""
