@@ -265,7 +265,8 @@ recovery_points:
       returned: always
     problem:
       description:
-        - Why it cannot be restored, as far as manifests, file sizes and verifications tell, V(null) if nothing is known.
+        - Why it cannot be restored, as far as manifests, file sizes and verifications tell, V(null) if nothing is
+          known.
       type: str
       returned: always
     verification:
@@ -289,7 +290,9 @@ recovery_points:
           returned: always
           contains:
             point:
-              description: The recovery point that the file belongs to, this one or one that it builds on. V(null) if no file is to blame.
+              description:
+                - The recovery point that the file belongs to, this one or one that it builds on. V(null) if no file is
+                  to blame.
               type: str
               returned: always
             file:

@@ -23,7 +23,7 @@ from .verification import Progress, Verifier
 from .verification_record import Verification, read_verification, write_verification
 from .verification_selection import Candidate, select_due
 
-GOOD, BAD, GONE, UNKNOWN, DUE = "good", "bad", "gone", "unknown", "due"
+DUE, GOOD, BAD, GONE, UNKNOWN = "due", "good", "bad", "gone", "unknown"
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,11 @@ class Outcome:
     status: str
     verification: Verification | None = None
     error: str | None = None
+
+    @property
+    def stored(self) -> bool:
+        """Return whether the result is in the vault."""
+        return self.verification is not None and self.error is None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -116,9 +121,11 @@ def survey(
     """Return the points of a vault, of some clients, of a subclient (those that its runs made), or one point."""
     if point is not None and (clients is None or len(clients) != 1):
         raise InvalidInputError("A recovery point is named together with its client, and with no other", point=point)
+    if clients is not None and not clients:
+        raise InvalidInputError("clients must not be an empty list: leave it out for all clients", option="clients")
     targets: list[Target] = []
     unreadable: list[Unreadable] = []
-    chosen = vault.client_folders() if clients is None else [vault.client(name) for name in clients]
+    chosen = vault.client_folders() if clients is None else [vault.client(name) for name in dict.fromkeys(clients)]
     for client in chosen:
         if point is not None:
             targets.append(_target(client, client.point(point)))
@@ -201,6 +208,9 @@ def _verify(verifier: Verifier, target: Target) -> Outcome:
 
 def _concerned(verifier: Verifier, client: Client) -> list[Target]:
     """Return the points of a client that need a file in which damage was found."""
-    points, _damaged = client.scan()
+    try:
+        points, _damaged = client.scan()
+    except VaultError:
+        return []  # the client was removed meanwhile
     needing = [point for point in points if verifier.needs_damaged_file(client, point)]
     return [_target(client, point, "it needs a file in which damage was found") for point in needing]
