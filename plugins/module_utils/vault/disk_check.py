@@ -90,8 +90,9 @@ class _Check:
         self._geometry = file.geometry
         self._progress = progress
         self._seek = array("I")  # the seek table as it should be
+        self._seek_known = True
         self._known_zeros: dict[bytes, int] = {}
-        self.problems: list[tuple[int | None, str]] = []
+        self.problems: list[tuple[int, str]] = []
         self.bytes_read = 0
 
     def run(self, workers: int | None) -> None:
@@ -108,12 +109,15 @@ class _Check:
                     self._announce(record)
                     pool.submit(self._frame, record)
                 elif self._file.is_full:
-                    self._collect(lambda: self._zero_run(record))  # noqa: B023 - called at once
+                    # Without all frames it is not known what the seek table has to say.
+                    self._seek_known &= self._good(lambda: self._zero_run(record))  # noqa: B023 - called at once
                     self._count(record.length)
-        if len(self.problems) < PROBLEM_LIMIT:
-            self._collect(lambda: self._tables(end))
+        complete = len(self.problems) < PROBLEM_LIMIT
+        if complete:
+            self._good(lambda: self._tables(end))
             self._count(self._file.size - end)
-        else:
+        self.problems.sort()
+        if not complete:
             offset, message = self.problems[-1]
             self.problems[-1] = (offset, f"{message}. The rest of the file was not read")
 
@@ -130,7 +134,9 @@ class _Check:
                 raise self._error(record.offset, f"the frame of segment {record.segment} has an impossible size")
             frame = self._file.verified_frame(record)
             if _frame_length(frame) != len(frame):
-                raise self._error(record.offset, f"something follows the frame of segment {record.segment}")
+                raise self._error(
+                    record.offset, f"the frame of segment {record.segment} is not one frame with a checksum"
+                )
         except CorruptVaultError as error:
             return record.length, error
         return record.length, None
@@ -184,6 +190,11 @@ class _Check:
             left -= step
             if not left:
                 break
+        if self._seek_known:
+            self._seek_table(at)
+
+    def _seek_table(self, at: int) -> None:
+        """Check the heads of header and seek table, which follow the hashes, and the table itself."""
         frames = len(self._seek) // 2 + 1
         content = frames * fmt.SEEK_ENTRY.size + fmt.SEEK_FOOTER.size
         table = self._file.size - content - fmt.SKIPPABLE.size
@@ -213,11 +224,13 @@ class _Check:
         self._seek.extend((fmt.SKIPPABLE.size + size, 0))
         return at + fmt.SKIPPABLE.size + size
 
-    def _collect(self, check: Callable[[], None]) -> None:
+    def _good(self, check: Callable[[], None]) -> bool:
         try:
             check()
         except CorruptVaultError as error:
             self.problems.append((error.details["offset"], error.message))
+            return False
+        return True
 
     def _add(self, offset: int, what: str) -> None:
         self.problems.append((offset, self._error(offset, what).message))
