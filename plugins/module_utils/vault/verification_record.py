@@ -76,7 +76,7 @@ def _parse(document: Mapping[str, Any]) -> Verification:
         for item in document["problems"]
     )
     # Nobody is told that all is well where a problem is listed, nor of damage without a reason.
-    if document["ok"] is bool(problems):
+    if document["ok"] is not (not problems):
         raise ValueError("the result contradicts itself")
     return Verification(
         verified_at=float(document["verified_at"]),
