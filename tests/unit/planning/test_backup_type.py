@@ -44,6 +44,13 @@ CHANGES = TypeDecision("incremental", "changes since recovery point P1")
             id="damaged",
         ),
         pytest.param(
+            disk(0),
+            "incremental",
+            replace(STATE, newest_healthy=False, newest_problem="recovery point P1 was found bad"),
+            TypeDecision("full", "newest recovery point is damaged: recovery point P1 was found bad"),
+            id="found bad",
+        ),
+        pytest.param(
             disk(0, id="other.img"),
             "incremental",
             STATE,

@@ -10,13 +10,20 @@ import os
 from pathlib import Path
 
 import pytest
+from unit.planning.estate import disk
 from unit.vault.builders import add_point, make_client, noise, write_image
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVaultError, NotAVaultError
+from ansible_collections.ovm.backup.plugins.module_utils.planning.backup_type import decide_disk_type
 from ansible_collections.ovm.backup.plugins.module_utils.planning.state import ClientState, VaultDisk, VaultState
 from ansible_collections.ovm.backup.plugins.module_utils.planning.vault_reader import read_vault_state
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
+from ansible_collections.ovm.backup.plugins.module_utils.vault.verification_record import (
+    Problem,
+    Verification,
+    write_verification,
+)
 
 SIZE = 4096
 DISKS = (VaultDisk("0004fb00001200001.img", 0, SIZE),)
@@ -55,7 +62,7 @@ def test_client_without_points(client: Client) -> None:
 
 def test_newest_point(client: Client, image: Path) -> None:
     full, second = two_points(client, image)
-    assert state(client) == ClientState("web01", "vm-web", second.id, 2000.0, True, DISKS)
+    assert state(client) == ClientState("web01", "vm-web", second.id, 2000.0, True, None, DISKS)
     assert state(client).protected_at == 2000.0
     assert full.id < second.id
 
@@ -66,7 +73,7 @@ def test_all_clients_in_order(client: Client, image: Path, tmp_path: Path) -> No
     os.mkdir(tmp_path / "vault" / "clients" / "locked only")  # a client that never came to be
     found = read_vault_state(Vault.open(str(tmp_path / "vault")))
     assert found.clients == (
-        ClientState("db01", "vm-db", point.id, 5.0, True, DISKS),
+        ClientState("db01", "vm-db", point.id, 5.0, True, None, DISKS),
         ClientState("web01", "vm-web"),
     )
     assert list(found.by_vm()) == ["vm-web", "vm-db"]  # the one that was never protected first
@@ -83,24 +90,75 @@ def test_a_file_of_the_chain_is_gone(client: Client, image: Path, which: str, da
     else:
         os.truncate(path, path.stat().st_size - 1)
     found = state(client)
-    assert found == ClientState("web01", "vm-web", second.id, 2000.0, False, DISKS)
+    what = f"{path}: No such file or directory"
+    if damage == "truncated":
+        what = f"{path} has {point.stored - 1} bytes instead of {point.stored}"
+    assert found == ClientState("web01", "vm-web", second.id, 2000.0, False, what, DISKS)
     assert found.protected_at is None
 
 
 def test_newest_manifest_is_damaged(client: Client, image: Path) -> None:
     _full, second = two_points(client, image)
-    (Path(client.directory) / second.id / "point.json").write_text("{}")
-    assert state(client) == ClientState("web01", "vm-web", newest_point=second.id)
+    path = Path(client.directory) / second.id / "point.json"
+    path.write_text("{}")
+    what = f"{path} is damaged: its content does not have the hash that it gives"
+    assert state(client) == ClientState("web01", "vm-web", newest_point=second.id, newest_problem=what)
     assert state(client).protected_at is None
 
 
 def test_an_older_manifest_is_damaged(client: Client, image: Path) -> None:
     """The chain of the newest point leads there; a full that came after it does not."""
     full, second = two_points(client, image)
-    (Path(client.directory) / full.id / "point.json").write_text("{}")
-    assert state(client) == ClientState("web01", "vm-web", second.id, 2000.0, False, DISKS)
+    path = Path(client.directory) / full.id / "point.json"
+    path.write_text("{}")
+    what = f"{path} is damaged: its content does not have the hash that it gives"
+    assert state(client) == ClientState("web01", "vm-web", second.id, 2000.0, False, what, DISKS)
     third = add_point(client, image, now=3000.0, created=3000.0)
-    assert state(client) == ClientState("web01", "vm-web", third.id, 3000.0, True, DISKS)
+    assert state(client) == ClientState("web01", "vm-web", third.id, 3000.0, True, None, DISKS)
+
+
+def verified(client: Client, point: Point, *problems: Problem) -> None:
+    found = Verification(9.0, not problems, problems, 0, 0.0, {}, "run")
+    write_verification(os.path.join(client.directory, point.id), found)
+
+
+def reason_for_full(client: Client) -> str:
+    """Return why the next backup of the client's disk is a full, as the plan says it."""
+    item = state(client).disks[0]
+    decision = decide_disk_type(disk(item.slot, id=item.id, size=item.size), "incremental", state(client))
+    assert (decision.type, state(client).protected_at) == ("full", None)
+    return decision.reason
+
+
+@pytest.mark.parametrize("which", ["newest", "base"])
+def test_a_point_that_a_verification_found_bad_is_no_base(client: Client, image: Path, which: str) -> None:
+    full, second = two_points(client, image)
+    point = second if which == "newest" else full
+    verified(client, point, Problem(point.id, point.disks[0].file, 7, "block 3 is damaged"))
+    what = f"recovery point {point.id} was found bad by a verification: block 3 is damaged"
+    assert state(client) == ClientState("web01", "vm-web", second.id, 2000.0, False, what, DISKS)
+    assert reason_for_full(client) == f"newest recovery point is damaged: {what}"
+    # A full does not build on it; and a later good result clears it.
+    third = add_point(client, image, now=3000.0, created=3000.0)
+    assert state(client) == ClientState("web01", "vm-web", third.id, 3000.0, True, None, DISKS)
+    verified(client, point)
+    assert client.problem_of(second) is None
+
+
+def test_a_verification_of_a_base_counts_for_what_is_needed_of_it(client: Client, image: Path) -> None:
+    full, second = two_points(client, image)
+    verified(client, full, Problem(full.id, "vm.cfg", 0, "another hash"), Problem(full.id, "1-other.img.zst", 0, "x"))
+    assert client.problem_of(second) is None
+    what = f"recovery point {full.id} was found bad by a verification: another hash"
+    assert client.problem_of(full) == what
+    verified(client, second, Problem(None, None, None, "something"))
+    assert reason_for_full(client).endswith(f"{second.id} was found bad by a verification: something")
+
+
+def test_a_result_that_cannot_be_read_says_nothing(client: Client, image: Path) -> None:
+    full, second = two_points(client, image)
+    (Path(client.directory) / full.id / "verification.json").write_text("{")
+    assert client.problem_of(second) is None
 
 
 def test_an_unpublished_point_does_not_count(client: Client, image: Path) -> None:
