@@ -41,7 +41,7 @@ def expected(point: Point, target: Path, **changes: Any) -> dict[str, Any]:
     disks = ((0, "system", SYSTEM), (2, "data", DATA))
     values = {
         "changed": True,
-        "recovery_point": {**point.as_dict(), "problem": None},
+        "recovery_point": {**point.as_dict(), "problem": None, "verification": None},
         "images": [
             {
                 "slot": slot,

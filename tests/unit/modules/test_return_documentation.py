@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -71,17 +72,24 @@ def job_vm_results(succeed: Any, estate: Estate) -> Results:
     return [succeed("job_vm", args, check_mode=True)]
 
 
+def bad_points(succeed: Any, estate: Estate) -> Results:
+    """Make a point that a verification finds bad and one with a damaged manifest; return what it says."""
+    bad, damaged = (backup_vm(estate.vault, estate.request(PLAN, run_id=run)).point for run in (RUN, NEXT_RUN))
+    (Path(estate.client.directory) / bad.id / "vm.cfg").write_bytes(b"other")
+    (Path(estate.client.directory) / damaged.id / "point.json").write_text("{}")
+    return [succeed("verify", {"vault": estate.vault.path, "fail_on_bad": False})]
+
+
 @pytest.fixture
 def recovery_point_info_results(succeed: Any, estate: Estate) -> Results:
-    backup_vm(estate.vault, estate.request(PLAN))
-    damaged = backup_vm(estate.vault, estate.request(PLAN, run_id=NEXT_RUN)).point
-    (Path(estate.client.directory) / damaged.id / "point.json").write_text("{}")
+    bad_points(succeed, estate)
     return [succeed("recovery_point_info", {"vault": estate.vault.path})]
 
 
 @pytest.fixture
 def restore_image_results(succeed: Any, estate: Estate, tmp_path: Path) -> Results:
-    backup_vm(estate.vault, estate.request(PLAN))
+    bad_points(succeed, estate)
+    shutil.rmtree(Path(estate.client.directory) / estate.client.scan()[1][0].id)
     args = {"vault": estate.vault.path, "client": "web_01", "directory": str(tmp_path / "restored")}
     return [succeed("restore_image", args, check_mode=True)]
 
@@ -89,6 +97,11 @@ def restore_image_results(succeed: Any, estate: Estate, tmp_path: Path) -> Resul
 @pytest.fixture
 def vault_results(succeed: Any, tmp_path: Path) -> Results:
     return [succeed("vault", {"vault": str(tmp_path / "vault")})]
+
+
+@pytest.fixture
+def verify_results(succeed: Any, estate: Estate) -> Results:
+    return bad_points(succeed, estate)
 
 
 @pytest.fixture
