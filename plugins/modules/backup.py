@@ -106,8 +106,9 @@ RETURN = r"""
 recovery_point:
   description:
     - The recovery point, in the form of RV(ovm.backup.recovery_point_info#module:recovery_points) but without
-      RV(ovm.backup.recovery_point_info#module:recovery_points[].problem). In check mode V(null), unless this run has
-      made it already.
+      RV(ovm.backup.recovery_point_info#module:recovery_points[].problem) and
+      RV(ovm.backup.recovery_point_info#module:recovery_points[].verification). In check mode V(null), unless this run
+      has made it already.
   returned: success
   type: dict
 type:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ansible_collections.ovm.backup.plugins.module_utils._module import manager_options, vault_options
-from ansible_collections.ovm.backup.plugins.module_utils.planning import content, names, subclient
+from ansible_collections.ovm.backup.plugins.module_utils.planning import content, names, subclient, verify_reading
 from ansible_collections.ovm.backup.plugins.module_utils.vault import jobs, lock
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def test_variables_of_one_run_are_those_of_the_playbooks(documentation: Document
     for playbook, guide, after in (
         ("backup", GUIDE, "These are given for one run only"),
         ("restore_image", "guide_restore", "Restore to image files\n---"),
+        ("verify", "guide_verify", "Verify\n---"),
     ):
         text = (ROOT / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8")
         used = {name for name in re.findall(r'"\{\{ (\w+)[ |]', text) if not name.startswith(("ovm_", "__"))}
@@ -100,8 +101,12 @@ def test_keys_of_a_definition_are_all_listed(documentation: Documentation) -> No
     assert {row[0] for row in rows} == set(subclient._READERS)
     parsed = subclient.Subclient.parse("x", {"content": [{"rules": [{"field": "name", "value": "*"}]}]})
     for name, default, _meaning in rows:
-        if name not in ("content", "description", "exclude"):
+        if name not in ("content", "description", "exclude", "verify"):
             assert default == str(getattr(parsed, name)).replace("False", "false"), name
+
+
+def test_keys_of_verify_are_all_listed(documentation: Documentation) -> None:
+    assert [row[0] for row in documentation.table("guide_verify", "Keys of verify")] == list(verify_reading._KEYS)
 
 
 def test_fields_and_choices_are_all_listed(documentation: Documentation) -> None:
