@@ -12,16 +12,17 @@ import contextlib
 import dataclasses
 import platform
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.common.parameters import env_fallback
 
 from ._libraries import missing_libraries
-from .errors import OvmBackupError
+from .errors import InvalidInputError, OvmBackupError
 from .manager.client import ManagerClient, connect
 from .manager.settings import ConnectionSettings
+from .vault.manifest import Point
 from .vault.points import Vault
 
 
@@ -65,6 +66,32 @@ def open_vault(module: AnsibleModule) -> Vault:
 def lock_owner(module: AnsibleModule) -> str:
     """Return what a lock says of who holds it: the module and the host that it runs on."""
     return f"{module._name} on {platform.node()}"
+
+
+def compression_level(module: AnsibleModule) -> int:
+    """Return the option of this name, if it is a level that can be had."""
+    level = int(module.params["compression_level"])
+    if not 1 <= level <= 19:
+        raise InvalidInputError(f"compression_level must be from 1 to 19, not {level}")
+    return level
+
+
+def point_result(point: Point | None, kind: str, *, changed: bool, notes: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the result of a module that makes recovery points; without a point that of check mode."""
+    return {
+        "changed": changed,
+        "recovery_point": point.as_dict() if point is not None else None,
+        "type": kind,
+        "duration": point.durations["transfer"] if changed and point is not None else 0.0,
+        "notes": list(notes),
+    }
+
+
+def point_diff(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the difference that such a result made."""
+    point = result["recovery_point"]
+    after = {"recovery_point": point["id"] if point else "new", "type": result["type"]}
+    return {"before": {} if result["changed"] else after, "after": after}
 
 
 @contextlib.contextmanager

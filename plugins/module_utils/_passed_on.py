@@ -79,13 +79,13 @@ _POINT = {
 
 def check_plan(value: Mapping[str, Any]) -> None:
     """Raise C(InvalidInputError) unless the option C(plan) is the plan of a run."""
-    _check("plan", "the plan that vm_info returns as plan", value, _PLAN)
+    _check("plan", "the plan that plan_info returns as plan", value, _PLAN)
 
 
 def check_vm_plan(value: Mapping[str, Any], *, configuration: bool = False) -> None:
     """Raise C(InvalidInputError) unless the option C(plan) is one VM of a plan, if asked for with its configuration."""
     shape = {**_VM, "configuration": _CONFIGURATION} if configuration else _VM
-    _check("plan", "one of the VMs that vm_info returns in plan.vms", value, shape)
+    _check("plan", "one of the VMs that plan_info returns in plan.vms", value, shape)
 
 
 def check_clone(value: Mapping[str, Any]) -> None:

@@ -16,7 +16,9 @@ from typing import Any
 
 
 class OvmBackupError(Exception):
-    """Base of all failures of the engine."""
+    """Base of all failures of the engine. C(retryable) ones may pass by themselves: the same again can succeed."""
+
+    retryable = False
 
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__(message)
@@ -24,9 +26,12 @@ class OvmBackupError(Exception):
         self.details = details
 
     def as_failure(self) -> dict[str, Any]:
-        """Return the structured cause: C(kind) is the class name, the rest are the details that are known."""
+        """Return the structured cause: C(kind) is the class name, the rest are the details that are known.
+
+        C(retryable) is there only where it is true.
+        """
         known = {key: value for key, value in self.details.items() if value is not None}
-        return {"kind": type(self).__name__, **known}
+        return {"kind": type(self).__name__, **({"retryable": True} if self.retryable else {}), **known}
 
 
 class InvalidInputError(OvmBackupError):
@@ -42,6 +47,8 @@ class ManagerError(OvmBackupError):
 
 class ManagerUnreachableError(ManagerError):
     """No connection, a time limit of the transport, or a connection that broke."""
+
+    retryable = True
 
 
 class ManagerCertificateError(ManagerError):
@@ -66,9 +73,13 @@ class NotFoundError(ManagerError):
 class ConflictError(ManagerError):
     """The object is locked, out of date or otherwise busy, also after the retries."""
 
+    retryable = True
+
 
 class JobFailedError(ManagerError):
     """A job of the manager ended in failure. Details: C(job_id), C(job_name), C(error_type), C(error_code)."""
+
+    retryable = True
 
 
 class JobTimeoutError(ManagerError):
@@ -99,6 +110,8 @@ class NothingSelectedError(InvalidInputError):
 
 class SourceError(OvmBackupError):
     """A source image is missing, unreadable, shrinks or changes while it is read. Details: C(path), C(offset)."""
+
+    retryable = True
 
 
 class TargetError(OvmBackupError):

@@ -24,7 +24,7 @@ extends_documentation_fragment:
 options:
   plan:
     description:
-      - The VM's entry in RV(ovm.backup.vm_info#module:plan.vms).
+      - The VM's entry in RV(ovm.backup.plan_info#module:plan.vms).
     type: dict
     required: true
   clone:
@@ -74,7 +74,7 @@ attributes:
     support: partial
     details: Once for each O(run_id). A new run makes a new recovery point.
 seealso:
-  - module: ovm.backup.vm_info
+  - module: ovm.backup.plan_info
   - module: ovm.backup.vm_clone
   - module: ovm.backup.restore_image
 """
@@ -136,9 +136,16 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import env_fallback
 
-from ..module_utils._module import engine, lock_owner, open_vault, vault_options
+from ..module_utils._module import (
+    compression_level,
+    engine,
+    lock_owner,
+    open_vault,
+    point_diff,
+    point_result,
+    vault_options,
+)
 from ..module_utils._passed_on import check_clone, check_vm_plan
-from ..module_utils.errors import InvalidInputError
 from ..module_utils.transfer.point_backup import BackupRequest, backup_vm, check_request, existing_point
 from ..module_utils.vault.jobs import vault_of_run
 
@@ -147,8 +154,7 @@ def request_of(module: AnsibleModule) -> BackupRequest:
     """Return what the options ask for."""
     parameters = module.params
     plan = parameters["plan"]
-    if not 1 <= parameters["compression_level"] <= 19:
-        raise InvalidInputError(f"compression_level must be from 1 to 19, not {parameters['compression_level']}")
+    level = compression_level(module)
     vault_of_run(parameters["run_id"])
     check_vm_plan(plan, configuration=True)
     if parameters["clone"] is not None:
@@ -167,7 +173,7 @@ def request_of(module: AnsibleModule) -> BackupRequest:
         manager=configuration["manager"],
         clone=parameters["clone"],
         killed=parameters["killed"],
-        compression_level=parameters["compression_level"],
+        compression_level=level,
         break_lock=parameters["break_lock"],
     )
 
@@ -176,25 +182,13 @@ def predict(module: AnsibleModule, request: BackupRequest) -> dict[str, Any]:
     """Return the result that a run outside check mode would have."""
     check_request(request, clone_to_come=True)
     done = existing_point(open_vault(module), request)
-    return {
-        "changed": done is None,
-        "recovery_point": done.as_dict() if done is not None else None,
-        "type": done.type if done is not None else request.plan["type"],
-        "duration": 0.0,
-        "notes": [],
-    }
+    return point_result(done, done.type if done is not None else request.plan["type"], changed=done is None)
 
 
 def transfer(module: AnsibleModule, request: BackupRequest) -> dict[str, Any]:
     """Make the recovery point."""
     outcome = backup_vm(open_vault(module), request)
-    return {
-        "changed": outcome.created,
-        "recovery_point": outcome.point.as_dict(),
-        "type": outcome.point.type,
-        "duration": outcome.point.durations["transfer"] if outcome.created else 0.0,
-        "notes": list(outcome.notes),
-    }
+    return point_result(outcome.point, outcome.point.type, changed=outcome.created, notes=outcome.notes)
 
 
 def main() -> None:
@@ -221,9 +215,7 @@ def main() -> None:
         request = request_of(module)
         result = predict(module, request) if module.check_mode else transfer(module, request)
         if module._diff:
-            point = result["recovery_point"]
-            after = {"recovery_point": point["id"] if point else "new", "type": result["type"]}
-            result["diff"] = {"before": {} if result["changed"] else after, "after": after}
+            result["diff"] = point_diff(result)
     module.exit_json(**result)
 
 

@@ -61,6 +61,29 @@ options:
     description:
       - Id of the manager of the client's VM.
     type: str
+  slots:
+    description:
+      - Places that the client's VM needs before it is worked on, RV(ovm.backup.plan_info#module:plan.vms[].slots). All
+        runs with the same vault share them. They are given back with the lock.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description:
+          - What the place belongs to.
+        type: str
+        required: true
+      limit:
+        description:
+          - How many VMs may have a place at the same time.
+        type: int
+        required: true
+  slot_timeout:
+    description:
+      - Seconds to wait for these places.
+    type: float
+    default: 43200.0
   break_lock:
     description:
       - Take the lock even if another run holds it. Make sure that this run is dead.
@@ -95,6 +118,15 @@ EXAMPLES = r"""
     vm_stopped: true
     lease: 3600
 
+- name: Wait until fewer than two VMs of a server are at work
+  ovm.backup.client_lock:
+    vault: /srv/vault
+    client: db01
+    run_id: "{{ job.job.id }}"
+    slots:
+      - name: server-0004fb0000140000
+        limit: 2
+
 - name: Give the lock back
   ovm.backup.client_lock:
     vault: /srv/vault
@@ -108,6 +140,10 @@ vm_stopped:
   description: Whether this run or one whose lock was taken over owes the VM a start.
   returned: when O(state=present)
   type: bool
+waited:
+  description: Seconds of waiting for the places of O(slots).
+  returned: when O(state=present)
+  type: float
 taken_over:
   description: Id of the dead run whose lock was taken over, V(null) if there was none.
   returned: when O(state=present)
@@ -118,13 +154,19 @@ failure:
   type: dict
 """
 
+import contextlib
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, lock_owner, open_vault, vault_options
-from ..module_utils.errors import InvalidInputError
+from ..module_utils.errors import InvalidInputError, VaultError
 from ..module_utils.vault.jobs import vault_of_run
+from ..module_utils.vault.lock import ClientLock
+from ..module_utils.vault.points import Vault
+from ..module_utils.vault.slots import free_slots, take_slots
+
+ENDED = 0.001  # seconds: a lease that is over at once
 
 
 def take(module: AnsibleModule) -> dict[str, Any]:
@@ -132,6 +174,10 @@ def take(module: AnsibleModule) -> dict[str, Any]:
     parameters = module.params
     if parameters["lease"] <= 0:
         raise InvalidInputError(f"lease must be more than 0 seconds, not {parameters['lease']}", option="lease")
+    wrong = next((slot for slot in parameters["slots"] if slot["limit"] < 1), None)
+    if wrong is not None:
+        text = f"slots: the limit of {wrong['name']} must be at least 1, not {wrong['limit']}"
+        raise InvalidInputError(text, option="slots")
     vault = open_vault(module)
     prepare = vault.client_folder if module.check_mode else vault.prepare_client
     lock = prepare(parameters["client"]).lock(
@@ -143,23 +189,53 @@ def take(module: AnsibleModule) -> dict[str, Any]:
         manager_id=parameters["manager_id"],
     )
     stopped = parameters["vm_stopped"]
+    waited = 0.0
     if module.check_mode:
         changed, owed = lock.foresee(), stopped
     else:
         changed, owed = lock.hold(parameters["lease"], None if stopped is None else {"vm_stopped": stopped}), None
+        waited = wait_for_slots(module, vault, lock)
     return {
         "changed": changed,
+        "waited": round(waited, 1),
         "vm_stopped": bool(lock.debts.get("vm_stopped") if owed is None else owed),
         "taken_over": lock.taken_over.get("run_id") if lock.taken_over is not None else None,
     }
 
 
+def wait_for_slots(module: AnsibleModule, vault: Vault, lock: ClientLock) -> float:
+    """Wait for the places that the VM needs; without them the lock is not kept, unless something is owed."""
+    parameters = module.params
+    limits = {slot["name"]: slot["limit"] for slot in parameters["slots"]}
+    if not limits:
+        return 0.0
+    try:
+        return take_slots(
+            vault,
+            parameters["client"],
+            parameters["run_id"],
+            limits,
+            limit=parameters["slot_timeout"],
+            renew=lambda: lock.hold(parameters["lease"]),
+        )
+    except BaseException:
+        with contextlib.suppress(VaultError):
+            if any(lock.debts.values()):
+                lock.hold(ENDED)  # the next run settles it
+            else:
+                lock.release()
+        raise
+
+
 def give_back(module: AnsibleModule) -> dict[str, Any]:
     """Give the lock back if this run has it."""
-    client = open_vault(module).client_folder(module.params["client"])
+    vault = open_vault(module)
+    client = vault.client_folder(module.params["client"])
     lock = client.lock(owner=lock_owner(module), run_id=module.params["run_id"])
     if module.check_mode:
         return {"changed": lock.held}
+    if lock.held:
+        free_slots(vault, client.name)
     return {"changed": lock.release()}
 
 
@@ -176,6 +252,13 @@ def main() -> None:
             "vm_id": {"type": "str"},
             "vm_name": {"type": "str"},
             "manager_id": {"type": "str"},
+            "slots": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {"name": {"type": "str", "required": True}, "limit": {"type": "int", "required": True}},
+            },
+            "slot_timeout": {"type": "float", "default": 43200.0},
             "break_lock": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

@@ -26,7 +26,7 @@ options:
     required: true
   plan:
     description:
-      - The plan of the run, RV(ovm.backup.vm_info#module:plan).
+      - The plan of the run, RV(ovm.backup.plan_info#module:plan).
       - Needed for O(state=running).
     type: dict
   job_id:
@@ -100,8 +100,8 @@ job:
       returned: always
     plan:
       description:
-        - The VMs of the plan, in the form of RV(ovm.backup.vm_info#module:plan.vms) but without
-          RV(ovm.backup.vm_info#module:plan.vms[].configuration).
+        - The VMs of the plan, in the form of RV(ovm.backup.plan_info#module:plan.vms) but without
+          RV(ovm.backup.plan_info#module:plan.vms[].configuration).
       type: list
       elements: dict
       returned: when O(state=running)

@@ -26,7 +26,7 @@ options:
     required: true
   plan:
     description:
-      - The VM's entry in RV(ovm.backup.vm_info#module:plan.vms).
+      - The VM's entry in RV(ovm.backup.plan_info#module:plan.vms).
     type: dict
     required: true
   started:

@@ -132,7 +132,7 @@ recovery_points:
       type: dict
       returned: always
     type:
-      description: V(full) or V(incremental).
+      description: V(full), V(incremental), V(differential) or V(synthetic_full).
       type: str
       returned: always
     requested_type:
@@ -152,7 +152,9 @@ recovery_points:
       type: str
       returned: always
     created:
-      description: When the transfer began, in seconds since the epoch.
+      description:
+        - When the transfer began, in seconds since the epoch. It tells the age of the data, so a synthetic full has
+          that of the recovery point that it consolidates.
       type: float
       returned: always
     completed:
@@ -186,7 +188,7 @@ recovery_points:
           type: int
           returned: always
         type:
-          description: V(full) or V(incremental).
+          description: V(full), V(incremental), V(differential) or V(synthetic_full).
           type: str
           returned: always
         reason:
@@ -218,7 +220,9 @@ recovery_points:
           type: str
           returned: always
         statistics:
-          description: How many bytes were C(read), C(changed) and C(stored).
+          description:
+            - How many bytes were C(read), C(changed) and C(stored). For a synthetic full also how many frames were
+              copied as they are (C(frames_copied)) and how many were compressed anew (C(frames_repacked)).
           type: dict
           returned: always
     skipped_disks:
@@ -262,6 +266,10 @@ recovery_points:
       description: What an administrator should know about it.
       type: list
       elements: str
+      returned: always
+    consolidates:
+      description: The recovery point that a synthetic full was made from, V(null) for all others.
+      type: str
       returned: always
     problem:
       description:

@@ -47,7 +47,7 @@ options:
   vault:
     description:
       - Directory of the vault of the run. With it, all runs that use this vault make their clones in a storage
-        repository one after the other, which Oracle asks for.
+        repository one after the other, which Oracle asks for, or O(clones_at_once) at a time.
       - Falls back to E(OVM_VAULT).
     type: path
   client:
@@ -57,6 +57,12 @@ options:
       - Nothing is cloned while another run has the lock. The client must have a folder in the vault already.
       - Needs O(vault).
     type: str
+  clones_at_once:
+    description:
+      - How many clones may be made at the same time in one storage repository by all runs that use O(vault), V(0) for
+        any number.
+    type: int
+    default: 1
 attributes:
   check_mode:
     support: full
@@ -157,12 +163,13 @@ from ..module_utils.vault.turns import turns
 
 def turn_of(module: AnsibleModule) -> Turn:
     """Return what the clone job runs inside of: its turn among the runs of the vault, if that is known."""
-    if module.params["vault"] is None:
+    if module.params["vault"] is None or not module.params["clones_at_once"]:
         return no_turn
     vault = open_vault(module)
 
     def turn(repository_ids: Collection[str]) -> AbstractContextManager[None]:
-        return turns(vault, [f"clone-{one}" for one in repository_ids], limit=module.params["job_timeout"])
+        names = {f"clone-{one}": module.params["clones_at_once"] for one in repository_ids}
+        return turns(vault, names, limit=module.params["job_timeout"])
 
     return turn
 
@@ -215,6 +222,7 @@ def main() -> None:
             "slots": {"type": "list", "elements": "int"},
             **vault_options(required=False),
             "client": {"type": "str"},
+            "clones_at_once": {"type": "int", "default": 1},
         },
         required_by={"client": "vault"},
         supports_check_mode=True,

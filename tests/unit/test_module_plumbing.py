@@ -94,12 +94,15 @@ NEEDS: dict[str, tuple[dict[str, Any], str]] = {
     "client_lock": ({key: VM[key] for key in ("client", "run_id")}, "blake3"),
     "client_lock_info": ({}, "blake3"),
     "job": ({"state": "finished", "job_id": "j"}, "blake3"),
+    "job_info": ({"job_id": "j"}, "blake3"),
+    "plan_info": ({"subclient": "s", "definition": {}}, "requests, blake3"),
     "job_vm": ({key: VM[key] for key in ("job_id", "plan", "started")}, "blake3"),
     "recovery_point_info": ({}, "blake3"),
     "restore_image": ({key: VM[key] for key in ("client", "directory")}, "blake3, zstandard"),
+    "synthetic_full": ({"client": "c"}, "blake3, zstandard"),
     "vault": ({}, ""),
     "vm_clone": ({key: VM[key] for key in ("vm_id", "run_id")}, "requests, blake3"),
-    "vm_info": ({}, "requests, blake3"),
+    "vm_info": ({}, "requests"),
     "vm_power": ({"vm_id": "x", "state": "running"}, "requests"),
 }
 
@@ -109,6 +112,7 @@ def test_missing_libraries_are_named(tmp_path: Path) -> None:
     arguments: dict[str, dict[str, Any]] = {}
     for name, (own, _libraries) in NEEDS.items():
         shared = CONNECTION if name.startswith("vm_") else {"vault": str(tmp_path / "vault")}
+        shared = {**shared, **CONNECTION} if name == "plan_info" else shared
         arguments[name] = {**own, **shared}
     done = subprocess.run(
         [sys.executable, "-c", BARE, json.dumps(arguments), str(tmp_path)],
@@ -200,7 +204,7 @@ def test_vault_from_the_environment(run: Module, monkeypatch: pytest.MonkeyPatch
     [
         (NotFoundError("not there", vm_id="x", reason=None), {"kind": "NotFoundError", "vm_id": "x"}),
         (JobFailedError("failed", job_id="7", error_code="GEN_000001"),
-            {"kind": "JobFailedError", "job_id": "7", "error_code": "GEN_000001"}),
+            {"kind": "JobFailedError", "retryable": True, "job_id": "7", "error_code": "GEN_000001"}),
         (VaultError("no"), {"kind": "VaultError"}),
     ],
 )  # fmt: skip

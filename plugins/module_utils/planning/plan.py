@@ -11,79 +11,27 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Callable
 
 from ..errors import InvalidInputError, NothingSelectedError
 from ..manager.inventory import Disk, Inventory, Vm
+from ..vault.jobs import FAILED
+from .additional_settings import check_offered
 from .backup_type import TypeDecision, combine_types, decide_disk_type
-from .content import Excluded, Selected, select
-from .disks import DiskChoice, SkippedDisk, choose_disks, disk_label
+from .content import Selected, Selection, select
+from .disks import DiskChoice, choose_disks, disk_label
 from .durations import format_duration
+from .limits import slots_of
 from .method import MethodDecision, decide_method
 from .names import assign_clients, client_name
 from .order import Candidate, round_robin
+from .plan_types import DiskPlan, Named, Plan, VmPlan
 from .reading import problem_details, problem_text, quoted
-from .state import ClientState, VaultState
+from .state import ClientState, LastJob, VaultState
 from .subclient import Subclient, checked_backup_type
 
 CLOCK_TOLERANCE = 300.0  # seconds that the clocks of the machines that write to one vault may differ
 _ACTIONS = ("backup", "current", "fail", "skip")  # in run order
-
-
-@dataclass(frozen=True)
-class DiskPlan:
-    """A disk that is backed up. C(size) in bytes, if the manager tells; C(path) is relative to the repository."""
-
-    slot: int
-    disk_id: str
-    name: str
-    size: int | None
-    repository_id: str | None
-    repository: str | None
-    path: str | None
-    type: str
-    type_reason: str
-
-
-@dataclass(frozen=True)
-class VmPlan:
-    """What happens to one VM, and why. C(order) counts from 1 through the plan."""
-
-    vm_id: str
-    vm_name: str
-    client: str
-    new_client: bool
-    selected_by: str
-    action: str  # backup | current | fail | skip
-    method: str  # hot_clone | shutdown | cold | skip
-    reason: str
-    requested_type: str
-    type: str  # full | incremental
-    type_reason: str
-    disks: tuple[DiskPlan, ...] = ()
-    skipped_disks: tuple[SkippedDisk, ...] = ()
-    repositories: tuple[str, ...] = ()  # names of the storage repositories of the disks, in the order of slots
-    order: int = 0
-    proxy: str = ""
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The VMs of a subclient in run order: backups, then current, failing and skipped ones. Durations in seconds."""
-
-    subclient: str
-    requested_type: str
-    max_age: int
-    shutdown_timeout: int
-    kill: bool
-    vms: tuple[VmPlan, ...]
-    excluded: tuple[Excluded, ...] = ()  # the content identifies them, exclude.vms takes them out
-    warnings: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the plan in plain JSON types, under the names of the fields."""
-        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
 
 
 def _nobody(_vm: Vm) -> bool:
@@ -98,19 +46,29 @@ def make_plan(
     now: float,
     backup_type: str | None = None,
     force: bool = False,
+    restart: bool = False,
     proxies: Sequence[str] = ("localhost",),
+    settings: Mapping[str, bool] | None = None,
     is_ours: Callable[[Vm], bool] = _nobody,
 ) -> Plan:
     """Return what a backup run of the subclient does at the time C(now) (epoch seconds).
 
-    C(backup_type) overrides the subclient's, C(force) backs up whatever the age of the newest recovery point is, and
-    C(is_ours) tells the clones that we made ourselves, which are no VMs to back up. Raises C(NothingSelectedError) if
-    a rule, a group or the whole content selects nothing and the subclient does not allow that, C(InvalidInputError)
-    for a wrong backup type or an empty list of proxies.
+    C(backup_type) overrides the subclient's, C(force) backs up whatever the age of the newest recovery point is,
+    C(restart) backs up only what the job C(vault.last_job) did not, C(settings) are the additional settings of the
+    site, and C(is_ours) tells the clones that we made ourselves, which are no VMs to back up. A synthetic full is
+    planned here only as the first backup of its VMs: see C(plan_synthetic_fulls).
+
+    Raises C(NothingSelectedError) if a rule, a group or the whole content selects nothing and the subclient does not
+    allow that, C(InvalidInputError) for a backup type that is wrong or not offered, for an empty list of proxies, and
+    if there is no job to restart.
     """
-    if not proxies:
-        raise InvalidInputError("proxies: one proxy at least is needed to run backups", key="proxies")
-    requested = checked_backup_type(backup_type) if backup_type is not None else subclient.backup_type
+    if restart and vault.last_job is None:
+        raise InvalidInputError(
+            f"restart_job: subclient {quoted(subclient.name)} has no finished job: run it without", key="restart_job"
+        )
+    if restart and backup_type is None and vault.last_job is not None:
+        backup_type = vault.last_job.requested_type
+    requested = checked_run(subclient, backup_type, proxies, settings or {})
     vms = tuple(sorted((vm for vm in inventory.vms.values() if not is_ours(vm)), key=lambda vm: vm.id))
     selection = select(subclient.content, subclient.exclude_vms, vms, inventory)
     warnings = [*selection.warnings]
@@ -121,7 +79,8 @@ def make_plan(
     warnings.extend(str(problem) for problem in selection.empty)
 
     states = vault.by_vm()
-    planner = _Planner(subclient, inventory, states, _assign(vms, states), requested, force, now)
+    unfinished = vault.last_job if restart else None
+    planner = _Planner(subclient, inventory, states, _assign(vms, states), requested, force, unfinished, now)
     planned = [planner.plan_vm(item) for item in selection.selected]
     if planned and all(item.action == "skip" for item in planned):
         warnings.append("the content selects no VM that can be backed up")
@@ -131,10 +90,45 @@ def make_plan(
         max_age=subclient.max_age,
         shutdown_timeout=subclient.shutdown_timeout,
         kill=subclient.kill,
-        vms=_in_run_order(planned, states, proxies),
+        limits=subclient.limits,
+        retries=subclient.retries,
+        retry_delay=subclient.retry_delay,
+        max_failed_percent=subclient.max_failed_percent,
+        last_job=vault.last_job.id if vault.last_job is not None else None,
+        new=_new(selection, vault.last_job),
+        gone=_gone(selection, vault.last_job),
+        vms=_in_run_order(planned, states, subclient, inventory, proxies),
         excluded=tuple(sorted(selection.excluded, key=lambda item: (item.vm_name, item.vm_id))),
         warnings=tuple(warnings),
     )
+
+
+def checked_run(
+    subclient: Subclient, backup_type: str | None, proxies: Sequence[str], settings: Mapping[str, bool]
+) -> str:
+    """Return the type that is asked for; raise C(InvalidInputError) for a run that cannot be."""
+    if not proxies:
+        raise InvalidInputError("proxies: one proxy at least is needed to run backups", key="proxies")
+    requested = checked_backup_type(backup_type) if backup_type is not None else subclient.backup_type
+    check_offered(requested, settings)
+    return requested
+
+
+def _new(selection: Selection, last_job: LastJob | None) -> tuple[Named, ...]:
+    if last_job is None:
+        return ()
+    names = {item.vm.id: item.vm.name for item in selection.selected}
+    return _named({vm_id: name for vm_id, name in names.items() if vm_id not in last_job.vms})
+
+
+def _gone(selection: Selection, last_job: LastJob | None) -> tuple[Named, ...]:
+    selected = {item.vm.id for item in selection.selected}
+    before = last_job.vms if last_job is not None else {}
+    return _named({vm_id: name for vm_id, name in before.items() if vm_id not in selected})
+
+
+def _named(names: Mapping[str, str]) -> tuple[Named, ...]:
+    return tuple(Named(vm_id, name) for vm_id, name in sorted(names.items(), key=lambda item: (item[1], item[0])))
 
 
 def _assign(vms: Sequence[Vm], states: Mapping[str, ClientState]) -> dict[str, str]:
@@ -149,7 +143,11 @@ def _assign(vms: Sequence[Vm], states: Mapping[str, ClientState]) -> dict[str, s
 
 
 def _in_run_order(
-    planned: Sequence[VmPlan], states: Mapping[str, ClientState], proxies: Sequence[str]
+    planned: Sequence[VmPlan],
+    states: Mapping[str, ClientState],
+    subclient: Subclient,
+    inventory: Inventory,
+    proxies: Sequence[str],
 ) -> tuple[VmPlan, ...]:
     by_id = {item.vm_id: item for item in planned}
     candidates = [
@@ -166,9 +164,25 @@ def _in_run_order(
     others = [item for item in planned if item.action != "backup"]
     others.sort(key=lambda item: (_ACTIONS.index(item.action), item.vm_name, item.vm_id))
     return tuple(
-        dataclasses.replace(item, order=number + 1, proxy=proxies[number % len(proxies)])
+        with_slots(
+            dataclasses.replace(item, order=number + 1, proxy=proxies[number % len(proxies)]), subclient, inventory
+        )
         for number, item in enumerate([*backups, *others])
     )
+
+
+def with_slots(item: VmPlan, subclient: Subclient, inventory: Inventory | None) -> VmPlan:
+    """Return the plan of a VM that has its proxy, with the places that it needs before it is worked on."""
+    if item.action != "backup":
+        return item
+    vm = inventory.vms[item.vm_id] if inventory is not None else None
+    slots = slots_of(
+        subclient.limits,
+        repository_ids=[disk.repository_id for disk in item.disks if disk.repository_id is not None],
+        server_id=vm.server_id if vm is not None else None,
+        proxy=item.proxy,
+    )
+    return dataclasses.replace(item, slots=slots)
 
 
 @dataclass(frozen=True)
@@ -181,6 +195,7 @@ class _Planner:
     clients: Mapping[str, str]
     requested: str
     force: bool
+    restarted: LastJob | None  # the job of which only what it did not do is done
     now: float
 
     def plan_vm(self, item: Selected) -> VmPlan:
@@ -188,7 +203,7 @@ class _Planner:
         state = self.states.get(vm.id)
         choice = choose_disks(vm, self.subclient.exclude_disks, self.inventory)
         disks = () if vm.is_template else choice.wanted
-        types = [(disk, decide_disk_type(disk, self.requested, state)) for disk in disks]
+        types = [(disk, self._type(disk, state)) for disk in disks]
         total = combine_types(types) if types else TypeDecision(self.requested, "not backed up")
         decision = self._decide(vm, choice, state)
         warnings = [*self._name_warnings(vm), *(() if vm.is_template else choice.warnings), *decision.warnings]
@@ -211,18 +226,32 @@ class _Planner:
             warnings=tuple(warnings),
         )
 
+    def _type(self, disk: Disk, state: ClientState | None) -> TypeDecision:
+        return decide_disk_type(disk, self.requested, state, self.subclient.max_increments)
+
     def _decide(self, vm: Vm, choice: DiskChoice, state: ClientState | None) -> MethodDecision:
         if vm.is_template:
             return MethodDecision("skip", "skip", "templates are not backed up")
         if not choice.wanted:
             return MethodDecision("skip", "skip", _no_disk_reason(choice))
         how = decide_method(vm, choice.wanted, self.inventory, self.subclient.nfs_policy)
-        is_current, due, warnings = self._judge_age(state)
-        if is_current and state is not None:
+        is_current, due, warnings = self._judge(vm, state)
+        if is_current:
             # Nothing is done, so what stands in the way of a backup now is no failure.
             return MethodDecision("current", how.method, due, (*warnings, *_unprotected(choice.wanted, state)))
         reason = f"{how.reason}; {due}" if how.action == "backup" else how.reason
         return dataclasses.replace(how, reason=reason, warnings=(*warnings, *how.warnings))
+
+    def _judge(self, vm: Vm, state: ClientState | None) -> tuple[bool, str, tuple[str, ...]]:
+        """Return whether nothing is to be done for a VM now, why (not), and warnings."""
+        job = self.restarted
+        if job is None:
+            return self._judge_age(state)
+        status = job.statuses.get(vm.id)
+        if status == FAILED:
+            return False, f"it failed in job {job.id}, which is restarted", ()
+        what = f"has the status {status} in" if status is not None else "was not in"
+        return True, f"it {what} job {job.id}, which is restarted for what failed there", ()
 
     def _judge_age(self, state: ClientState | None) -> tuple[bool, str, tuple[str, ...]]:
         """Return whether the newest recovery point is young enough, why (not), and warnings."""
@@ -270,6 +299,7 @@ class _Planner:
             path=disk.path,
             type=decision.type,
             type_reason=decision.reason,
+            base=decision.base,
         )
 
 
@@ -280,18 +310,10 @@ def _no_disk_reason(choice: DiskChoice) -> str:
     return f"the VM has no virtual disk left to back up: {left_out}"
 
 
-def _unprotected(disks: Sequence[Disk], state: ClientState) -> list[str]:
-    protected = {disk.id for disk in state.disks}
+def _unprotected(disks: Sequence[Disk], state: ClientState | None) -> list[str]:
+    protected = {disk.id for disk in state.disks} if state is not None else set()
     return [
         f"{disk_label(disk)} is not in the newest recovery point; it comes into the next one"
         for disk in disks
         if disk.id not in protected
     ]
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

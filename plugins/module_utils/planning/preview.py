@@ -23,16 +23,40 @@ def plan_summary(plan: Mapping[str, Any]) -> list[str]:
     total = ", ".join(f"{number} {_TITLES[action]}" for action, number in counts.items() if number)
     lines = [f"Plan for subclient {plan['subclient']}, {plan['requested_type']} asked for: {total or 'no VMs'}"]
     lines += [f"  Warning: {warning}" for warning in plan["warnings"]]
+    if plan["last_job"] is not None:
+        lines += [f"  compared with the last job, {plan['last_job']}: {_changes(plan)}"]
+    new = {item["vm_id"] for item in plan["new"]}
     for vm in plan["vms"]:
-        lines += ["", *_vm_lines(vm)]
+        lines += ["", *_vm_lines(vm, is_new=vm["vm_id"] in new)]
     excluded = [f"Left out: {item['vm_name']}, by {item['excluded_by']}" for item in plan["excluded"]]
     lines += ["", *excluded] if excluded else []
     return [one_line(text) for text in lines]
 
 
-def _vm_lines(vm: Mapping[str, Any]) -> list[str]:
+def plan_diff(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what differs between the last job and this plan, in the form of Ansible's diff mode: VMs by name."""
+    new = {item["vm_id"] for item in plan["new"]}
+    after = {vm["vm_name"]: {"action": vm["action"], "method": vm["method"], "type": vm["type"]} for vm in plan["vms"]}
+    before = {vm["vm_name"]: after[vm["vm_name"]] for vm in plan["vms"] if vm["vm_id"] not in new}
+    if plan["last_job"] is None:
+        before = {}
+    return {
+        "before": {**before, **{item["vm_name"]: "in the last job" for item in plan["gone"]}},
+        "after": after,
+        "before_header": plan["last_job"] or "no job before",
+        "after_header": "this plan",
+    }
+
+
+def _changes(plan: Mapping[str, Any]) -> str:
+    parts = [f"{kind}: {', '.join(item['vm_name'] for item in plan[kind])}" for kind in ("new", "gone") if plan[kind]]
+    return "; ".join(parts) or "the same VMs"
+
+
+def _vm_lines(vm: Mapping[str, Any], *, is_new: bool) -> list[str]:
     client = vm["client"] + (" (new)" if vm["new_client"] else "")
-    lines = [f"{vm['order']}. {vm['vm_name']}: {_TITLES[vm['action']]}", f"  client: {client}"]
+    since = ", new since the last job" if is_new else ""
+    lines = [f"{vm['order']}. {vm['vm_name']}: {_TITLES[vm['action']]}{since}", f"  client: {client}"]
     if vm["action"] == "backup":
         method = vm["method"].replace("_", " ")
         lines += [f"  how: {method} on proxy {vm['proxy']}", f"  type: {vm['type']}, {vm['type_reason']}"]

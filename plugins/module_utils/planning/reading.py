@@ -168,3 +168,19 @@ def read_duration(value: Any, key: str, problems: Problems, *, at_least: int = 0
         problems.add(key, value, f"must be at least {format_duration(at_least)}, not {format_duration(seconds)}")
         return None
     return seconds
+
+
+def read_count(
+    value: Any, key: str, problems: Problems, *, at_least: int = 0, at_most: int | None = None
+) -> int | None:
+    """Read a whole number; as digits too, because a template in a definition can give nothing else."""
+    text = str(value).strip() if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
+    if not (text.isascii() and text.isdigit()):
+        problems.add(key, value, f"must be a whole number, not {kind_of(value)}")
+        return None
+    number = int(text)
+    if number < at_least or (at_most is not None and number > at_most):
+        limits = f"at least {at_least}" if at_most is None else f"between {at_least} and {at_most}"
+        problems.add(key, value, f"must be {limits}, not {number}")
+        return None
+    return number

@@ -8,29 +8,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class VaultDisk:
-    """A disk of a recovery point. C(size) in bytes."""
+    """A disk of the newest recovery point. C(size) in bytes.
+
+    C(healthy) tells whether it can be built upon. C(full_point) holds its most recent full or synthetic full, and
+    C(full_healthy) tells the same of that. C(increments) counts the points since then that hold the disk.
+    """
 
     id: str
     slot: int
     size: int
+    healthy: bool = True
+    full_point: str | None = None
+    full_healthy: bool = False
+    increments: int = 0
+    problem: str | None = None  # why it is not healthy
+    full_problem: str | None = None
 
 
 @dataclass(frozen=True)
 class ClientState:
-    """A client and its newest recovery point, if it has one."""
+    """A client and its newest recovery point, if it has one.
+
+    C(newest_is_full) tells whether that is a full or synthetic full in all its disks, C(subclients) name those whose
+    jobs made any of the client's points.
+    """
 
     client: str
     vm_id: str
     newest_point: str | None = None
     newest_created: float | None = None  # epoch seconds
     newest_healthy: bool = False
-    newest_problem: str | None = None  # why it is not healthy
     disks: tuple[VaultDisk, ...] = ()  # of the newest recovery point
+    vm_name: str = ""
+    newest_is_full: bool = False
+    subclients: frozenset[str] = frozenset()
 
     @property
     def protected_at(self) -> float | None:
@@ -39,10 +56,21 @@ class ClientState:
 
 
 @dataclass(frozen=True)
+class LastJob:
+    """The last finished job of a subclient, or the one that is restarted: names and statuses of VMs by id."""
+
+    id: str
+    requested_type: str
+    vms: Mapping[str, str]
+    statuses: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class VaultState:
-    """All clients of the vault."""
+    """All clients of the vault, and the job that the run is compared with."""
 
     clients: tuple[ClientState, ...] = ()
+    last_job: LastJob | None = None
 
     def by_vm(self) -> dict[str, ClientState]:
         """Return the client of each VM id; if there are several, the one that was protected last."""

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from ..errors import InvalidInputError, SubclientError
+from .backup_type import BACKUP_TYPES
 from .content import DiskFilter, Group
 from .content_reading import read_content, read_exclude
+from .limits import Limits, read_limits
 from .reading import (
     Problems,
     kind_of,
@@ -24,14 +26,13 @@ from .reading import (
     quoted,
     read_boolean,
     read_choice,
+    read_count,
     read_duration,
     read_mapping,
     read_string,
 )
 from .verify_reading import VerifySettings, read_verify
 
-BACKUP_TYPES = ("full", "incremental")
-_TYPES_NOT_OFFERED = ("differential", "synthetic_full")
 NFS_POLICIES = ("shutdown", "skip", "fail")
 
 
@@ -46,11 +47,16 @@ class Subclient:
     exclude_disks: tuple[DiskFilter, ...] = ()
     backup_type: str = "incremental"
     max_age: int = 0  # 0: always back up
+    max_increments: int = 0  # 0: any number
     allow_empty: bool = False
     nfs_policy: str = "fail"
     shutdown_timeout: int = 600
     kill: bool = False
     verify: VerifySettings = VerifySettings()
+    limits: Limits = Limits()
+    retries: int = 2
+    retry_delay: int = 60
+    max_failed_percent: int = 100
 
     @classmethod
     def parse(cls, name: str, definition: Mapping[str, Any]) -> Subclient:
@@ -93,10 +99,6 @@ def _read_definition(definition: Any, problems: Problems) -> dict[str, Any]:
 
 
 def _read_backup_type(value: Any, key: str, problems: Problems) -> str | None:
-    if isinstance(value, str) and value in _TYPES_NOT_OFFERED:
-        offered = ", ".join(BACKUP_TYPES)
-        problems.add(key, value, f"{quoted(value)} is not offered by this version; use one of {offered}")
-        return None
     return read_choice(value, key, "a backup type", BACKUP_TYPES, problems)
 
 
@@ -115,9 +117,14 @@ _READERS: dict[str, Callable[[Any, str, Problems], Any]] = {
     "exclude": read_exclude,
     "backup_type": _read_backup_type,
     "max_age": read_duration,
+    "max_increments": read_count,
     "allow_empty": read_boolean,
     "nfs_policy": _read_nfs_policy,
     "shutdown_timeout": functools.partial(read_duration, at_least=1),
     "kill": read_boolean,
     "verify": read_verify,
+    "limits": read_limits,
+    "retries": functools.partial(read_count, at_most=100),
+    "retry_delay": read_duration,
+    "max_failed_percent": functools.partial(read_count, at_most=100),
 }

@@ -8,32 +8,90 @@
 
 from __future__ import annotations
 
+from ..errors import InvalidInputError, VaultError
+from ..vault.health import problem_of_disk
+from ..vault.jobs import JobStore
+from ..vault.manifest import Point
 from ..vault.points import Client, Vault
-from .state import ClientState, VaultDisk, VaultState
+from .state import ClientState, LastJob, VaultDisk, VaultState
 
 
-def read_vault_state(vault: Vault) -> VaultState:
-    """Return the newest recovery point of every client; reads manifests and looks at file sizes, not at disk data."""
-    return VaultState(tuple(_client_state(client) for client in vault.clients()))
+def read_vault_state(vault: Vault, subclient: str | None = None, *, job_id: str | None = None) -> VaultState:
+    """Return the newest recovery point of every client; reads manifests and looks at file sizes, not at disk data.
+
+    With C(subclient) also its last finished job, or the job with this id. Raises C(PointNotFoundError) if there is no
+    such job.
+    """
+    clients = tuple(_client_state(client) for client in vault.clients())
+    return VaultState(clients, _last_job(JobStore(vault), subclient, job_id) if subclient is not None else None)
 
 
 def _client_state(client: Client) -> ClientState:
-    vm_id = str(client.document["vm_id"])
+    document = client.document
+    vm_id, vm_name = str(document["vm_id"]), str(document.get("vm_name", ""))
     points, damaged = client.scan()
+    subclients = frozenset(point.subclient for point in points if point.subclient is not None)
     newest_damaged = max(damaged, key=lambda bad: bad.sequence, default=None)
     if newest_damaged is not None and (not points or newest_damaged.sequence > points[-1].sequence):
-        return ClientState(client.name, vm_id, newest_point=newest_damaged.id, newest_problem=newest_damaged.error)
+        return ClientState(client.name, vm_id, newest_point=newest_damaged.id, vm_name=vm_name, subclients=subclients)
     if not points:
-        return ClientState(client.name, vm_id)
+        return ClientState(client.name, vm_id, vm_name=vm_name)
     newest = points[-1]
-    problem = client.problem_of(newest)
+    disks = _disks(client, points)
     return ClientState(
         client.name,
         vm_id,
         newest_point=newest.id,
         # The disks are as of the moment when the transfer began, so that is how old the protection is.
         newest_created=newest.created,
-        newest_healthy=problem is None,
-        newest_problem=problem,
-        disks=tuple(VaultDisk(disk.disk_id, disk.slot, disk.size) for disk in newest.disks),
+        newest_healthy=client.problem_of(newest) is None,
+        disks=disks,
+        vm_name=vm_name,
+        newest_is_full=newest.is_full,
+        subclients=subclients,
+    )
+
+
+def _disks(client: Client, points: list[Point]) -> tuple[VaultDisk, ...]:
+    """Return the disks of the newest point, and what can be built on."""
+    newest = points[-1]
+    found = []
+    for disk in newest.disks:
+        problem = problem_of_disk(client, newest, disk)
+        healthy = problem is None
+        try:
+            base, full = client.last_full(newest, disk)
+        except VaultError:
+            found.append(VaultDisk(disk.disk_id, disk.slot, disk.size, healthy, problem=problem))
+            continue
+        later = [point for point in points if point.sequence > base.sequence and point.disk(disk.disk_id) is not None]
+        full_problem = None if healthy else problem_of_disk(client, base, full)
+        found.append(
+            VaultDisk(
+                disk.disk_id,
+                disk.slot,
+                disk.size,
+                healthy,
+                base.id,
+                full_problem is None,
+                len(later),
+                problem,
+                full_problem,
+            )
+        )
+    return tuple(found)
+
+
+def _last_job(jobs: JobStore, subclient: str, job_id: str | None) -> LastJob | None:
+    job = jobs.read(job_id) if job_id is not None else jobs.last_of(subclient)
+    if job is None:
+        return None
+    if job["state"] != "finished" or job["subclient"] != subclient:
+        what = "still runs" if job["state"] != "finished" else f"is one of subclient {job['subclient']!r}"
+        raise InvalidInputError(f"Job {job_id} {what}: name a finished job of subclient {subclient!r}", job_id=job_id)
+    return LastJob(
+        id=job["id"],
+        requested_type=job["requested_type"],
+        vms={vm["vm_id"]: vm["vm_name"] for vm in job["vms"]},
+        statuses={vm["vm_id"]: vm["status"] for vm in job["vms"]},
     )

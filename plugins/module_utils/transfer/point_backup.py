@@ -15,15 +15,15 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError, SourceError
 from ..vault.chain import DiskChain
 from ..vault.disk_writer import FrameCompressor
 from ..vault.format import Geometry
 from ..vault.manifest import Point, PointDisk
+from ..vault.point_making import PointOutcome, make_point, versions
 from ..vault.points import Client, PointWriter, Vault
-from ..vault.versions import versions
 from .disk_backup import backup_disk
 from .source import ImageSource, image_path
 
@@ -84,15 +84,6 @@ class BackupRequest:
         return source
 
 
-@dataclass(frozen=True)
-class BackupOutcome:
-    """The recovery point, and whether this call made it. C(notes) are facts that an administrator should know."""
-
-    point: Point
-    created: bool
-    notes: tuple[str, ...]
-
-
 def check_request(request: BackupRequest, *, clone_to_come: bool = False) -> None:
     """Raise C(InvalidInputError) for a request that cannot work, before anything is touched.
 
@@ -132,36 +123,28 @@ def backup_vm(
     *,
     progress: Progress | None = None,
     clock: Callable[[], float] = time.time,
-) -> BackupOutcome:
-    """Make the recovery point under the client's lock.
-
-    After any failure, interruption included, the point does not exist and leaves nothing in the vault.
-    """
+) -> PointOutcome:
+    """Make the recovery point under the client's lock, or none at all."""
     check_request(request)
     client = vault.prepare_client(request.plan["client"])
     lock = client.lock(owner=request.owner, run_id=request.run_id, break_lock=request.break_lock)
     with lock:
         done = existing_point(vault, request)
         if done is not None:
-            return BackupOutcome(done, False, ())
-        notes = []
-        if lock.taken_over is not None:
-            notes.append(f"took over the lock that run {lock.taken_over.get('run_id')} left behind")
+            return PointOutcome(done, False, ())
         vault.register(client, vm_id=request.plan["vm_id"], vm_name=request.plan["vm_name"], now=clock())
-        left = client.remove_unpublished()
-        if left:
-            notes.append(f"removed what interrupted runs left in the vault: {', '.join(left)}")
-        writer = client.new_point(now=clock(), level=request.compression_level)
-        try:
-            point = _Transfer(client, writer, request, progress, clock, notes).run()
-            lock.check()
-            writer.publish(point)
-        except BaseException:
-            # Also for an interruption; a second failure here must not hide the first.
-            with contextlib.suppress(Exception):
-                writer.discard()
-            raise
-    return BackupOutcome(point, True, tuple(notes))
+
+        def fill(writer: PointWriter, notes: list[str]) -> Point:
+            return _Transfer(client, writer, request, progress, clock, notes).run()
+
+        return make_point(client, lock, fill, now=clock(), level=request.compression_level)
+
+
+class _Base(NamedTuple):
+    """The state of a disk that an increment builds on."""
+
+    point_id: str
+    chain: DiskChain
 
 
 class _Transfer:
@@ -198,14 +181,13 @@ class _Transfer:
             for image in self._images:
                 image.check_unchanged()
         completed = self._clock()
-        incremental = any(disk.type == "incremental" for disk in disks)
         changed = [disk.reason for disk, planned in zip(disks, plan["disks"]) if disk.type != planned["type"]]
         return Point(
             id=self._writer.id,
             client=self._client.name,
             sequence=self._writer.sequence,
             parent=self._parent.id if self._parent is not None else None,
-            type="incremental" if incremental else "full",
+            type=next((disk.type for disk in disks if disk.base is not None), "full"),
             requested_type=plan["requested_type"],
             reason="; ".join(dict.fromkeys(changed)) or plan["type_reason"],
             method=plan["method"],
@@ -244,13 +226,14 @@ class _Transfer:
                 )
             geometry = Geometry(source.size)
             kind, reason, base = planned["type"], planned["type_reason"], None
-            if kind == "incremental":
+            if kind != "full":
                 base, why_not = self._base(planned, geometry)
                 if base is None:
                     kind, reason = "full", why_not
                 else:
-                    stack.enter_context(base)
-            file_name, writer = self._writer.disk_writer(planned["slot"], planned["name"], geometry, kind)
+                    stack.enter_context(base.chain)
+            form = "full" if base is None else "incremental"
+            file_name, writer = self._writer.disk_writer(planned["slot"], planned["name"], geometry, form)
             stack.callback(writer.abort)
             report = self._progress
             result = backup_disk(
@@ -258,7 +241,7 @@ class _Transfer:
                 writer,
                 geometry,
                 self._compressor,
-                base=base,
+                base=base.chain if base is not None else None,
                 progress=None if report is None else functools.partial(report, planned["name"]),
             )
             summary = writer.finish()
@@ -269,7 +252,7 @@ class _Transfer:
             size=geometry.size,
             type=kind,
             reason=reason,
-            base=self._parent.id if base is not None and self._parent is not None else None,
+            base=base.point_id if base is not None else None,
             file=file_name,
             file_size=summary.size,
             header_hash=summary.header_hash,
@@ -278,22 +261,25 @@ class _Transfer:
             statistics={"read": result.read, "changed": result.changed, "stored": summary.size},
         )
 
-    def _base(self, planned: Mapping[str, Any], geometry: Geometry) -> tuple[DiskChain | None, str]:
-        """Open the newest point's state of a disk, or say why it is no base: it may have gone since the plan."""
+    def _base(self, planned: Mapping[str, Any], geometry: Geometry) -> tuple[_Base | None, str]:
+        """Open the state of a disk that its increment builds on, or say why there is none: it may have gone since."""
         if self._parent is None:
             return None, "the recovery point that the plan builds on is gone"
-        disk = self._parent.disk(planned["disk_id"])
+        point, disk = self._parent, self._parent.disk(planned["disk_id"])
         if disk is None:
-            return None, f"disk was not in the newest recovery point {self._parent.id}"
+            return None, f"disk was not in the newest recovery point {point.id}"
         try:
-            chain = self._client.open_disk(self._parent, disk)
+            if planned["type"] == "differential":
+                point, disk = self._client.last_full(point, disk)
+            chain = self._client.open_disk(point, disk)
         except (PointNotFoundError, CorruptVaultError) as error:
             self._notes.append(f"disk {planned['name']} was backed up in full: {error.message}")
-            return None, f"the newest recovery point {self._parent.id} is damaged"
+            which = "newest" if point is self._parent else "full"
+            return None, f"the {which} recovery point {point.id} is damaged"
         if chain.geometry != geometry:
             chain.close()
             return None, f"disk resized from {chain.geometry.size} to {geometry.size} bytes"
-        return chain, ""
+        return _Base(point.id, chain), ""
 
     def _configuration(self) -> dict[str, dict[str, Any]]:
         text = json.dumps(self._request.document, indent=2, ensure_ascii=False) + "\n"

@@ -4,18 +4,20 @@
 
 # Private to the collection: not a public API, may change in any release.
 
-"""A disk as of a recovery point: the overlay of the disk files of its chain, newest wins."""
+"""Disk files laid over each other, newest wins; with a full below them that is a disk as of a recovery point."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Callable, NamedTuple, TypeVar
 
 from ..errors import CorruptVaultError
 from . import format as fmt
 from .content_hash import ContentHash
 from .disk_reader import DiskFile
+
+_Self = TypeVar("_Self", bound="Overlay")
 
 
 class Piece(NamedTuple):
@@ -27,12 +29,16 @@ class Piece(NamedTuple):
 
 
 class ResolvedSegment(NamedTuple):
-    """Where each block of a segment lies; C(segments) > 1 only for a run of segments that are wholly zero."""
+    """Where each block of a segment lies; C(segments) > 1 only for a run that is wholly zero or wholly missing.
+
+    C(missing) are the blocks that no file says anything about.
+    """
 
     segment: int
     segments: int
     zero: int
     pieces: tuple[Piece, ...]
+    missing: int = 0
 
     @property
     def end(self) -> int:
@@ -40,8 +46,8 @@ class ResolvedSegment(NamedTuple):
         return self.segment + self.segments
 
 
-class DiskChain:
-    """The files of a disk, newest first, the last a full; a context manager that closes them."""
+class Overlay:
+    """Disk files, newest first, that need not hold the whole disk; a context manager that closes them."""
 
     def __init__(self, files: Sequence[DiskFile]) -> None:
         self.files = tuple(files)
@@ -54,12 +60,8 @@ class DiskChain:
                     path=file.path,
                     offset=0,
                 )
-        if not self.files[-1].is_full:
-            raise CorruptVaultError(
-                f"{self.files[-1].path} is the start of a chain but not a full", path=self.files[-1].path, offset=0
-            )
 
-    def __enter__(self) -> DiskChain:
+    def __enter__(self: _Self) -> _Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -107,6 +109,54 @@ class DiskChain:
                     found[block] = hashes[position * fmt.HASH_SIZE : (position + 1) * fmt.HASH_SIZE]
         return found
 
+    def _resolve(self, segment: int, cursors: list[int]) -> ResolvedSegment:
+        remaining = self.geometry.mask(segment)
+        whole = remaining
+        zero = 0
+        pieces = []
+        limit = self.geometry.segments
+        for number, file in enumerate(self.files):
+            record = self._advance(file, number, segment, cursors)
+            if record is None:
+                continue
+            if record.segment > segment:
+                limit = min(limit, record.segment)
+                continue
+            limit = min(limit, record.end)
+            claim = record.covered & remaining
+            if not claim:
+                continue
+            if claim == whole and not record.stored:
+                return ResolvedSegment(segment, limit - segment, whole, ())
+            limit = segment + 1
+            zero |= claim & record.zero
+            pieces.append(Piece(claim, file, record))
+            remaining &= ~claim
+            if not remaining:
+                break
+        if zero == whole:
+            return ResolvedSegment(segment, 1, whole, ())
+        return ResolvedSegment(segment, limit - segment, zero, tuple(pieces), remaining)
+
+    def _advance(self, file: DiskFile, number: int, segment: int, cursors: list[int]) -> fmt.Record | None:
+        records = file.records
+        index = cursors[number]
+        while index < len(records) and records[index].end <= segment:
+            index += 1
+        cursors[number] = index
+        return records[index] if index < len(records) else None
+
+
+class DiskChain(Overlay):
+    """The files of a disk as of a recovery point: the last is a full, so no block is missing."""
+
+    def __init__(self, files: Sequence[DiskFile]) -> None:
+        super().__init__(files)
+        if not self.files[-1].is_full:
+            raise CorruptVaultError(
+                f"{self.files[-1].path} is the start of a chain but not a full", path=self.files[-1].path, offset=0
+            )
+
     def add_to(self, content: ContentHash, resolved: ResolvedSegment) -> None:
         """Add a segment to the hash of the whole disk without reading its data."""
         if not resolved.pieces:
@@ -127,53 +177,30 @@ class DiskChain:
         return content.hexdigest()
 
     def _resolve(self, segment: int, cursors: list[int]) -> ResolvedSegment:
-        remaining = self.geometry.mask(segment)
-        whole = remaining
-        zero = 0
-        pieces = []
-        limit = self.geometry.segments
-        for number, file in enumerate(self.files):
-            record = self._advance(file, number, segment, cursors)
-            if record is None:
-                continue
-            if record.segment > segment:
-                limit = min(limit, record.segment)
-                continue
-            claim = record.covered & remaining
-            if not claim:
-                continue
-            if claim == whole and not record.stored:
-                return ResolvedSegment(segment, min(record.end, limit) - segment, whole, ())
-            limit = segment + 1
-            zero |= claim & record.zero
-            pieces.append(Piece(claim, file, record))
-            remaining &= ~claim
-            if not remaining:
-                break
-        if remaining:
+        resolved = super()._resolve(segment, cursors)
+        if resolved.missing:
             last = self.files[-1]
             raise CorruptVaultError(
-                f"{last.path} is damaged: blocks {remaining:#x} of segment {segment} are nowhere in the chain",
+                f"{last.path} is damaged: blocks {resolved.missing:#x} of segment {segment} are nowhere in the chain",
                 path=last.path,
                 offset=0,
             )
-        if zero == whole:
-            return ResolvedSegment(segment, 1, whole, ())
-        return ResolvedSegment(segment, 1, zero, tuple(pieces))
-
-    def _advance(self, file: DiskFile, number: int, segment: int, cursors: list[int]) -> fmt.Record | None:
-        records = file.records
-        index = cursors[number]
-        while index < len(records) and records[index].end <= segment:
-            index += 1
-        cursors[number] = index
-        return records[index] if index < len(records) else None
+        return resolved
 
 
 def open_chain(paths: Sequence[tuple[str, str]]) -> DiskChain:
     """Open the files (path, header hash) of a chain, newest first."""
+    return _open(paths, DiskChain)
+
+
+def open_overlay(paths: Sequence[tuple[str, str]]) -> Overlay:
+    """Open files (path, header hash), newest first, that need not hold the whole disk."""
+    return _open(paths, Overlay)
+
+
+def _open(paths: Sequence[tuple[str, str]], kind: Callable[[Sequence[DiskFile]], _Self]) -> _Self:
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(DiskFile(path, header_hash)) for path, header_hash in paths]
-        chain = DiskChain(files)
+        opened = kind(files)
         stack.pop_all()
-        return chain
+        return opened

@@ -84,6 +84,16 @@ class DiskWriter:
             self._file: BinaryIO = open(path, "xb")  # noqa: SIM115 - closed by finish or abort
 
     @property
+    def full(self) -> bool:
+        """Return whether the file will hold every block of the disk."""
+        return self._full
+
+    @property
+    def geometry(self) -> fmt.Geometry:
+        """Return how the disk is cut."""
+        return self._geometry
+
+    @property
     def written(self) -> int:
         """Return the number of bytes written so far."""
         return self._offset

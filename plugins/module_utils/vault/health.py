@@ -9,11 +9,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from ..errors import VaultError
-from .manifest import Point
+from .manifest import Point, PointDisk
 from .verification_record import read_verification
 
 if TYPE_CHECKING:
@@ -33,36 +33,37 @@ def describe(client: Client, point: Point) -> dict[str, Any]:
 
 
 def problem_of(client: Client, point: Point) -> str | None:
-    """Return why a point cannot be built upon, or nothing.
+    """Return why a point cannot be built upon in all its disks, or nothing."""
+    problems = (problem_of_disk(client, point, disk) for disk in point.disks)
+    return next(filter(None, problems), None) or _found_bad(client, point.id, None)
+
+
+def problem_of_disk(client: Client, point: Point, disk: PointDisk) -> str | None:
+    """Return why a disk of a point cannot be built upon, or nothing.
 
     Looks at manifests and file sizes, and at what verifications have found.
     """
-    needed: dict[str, set[_Place]] = {point.id: set()}
+    needed: list[_Place] = []
     try:
-        for disk in point.disks:
-            for path, _hash, size in client.disk_files(point, disk):
-                found = os.stat(path).st_size
-                if found != size:
-                    return f"{path} has {found} bytes instead of {size}"
-                folder, name = os.path.split(path)
-                holder = os.path.basename(folder)
-                needed.setdefault(holder, set()).add((holder, name))
+        for path, _hash, size in client.disk_files(point, disk):
+            found = os.stat(path).st_size
+            if found != size:
+                return f"{path} has {found} bytes instead of {size}"
+            folder, name = os.path.split(path)
+            needed.append((os.path.basename(folder), name))
     except VaultError as error:
         return error.message
     except OSError as error:
         return f"{error.filename}: {error.strerror}"
-    return _found_bad(client, point, needed)
+    # A file may have been found damaged with any of the points of the chain.
+    bad = (_found_bad(client, holder, needed) for holder, _name in needed)
+    return next(filter(None, bad), None)
 
 
-def _found_bad(client: Client, point: Point, needed: Mapping[str, set[_Place]]) -> str | None:
-    """Return what the verifications of a point and of those that it builds on say against it."""
-    files = set().union(*needed.values())
-    for holder in needed:
-        verification = read_verification(os.path.join(client.directory, holder))
-        if verification is None or verification.ok:
-            continue
-        # Of another point only what this one needs matters.
-        problem = verification.problems[0] if holder == point.id else verification.concerns(files)
-        if problem is not None:
-            return f"recovery point {holder} was found bad by a verification: {problem.message}"
-    return None
+def _found_bad(client: Client, holder: str, files: Collection[_Place] | None) -> str | None:
+    """Return what the verification of a point says against these files, or against anything."""
+    verification = read_verification(os.path.join(client.directory, holder))
+    if verification is None or verification.ok:
+        return None
+    problem = verification.problems[0] if files is None else verification.concerns(files)
+    return f"recovery point {holder} was found bad by a verification: {problem.message}" if problem else None

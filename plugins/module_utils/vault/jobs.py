@@ -12,6 +12,7 @@ lost when the run dies. Closing the job puts them together in one record.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -211,6 +212,34 @@ class JobStore:
         if not isinstance(document, dict) or document.get("state") not in ("running", "finished"):
             raise CorruptVaultError(f"{path} is damaged: it is not the record of a job", path=path, offset=0)
         return document
+
+    def last_of(self, subclient: str) -> dict[str, Any] | None:
+        """Return the last finished job of a subclient; records that cannot be read are passed over."""
+        try:
+            names = sorted(os.listdir(self._directory), reverse=True)
+        except FileNotFoundError:
+            return None
+        # The id of a job begins with its time.
+        for name in (name[: -len(".json")] for name in names if name.endswith(".json")):
+            if _JOB_ID.fullmatch(name) is None:
+                continue
+            with contextlib.suppress(CorruptVaultError, PointNotFoundError):
+                job = self.read(name)
+                if job["state"] == "finished" and job.get("subclient") == subclient:
+                    return job
+        return None
+
+    def failed_percent(self, job_id: str) -> float:
+        """Return the share of the VMs to be backed up that have failed so far, from 0 to 100."""
+        job = self.read(job_id)
+        if job["state"] == "finished":
+            records = [vm for vm in job["vms"] if vm["method"] != "skip" and vm["status"] != SKIPPED]
+            total = len(records)
+        else:
+            planned = {vm["vm_id"] for vm in job["plan"] if vm["action"] == "backup"}
+            records = [vm for vm in self._records(job_id)[0] if vm["vm_id"] in planned]
+            total = len(planned)
+        return 100.0 * sum(vm["status"] == FAILED for vm in records) / total if total else 0.0
 
     def _records(self, job_id: str) -> tuple[list[dict[str, Any]], list[str]]:
         """Return the records of the VMs, and what is wrong with those that cannot be read."""

@@ -92,6 +92,7 @@ class ClientLock:
         clock: Callable[[], float] = time.time,
         heartbeat: float = HEARTBEAT_SECONDS,
     ) -> None:
+        self.directory = directory
         self._path = os.path.join(directory, "lock.json")
         self._client = os.path.basename(directory)
         self._break = break_lock

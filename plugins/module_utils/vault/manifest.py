@@ -26,7 +26,8 @@ class PointDisk:
     """A disk of a recovery point. Sizes and counts in bytes.
 
     C(base) is the point that holds the previous state of this disk, null for a full. C(header_hash) is that of the disk
-    file, C(content_hash) that of the whole disk as of this point. C(statistics) holds C(read), C(changed), C(stored).
+    file, C(content_hash) that of the whole disk as of this point. C(statistics) holds C(read), C(changed), C(stored),
+    of a synthetic full also how many C(frames_copied) and C(frames_repacked).
     """
 
     slot: int
@@ -50,6 +51,7 @@ class Point:
 
     Times are seconds since the epoch, C(durations) seconds. C(parent) is the point that was the newest one before, also
     when this one is a full and does not need it. C(sequence) orders the points of a client, whatever the clocks say.
+    C(consolidates) is the point that a synthetic full is made from; C(created), the age of the data, is that point's.
     """
 
     id: str
@@ -75,6 +77,12 @@ class Point:
     durations: dict[str, float]
     versions: dict[str, str]
     warnings: tuple[str, ...] = field(default=())
+    consolidates: str | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Return whether it can be restored without any other point."""
+        return all(disk.base is None for disk in self.disks)
 
     @property
     def stored(self) -> int:

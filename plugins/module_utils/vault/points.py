@@ -21,7 +21,7 @@ from ..errors import CorruptVaultError, NotAVaultError, PointNotFoundError, Vaul
 from . import format as fmt
 from .chain import DiskChain, open_chain
 from .disk_writer import DiskWriter, FrameCompressor
-from .files import make_directory, read_json, remove_tree, sync_directory, vault_errors, write_file, write_json
+from .files import exists, make_directory, read_json, remove_tree, sync_directory, vault_errors, write_file, write_json
 from .health import problem_of
 from .lock import ClientLock
 from .manifest import MANIFEST_NAME, Point, PointDisk, read_manifest, write_manifest
@@ -82,6 +82,8 @@ class Client:
     def __init__(self, directory: str) -> None:
         self.directory = directory
         self.name = os.path.basename(directory)
+        # Manifests never change: those that were listed are not read again for each point that builds on them.
+        self._listed: dict[str, Point] = {}
 
     @property
     def document(self) -> dict[str, Any]:
@@ -105,6 +107,7 @@ class Client:
                 continue
             except CorruptVaultError as error:
                 damaged.append(DamagedPoint(name, _sequence_of(name), error.message))
+        self._listed = {point.id: point for point in points}
         return sorted(points, key=lambda point: point.sequence), damaged
 
     def point(self, point_id: str = "latest") -> Point:
@@ -128,32 +131,27 @@ class Client:
             raise self._no_point(point_id)
         return points[-1]
 
-    def holds(self, point_id: str) -> bool:
-        """Return whether a recovery point is there, damaged or not; an I/O error is an error, not an absence."""
-        return _exists(os.path.join(self.directory, point_id, MANIFEST_NAME))
-
-    def disk_files(
-        self, point: Point, disk: PointDisk, *, find: Callable[[str], Point] | None = None
-    ) -> list[tuple[str, str, int]]:
-        """Return (path, header hash, size) of the files that make up a disk, newest first.
-
-        C(find) gives the points below this one, for a caller that knows them; otherwise their manifests are read.
-        """
+    def disk_files(self, point: Point, disk: PointDisk) -> list[tuple[str, str, int]]:
+        """Return (path, header hash, size) of the files that make up a disk, newest first."""
         files = []
         while True:
             files.append((os.path.join(self.directory, point.id, disk.file), disk.header_hash, disk.file_size))
             if disk.base is None:
                 return files
-            base = (find or self.point)(disk.base)
-            found = base.disk(disk.disk_id)
-            if found is None or base.sequence >= point.sequence:
-                path = os.path.join(self.directory, base.id, MANIFEST_NAME)
-                raise CorruptVaultError(
-                    f"{path} is damaged: it is the base of {point.id} but does not hold disk {disk.disk_id}",
-                    path=path,
-                    offset=0,
-                )
-            point, disk = base, found
+            point, disk = self._base_of(point, disk)
+
+    def _base_of(self, point: Point, disk: PointDisk) -> tuple[Point, PointDisk]:
+        """Return what a disk of a point that is no full builds on."""
+        base = self._listed.get(str(disk.base)) or self.point(str(disk.base))
+        found = base.disk(disk.disk_id)
+        if found is None or base.sequence >= point.sequence:
+            path = os.path.join(self.directory, base.id, MANIFEST_NAME)
+            raise CorruptVaultError(
+                f"{path} is damaged: it is the base of {point.id} but does not hold disk {disk.disk_id}",
+                path=path,
+                offset=0,
+            )
+        return base, found
 
     def open_disk(self, point: Point, disk: PointDisk) -> DiskChain:
         """Open a disk as of a point, for reading anywhere in it."""
@@ -162,6 +160,15 @@ class Client:
     def problem_of(self, point: Point) -> str | None:
         """Return why a point cannot be built upon, or nothing; looks at all but the data."""
         return problem_of(self, point)
+
+    def last_full(self, point: Point, disk: PointDisk) -> tuple[Point, PointDisk]:
+        """Return the full or synthetic full of a disk that its state in C(point) comes from: its most recent one.
+
+        There is none between, because whatever is added to a client builds on its newest point or starts anew.
+        """
+        while disk.base is not None:
+            point, disk = self._base_of(point, disk)
+        return point, disk
 
     def read_file(self, point: Point, kind: str) -> bytes:
         """Return a file of the configuration (C(vm_cfg) or C(vm_json)), checked against its hash."""
@@ -348,7 +355,7 @@ class Vault:
         """Write down which VM the client is; a new name of the VM is added to the history."""
         path = os.path.join(client.directory, "client.json")
         document: dict[str, Any] = {"vm_id": vm_id, "vm_name": vm_name, "registered": now, "names": []}
-        if _exists(path):
+        if exists(path):
             document = client.document
             if document["vm_id"] != vm_id:
                 raise VaultError(
@@ -366,16 +373,6 @@ class Vault:
         if not name or name in (".", "..") or "/" in name or "\0" in name:
             raise PointNotFoundError(f"{name!r} is not the name of a client", client=name)
         return os.path.join(self.path, "clients", name)
-
-
-def _exists(path: str) -> bool:
-    """Return whether there is such a file; an I/O error is an error, not an absence."""
-    with vault_errors("look at", path):
-        try:
-            os.lstat(path)
-        except FileNotFoundError:
-            return False
-    return True
 
 
 def _is_left_over(path: str, name: str) -> bool:

@@ -18,7 +18,7 @@ import fcntl
 import os
 import re
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Callable
 
 from ..errors import VaultLockedError
@@ -33,7 +33,7 @@ _UNSAFE = re.compile(r"[^\w.-]")
 @contextlib.contextmanager
 def turns(
     vault: Vault,
-    names: Collection[str],
+    names: Mapping[str, int],
     *,
     limit: float,
     clock: Callable[[], float] = time.monotonic,
@@ -41,25 +41,37 @@ def turns(
 ) -> Iterator[None]:
     """Have the turns of all these names for the length of the block, after up to C(limit) seconds of waiting.
 
-    Raises C(VaultLockedError) when it does not come to that. A file system that cannot lock gives every turn at once.
+    C(names) say how many may have each turn at the same time. Raises C(VaultLockedError) when it does not come to that.
+    A file system that cannot lock gives every turn at once.
     """
     directory = os.path.join(vault.path, "turns")
     make_directory(directory)
     deadline = clock() + limit
     with contextlib.ExitStack() as stack:
         # All take them in the same order, so that no two wait for each other.
-        for name in sorted(set(names)):
-            path = os.path.join(directory, _UNSAFE.sub("_", name))
-            with vault_errors("open", path):
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-            stack.callback(os.close, descriptor)
-            while not _taken(descriptor):
+        for name in sorted(names):
+            places = [name if number == 0 else f"{name}.{number}" for number in range(names[name])]
+            paths = [os.path.join(directory, _UNSAFE.sub("_", place)) for place in places]
+            while not _take_one(paths, stack):
                 if clock() >= deadline:
                     raise VaultLockedError(
-                        f"Other runs did not leave {name} to this one in {limit:g} s: {path} is locked", path=path
+                        f"Other runs did not leave {name} to this one in {limit:g} s: {paths[0]} is locked",
+                        path=paths[0],
                     )
                 sleep(_PAUSE)
         yield
+
+
+def _take_one(paths: Sequence[str], stack: contextlib.ExitStack) -> bool:
+    """Lock one of the files, for as long as the stack lives."""
+    for path in paths:
+        with vault_errors("open", path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        if _taken(descriptor):
+            stack.callback(os.close, descriptor)
+            return True
+        os.close(descriptor)
+    return False
 
 
 def _taken(descriptor: int) -> bool:

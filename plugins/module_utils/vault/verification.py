@@ -17,16 +17,15 @@ from typing import Callable
 from ..errors import CorruptVaultError, PointNotFoundError
 from .chain import open_chain
 from .disk_check import FileCheck, check_disk_file
-from .manifest import Point, PointDisk
+from .files import exists
+from .manifest import MANIFEST_NAME, Point, PointDisk
+from .point_making import versions
 from .points import Client
 from .verification_record import Problem, Verification
-from .versions import versions
 
 # Called with the file that is read, the bytes done and the bytes to do, both for the whole run.
 Progress = Callable[[str, int, int], None]
 _File = tuple[str, str, int]  # path, header hash and size
-# All points of a chain lead to its full by way of each other: their manifests are read once.
-_POINTS_IN_MEMORY = 10_000
 
 
 class Verifier:
@@ -49,7 +48,6 @@ class Verifier:
         self._progress = progress
         self._workers = workers
         self._checked: dict[_File, FileCheck] = {}
-        self._find = functools.lru_cache(maxsize=_POINTS_IN_MEMORY)(_read_point)
         self._done = self._total = 0
         self._expected: set[_File] = set()
 
@@ -73,7 +71,7 @@ class Verifier:
         self.expect(client, point)
         problems = self._problems(client, point)
         # A removal takes the manifest away first: what is missing without it is no damage.
-        if not client.holds(point.id):
+        if not exists(os.path.join(client.directory, point.id, MANIFEST_NAME)):
             return None
         finished = self._clock()
         return Verification(
@@ -90,7 +88,7 @@ class Verifier:
         problems: list[Problem] = []
         for disk in point.disks:
             try:
-                files = self._chain(client, point, disk)
+                files = client.disk_files(point, disk)
             except (CorruptVaultError, PointNotFoundError) as error:
                 label = f"disk {disk.name} (slot {disk.slot}) cannot be put together: "
                 problems.append(_problem(client, label, error))
@@ -127,20 +125,13 @@ class Verifier:
         if self._progress is not None:
             self._progress(name, self._done, self._total)
 
-    def _chain(self, client: Client, point: Point, disk: PointDisk) -> list[_File]:
-        return client.disk_files(point, disk, find=functools.partial(self._find, client))
-
     def _files(self, client: Client, point: Point) -> list[_File]:
         """Return all disk files that a point needs, as far as they can be found."""
         found: dict[_File, None] = {}
         for disk in point.disks:
             with contextlib.suppress(CorruptVaultError, PointNotFoundError):
-                found.update(dict.fromkeys(self._chain(client, point, disk)))
+                found.update(dict.fromkeys(client.disk_files(point, disk)))
         return list(found)
-
-
-def _read_point(client: Client, point_id: str) -> Point:
-    return client.point(point_id)
 
 
 def _content_problems(client: Client, disk: PointDisk, files: list[_File]) -> list[Problem]:

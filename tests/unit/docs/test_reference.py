@@ -7,12 +7,19 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ansible_collections.ovm.backup.plugins.module_utils._module import manager_options, vault_options
-from ansible_collections.ovm.backup.plugins.module_utils.planning import content, names, subclient, verify_reading
+from ansible_collections.ovm.backup.plugins.module_utils.planning import (
+    content,
+    limits,
+    names,
+    subclient,
+    verify_reading,
+)
 from ansible_collections.ovm.backup.plugins.module_utils.vault import jobs, lock
 
 if TYPE_CHECKING:
@@ -101,12 +108,17 @@ def test_keys_of_a_definition_are_all_listed(documentation: Documentation) -> No
     assert {row[0] for row in rows} == set(subclient._READERS)
     parsed = subclient.Subclient.parse("x", {"content": [{"rules": [{"field": "name", "value": "*"}]}]})
     for name, default, _meaning in rows:
-        if name not in ("content", "description", "exclude", "verify"):
+        if name not in ("content", "description", "exclude", "limits", "verify"):
             assert default == str(getattr(parsed, name)).replace("False", "false"), name
 
 
 def test_keys_of_verify_are_all_listed(documentation: Documentation) -> None:
     assert [row[0] for row in documentation.table("guide_verify", "Keys of verify")] == list(verify_reading._KEYS)
+
+
+def test_limits_are_all_listed(documentation: Documentation) -> None:
+    rows = documentation.first_table("guide_runs", "Limits\n---")
+    assert {name: int(default) for name, default, _meaning in rows} == dataclasses.asdict(limits.Limits())
 
 
 def test_fields_and_choices_are_all_listed(documentation: Documentation) -> None:

@@ -55,6 +55,7 @@ def test_failure(wait: Any, fakes: Any) -> None:
     assert caught.value.message == f'Oracle VM Manager could not finish job 1448899976258 "Clone Vm: app01": {RULE}'
     assert caught.value.as_failure() == {
         "kind": "JobFailedError",
+        "retryable": True,
         "job_id": "1448899976258",
         "job_name": "Clone Vm: app01",
         "error_type": "RULE",

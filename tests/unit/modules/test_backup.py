@@ -155,7 +155,7 @@ def test_compression_level(succeed: Any, args: dict[str, Any], estate: Estate) -
 
 # --- failures --------------------------------------------------------------------------------------------------------
 
-NOT_A_VM = "plan (one of the VMs that vm_info returns in plan.vms)"
+NOT_A_VM = "plan (one of the VMs that plan_info returns in plan.vms)"
 NOT_A_CLONE = "clone (the clone that vm_clone returns)"
 
 
@@ -220,7 +220,7 @@ def test_missing_image(fail: Any, args: dict[str, Any], estate: Estate) -> None:
     path = str(estate.image(0))
     assert fail("backup", args) == {
         "msg": f"Cannot open the image {path}: No such file or directory",
-        "failure": {"kind": "SourceError", "path": path, "errno": 2},
+        "failure": {"kind": "SourceError", "retryable": True, "path": path, "errno": 2},
     }
     assert estate.client.scan() == ([], [])
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from unit.transfer.builders import NEXT_RUN, RUN, VM_ID, Estate
 
-TAKEN = {"changed": True, "vm_stopped": False, "taken_over": None}
+TAKEN = {"changed": True, "vm_stopped": False, "waited": 0.0, "taken_over": None}
 RENEWED = {**TAKEN, "changed": False}
 
 
@@ -77,7 +77,7 @@ def test_lock_of_a_dead_run(succeed: Any, args: dict[str, Any], lock: Path, chec
     succeed("client_lock", {**args, "run_id": NEXT_RUN, "vm_stopped": True, "lease": 1})
     document = read(lock)
     lock.write_text(json.dumps({**document, "heartbeat": document["heartbeat"] - 2}, sort_keys=True))
-    taken = {"changed": True, "vm_stopped": True, "taken_over": NEXT_RUN}
+    taken = {"changed": True, "vm_stopped": True, "waited": 0.0, "taken_over": NEXT_RUN}
     assert succeed("client_lock", args, check_mode=check_mode) == taken
     assert read(lock)["run_id"] == (NEXT_RUN if check_mode else RUN)
 
@@ -96,7 +96,7 @@ def test_lock_of_a_run_at_work(succeed: Any, fail: Any, args: dict[str, Any], lo
     assert succeed("client_lock", {**args, "state": "absent"}, check_mode=check_mode) == {"changed": False}
     assert read(lock) == holder
     broken = succeed("client_lock", {**args, "break_lock": True}, check_mode=check_mode)
-    assert broken == {"changed": True, "vm_stopped": False, "taken_over": NEXT_RUN}
+    assert broken == {"changed": True, "vm_stopped": False, "waited": 0.0, "taken_over": NEXT_RUN}
     assert read(lock)["run_id"] == (NEXT_RUN if check_mode else RUN)
 
 
@@ -122,3 +122,31 @@ def test_no_vault(fail: Any, args: dict[str, Any], tmp_path: Path) -> None:
     assert fail("client_lock", {**args, "vault": str(tmp_path)})["failure"] == {
         "kind": "NotAVaultError", "path": str(tmp_path),
     }  # fmt: skip
+
+
+# --- places ----------------------------------------------------------------------------------------------------------
+
+
+def test_places_are_taken_and_given_back(
+    succeed: Any, fail: Any, args: dict[str, Any], estate: Estate, lock: Path
+) -> None:
+    place = {"slots": [{"name": "server-1", "limit": 1}], "slot_timeout": 0.0}
+    assert succeed("client_lock", {**args, **place}) == TAKEN
+    assert succeed("client_lock", {**args, **place}) == RENEWED
+    other = {**args, "client": "db_01", "run_id": NEXT_RUN, **place}
+    failed = fail("client_lock", other)
+    folder = f"{estate.vault.path}/slots/server-1"
+    assert failed["msg"] == (
+        "There was no place for client db_01 in 0 s: 1 may be at work at once for server-1, and these are: web_01"
+    )
+    assert failed["failure"] == {"kind": "VaultLockedError", "path": folder}
+    assert not lock.with_name("lock.json").parent.parent.joinpath("db_01", "lock.json").exists()
+    assert succeed("client_lock", {**args, "state": "absent"}) == {"changed": True}
+    assert list(Path(folder).iterdir()) == []
+    assert succeed("client_lock", other) == TAKEN
+
+
+def test_wrong_limit_of_a_place(fail: Any, args: dict[str, Any], lock: Path) -> None:
+    failed = fail("client_lock", {**args, "slots": [{"name": "server-1", "limit": 0}]})
+    assert failed["msg"] == "slots: the limit of server-1 must be at least 1, not 0"
+    assert not lock.exists()

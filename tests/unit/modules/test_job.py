@@ -16,7 +16,7 @@ from unit.transfer.builders import MOMENT, RUN, VM_ID, Estate, vm_plan
 from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import JobStore, vm_record
 from ansible_collections.ovm.backup.plugins.modules import job
 
-NOT_A_PLAN = "plan (the plan that vm_info returns as plan)"
+NOT_A_PLAN = "plan (the plan that plan_info returns as plan)"
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from unit.transfer.builders import MOMENT, NEXT_RUN, RUN, VM_ID, Estate, vm_plan
 from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import JobStore, new_job
 from ansible_collections.ovm.backup.plugins.modules import job_vm
 
-NOT_A_VM = "plan (one of the VMs that vm_info returns in plan.vms)"
+NOT_A_VM = "plan (one of the VMs that plan_info returns in plan.vms)"
 NOT_A_POINT = "recovery_point (the recovery point that backup returns)"
 POINT = {
     "id": "20261123T010203Z-0001",

@@ -18,20 +18,22 @@ from typing import Any
 
 import pytest
 import yaml
-from unit.transfer.builders import NEXT_RUN, RUN, Estate, vm_plan
+from unit.transfer.builders import NEXT_RUN, RUN, Estate, incremental, vm_plan
 
 from ansible_collections.ovm.backup.plugins import modules
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
+from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import JobStore, new_job
 from simulator.testing import Simulator
 
 Results = list[dict[str, Any]]
 MODULES = sorted(path.stem for path in Path(next(iter(modules.__path__))).glob("[a-z]*.py"))
 TYPES: dict[str, Any] = {"str": str, "int": int, "float": (float, int), "bool": bool, "list": list, "dict": dict}
 SKIPPED = {"slot": 1, "name": "raw", "kind": "physical", "reason": "physical disks are not backed up"}
-PLAN = vm_plan(skipped_disks=[SKIPPED])
+PLAN = vm_plan(skipped_disks=[SKIPPED], slots=[{"name": "proxy-p1", "limit": 2}])
 JOB_PLAN = {"subclient": "nightly", "requested_type": "incremental", "warnings": [], "vms": [PLAN]}
 DEFINITION = {
     "content": [{"rules": [{"field": "name", "value": "*"}]}],
+    "limits": {"proxy": 2},
     "exclude": {
         "vms": [{"rules": [{"field": "name", "value": "files01"}]}],
         "disks": [{"field": "name", "value": "db01-data"}],
@@ -95,6 +97,13 @@ def restore_image_results(succeed: Any, estate: Estate, tmp_path: Path) -> Resul
 
 
 @pytest.fixture
+def synthetic_full_results(succeed: Any, estate: Estate) -> Results:
+    backup_vm(estate.vault, estate.request(PLAN))
+    backup_vm(estate.vault, estate.request(incremental(PLAN), run_id=NEXT_RUN))
+    return [succeed("synthetic_full", {"vault": estate.vault.path, "client": "web_01"})]
+
+
+@pytest.fixture
 def vault_results(succeed: Any, tmp_path: Path) -> Results:
     return [succeed("vault", {"vault": str(tmp_path / "vault")})]
 
@@ -111,8 +120,23 @@ def vm_clone_results(succeed: Any, manager: dict[str, Any], simulator: Simulator
 
 
 @pytest.fixture
-def vm_info_results(succeed: Any, manager: dict[str, Any], estate: Estate) -> Results:
-    return [succeed("vm_info", {**manager, "vault": estate.vault.path, "subclient": "x", "definition": DEFINITION})]
+def plan_info_results(succeed: Any, manager: dict[str, Any], estate: Estate) -> Results:
+    store = JobStore(estate.vault)
+    store.start(new_job(RUN, {**JOB_PLAN, "subclient": "x"}, now=1.0))
+    store.finish(RUN, now=2.0)
+    args = {**manager, "vault": estate.vault.path, "subclient": "x", "definition": DEFINITION}
+    return [succeed("plan_info", args)]
+
+
+@pytest.fixture
+def vm_info_results(succeed: Any, manager: dict[str, Any]) -> Results:
+    return [succeed("vm_info", manager)]
+
+
+@pytest.fixture
+def job_info_results(succeed: Any, estate: Estate) -> Results:
+    opened = succeed("job", {"vault": estate.vault.path, "state": "running", "plan": JOB_PLAN})
+    return [succeed("job_info", {"vault": estate.vault.path, "job_id": opened["job"]["id"]})]
 
 
 @pytest.fixture

@@ -6,11 +6,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ansible_collections.ovm.backup.plugins.module_utils.manager.inventory import Disk, Inventory, Server, Vm
 from ansible_collections.ovm.backup.plugins.module_utils.manager.storage import StorageRepository
-from ansible_collections.ovm.backup.plugins.module_utils.planning.state import ClientState, VaultDisk, VaultState
+from ansible_collections.ovm.backup.plugins.module_utils.planning.plan import make_plan
+from ansible_collections.ovm.backup.plugins.module_utils.planning.plan_types import Plan, VmPlan
+from ansible_collections.ovm.backup.plugins.module_utils.planning.state import (
+    ClientState,
+    LastJob,
+    VaultDisk,
+    VaultState,
+)
 from ansible_collections.ovm.backup.plugins.module_utils.planning.subclient import Subclient
 
 GIB = 1 << 30
@@ -101,7 +109,12 @@ def client(of: Vm, *, age: float | None = HOUR, **fields: Any) -> ClientState:
     """Return the client of a VM with a healthy recovery point of its present disks; C(age=None): without any."""
     values: dict[str, Any] = {"client": of.name, "vm_id": of.id}
     if age is not None:
-        disks = tuple(VaultDisk(item.id, item.slot, item.size or 0) for item in of.disks if item.kind == "virtual")
+        healthy = bool(fields.get("newest_healthy", True))
+        disks = tuple(
+            VaultDisk(item.id, item.slot, item.size or 0, healthy, "P0", healthy, 1)
+            for item in of.disks
+            if item.kind == "virtual"
+        )
         values.update(newest_point="P1", newest_created=NOW - age, newest_healthy=True, disks=disks)
     return ClientState(**{**values, **fields})
 
@@ -118,3 +131,21 @@ def subclient(*rules: dict[str, Any], match: str = "all", **settings: Any) -> Su
     """Return a subclient of one group of rules; of all VMs if none is given."""
     group = {"match": match, "rules": list(rules) or [rule("name", "*")]}
     return Subclient.parse("prod", {"content": [group], **settings})
+
+
+def plan(
+    *vms: Vm,
+    clients: Sequence[ClientState] = (),
+    last_job: LastJob | None = None,
+    run: dict[str, Any] | None = None,
+    **settings: Any,
+) -> Plan:
+    """Plan a subclient of all VMs; C(run) are arguments of the run, C(settings) of the subclient."""
+    state = VaultState(tuple(clients), last_job)
+    return make_plan(subclient(**settings), inventory(*vms), state, now=NOW, **(run or {}))
+
+
+def plan_one(of: Vm, state: ClientState | None = None, **settings: Any) -> VmPlan:
+    found = plan(of, clients=[state] if state else (), **settings)
+    assert len(found.vms) == 1
+    return found.vms[0]

@@ -17,12 +17,13 @@ from ansible_collections.ovm.backup.plugins.module_utils.planning.backup_type im
     combine_types,
     decide_disk_type,
 )
-from ansible_collections.ovm.backup.plugins.module_utils.planning.state import ClientState
+from ansible_collections.ovm.backup.plugins.module_utils.planning.state import ClientState, VaultDisk
 
 GUEST = vm("guest", disk(0), disk(1))
 STATE = client(GUEST)
 EMPTY = client(GUEST, age=None)
-CHANGES = TypeDecision("incremental", "changes since recovery point P1")
+CHANGES = TypeDecision("incremental", "changes since recovery point P1", "P1")
+SINCE_FULL = TypeDecision("differential", "changes since full recovery point P0", "P0")
 
 
 @pytest.mark.parametrize(
@@ -39,14 +40,20 @@ CHANGES = TypeDecision("incremental", "changes since recovery point P1")
         pytest.param(
             disk(0),
             "incremental",
-            replace(STATE, newest_healthy=False),
+            client(GUEST, newest_healthy=False),
             TypeDecision("full", "newest recovery point is damaged"),
             id="damaged",
         ),
         pytest.param(
             disk(0),
             "incremental",
-            replace(STATE, newest_healthy=False, newest_problem="recovery point P1 was found bad"),
+            replace(
+                STATE,
+                newest_healthy=False,
+                disks=tuple(
+                    replace(one, healthy=False, problem="recovery point P1 was found bad") for one in STATE.disks
+                ),
+            ),
             TypeDecision("full", "newest recovery point is damaged: recovery point P1 was found bad"),
             id="found bad",
         ),
@@ -71,6 +78,43 @@ CHANGES = TypeDecision("incremental", "changes since recovery point P1")
             CHANGES,
             id="smaller by the manager's word",
         ),
+        pytest.param(disk(0), "differential", STATE, SINCE_FULL, id="since the full"),
+        pytest.param(disk(0), "differential", None, TypeDecision("full", "first backup of this VM"), id="no full"),
+        pytest.param(
+            disk(0),
+            "differential",
+            client(GUEST, disks=(VaultDisk("disk-0.img", 0, GIB, False, "P0", True, 1),)),
+            SINCE_FULL,
+            id="newest damaged, full is not",
+        ),
+        pytest.param(
+            disk(0),
+            "differential",
+            client(GUEST, newest_healthy=False),
+            TypeDecision("full", "full recovery point P0 is damaged"),
+            id="full damaged",
+        ),
+        pytest.param(
+            disk(1),
+            "incremental",
+            client(GUEST, disks=(VaultDisk("disk-0.img", 0, GIB, False), VaultDisk("disk-1.img", 1, GIB))),
+            CHANGES,
+            id="another disk is damaged",
+        ),
+        pytest.param(
+            disk(0),
+            "incremental",
+            client(GUEST, newest_point="P9", disks=(), newest_healthy=False),
+            TypeDecision("full", "newest recovery point is damaged"),
+            id="manifest damaged",
+        ),
+        pytest.param(
+            disk(0),
+            "synthetic_full",
+            EMPTY,
+            TypeDecision("full", "first backup of this VM"),
+            id="nothing to consolidate",
+        ),
         pytest.param(
             disk(0, size=None),
             "incremental",
@@ -82,6 +126,26 @@ CHANGES = TypeDecision("incremental", "changes since recovery point P1")
 )
 def test_type_of_a_disk(item: Disk, requested: str, state: ClientState | None, expected: TypeDecision) -> None:
     assert decide_disk_type(item, requested, state) == expected
+
+
+@pytest.mark.parametrize(
+    ("limit", "increments", "expected"),
+    [
+        (0, 99, "incremental"),
+        (7, 6, "incremental"),
+        (7, 7, "full"),
+        (7, 8, "full"),
+    ],
+)
+@pytest.mark.parametrize("requested", ["incremental", "differential"])
+def test_so_many_increments_may_follow_a_full(limit: int, increments: int, expected: str, requested: str) -> None:
+    state = client(GUEST, disks=(VaultDisk("disk-0.img", 0, GIB, True, "P0", True, increments),))
+    found = decide_disk_type(disk(0), requested, state, limit)
+    if expected == "full":
+        reason = f"{increments} recovery points follow its last full, {limit} may"
+        assert found == TypeDecision("full", reason)
+    else:
+        assert found.type == requested
 
 
 ADDED = TypeDecision("full", "disk was not in the newest recovery point")
@@ -99,6 +163,16 @@ RESIZED = TypeDecision("full", "disk resized from 1 to 2 bytes")
                 "incremental",
                 "changes since recovery point P1; "
                 "disk 'disk0' (slot 0) in full: disk was not in the newest recovery point",
+                "P1",
+            ),
+        ),
+        (
+            [SINCE_FULL, ADDED],
+            TypeDecision(
+                "differential",
+                "changes since full recovery point P0; "
+                "disk 'disk1' (slot 1) in full: disk was not in the newest recovery point",
+                "P0",
             ),
         ),
         (

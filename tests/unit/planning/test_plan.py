@@ -8,33 +8,20 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.planning.estate import GIB, HOUR, NOW, client, disk, inventory, rule, subclient, vault, vm
+from unit.planning.estate import GIB, HOUR, client, disk, plan, plan_one, rule, vm
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError, NothingSelectedError
 from ansible_collections.ovm.backup.plugins.module_utils.manager.inventory import Vm
-from ansible_collections.ovm.backup.plugins.module_utils.planning.plan import Plan, VmPlan, make_plan
-from ansible_collections.ovm.backup.plugins.module_utils.planning.state import ClientState
+from ansible_collections.ovm.backup.plugins.module_utils.planning.state import LastJob
 
 DAY = 24 * HOUR
 IS_RUNNING = "the VM is running, all its disks are on storage repository 'iscsi1' (OCFS2 on iSCSI)"
 NO_POINT = "it has no recovery point yet"
-
-
-def plan(*vms: Vm, clients: Sequence[ClientState] = (), run: dict[str, Any] | None = None, **settings: Any) -> Plan:
-    """Plan a subclient of all VMs; C(run) are arguments of the run, C(settings) of the subclient."""
-    return make_plan(subclient(**settings), inventory(*vms), vault(*clients), now=NOW, **(run or {}))
-
-
-def plan_one(of: Vm, state: ClientState | None = None, **settings: Any) -> VmPlan:
-    found = plan(of, clients=[state] if state else (), **settings)
-    assert len(found.vms) == 1
-    return found.vms[0]
 
 
 def test_plan_in_plain_types() -> None:
@@ -47,7 +34,9 @@ def test_plan_in_plain_types() -> None:
         out,
         clients=[known],
         run={"proxies": ["p1"]},
+        last_job=LastJob("J1", "full", {"id-gone": "gone", "id-scratch": "scratch"}, {}),
         max_age="1d",
+        limits={"server": 3},
         exclude={"vms": [{"rules": [rule("name", "scratch")]}]},
     )
     assert json.loads(json.dumps(found.as_dict())) == {
@@ -56,6 +45,13 @@ def test_plan_in_plain_types() -> None:
         "max_age": 86400,
         "shutdown_timeout": 600,
         "kill": False,
+        "limits": {"clones": 1, "repository": 0, "server": 3, "proxy": 0},
+        "retries": 2,
+        "retry_delay": 60,
+        "max_failed_percent": 100,
+        "last_job": "J1",
+        "new": [{"vm_id": "id-db 1", "vm_name": "db 1"}],
+        "gone": [{"vm_id": "id-gone", "vm_name": "gone"}, {"vm_id": "id-scratch", "vm_name": "scratch"}],
         "vms": [
             {
                 "vm_id": "id-db 1",
@@ -83,6 +79,7 @@ def test_plan_in_plain_types() -> None:
                         "path": "/VirtualDisks/disk-0.img",
                         "type": "incremental",
                         "type_reason": "changes since recovery point P1",
+                        "base": "P1",
                     },
                     {
                         "slot": 1,
@@ -94,6 +91,7 @@ def test_plan_in_plain_types() -> None:
                         "path": "/VirtualDisks/disk-1.img",
                         "type": "full",
                         "type_reason": "disk was not in the newest recovery point",
+                        "base": None,
                     },
                 ],
                 "skipped_disks": [
@@ -102,6 +100,7 @@ def test_plan_in_plain_types() -> None:
                 "repositories": ["fc1", "iscsi1"],
                 "order": 1,
                 "proxy": "p1",
+                "slots": [{"name": "server-id-server1", "limit": 3}],
                 "warnings": ["disk 'LUN' (slot 2) is not backed up: physical disks are not backed up"],
             }
         ],
@@ -222,8 +221,10 @@ def test_type_of_the_run_overrides_the_subclient() -> None:
 
 
 def test_wrong_arguments_of_a_run() -> None:
-    with pytest.raises(InvalidInputError, match=r"^backup_type: 'differential' is not offered by this version;"):
-        plan(vm("guest"), run={"backup_type": "differential"})
+    with pytest.raises(
+        InvalidInputError, match=r"^backup_type: 'diff' is not a backup type; use one of full, incremental"
+    ):
+        plan(vm("guest"), run={"backup_type": "diff"})
     with pytest.raises(InvalidInputError, match=r"^proxies: one proxy at least is needed to run backups$"):
         plan(vm("guest"), run={"proxies": []})
 

@@ -14,13 +14,18 @@ import pytest
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError, SubclientError
 from ansible_collections.ovm.backup.plugins.module_utils.planning.content import DiskFilter, Group, Rule
+from ansible_collections.ovm.backup.plugins.module_utils.planning.limits import Limits
 from ansible_collections.ovm.backup.plugins.module_utils.planning.patterns import Pattern
 from ansible_collections.ovm.backup.plugins.module_utils.planning.subclient import Subclient, checked_backup_type
 
 CONTENT = [{"rules": [{"field": "name", "value": "db*"}]}]
 FIELDS = "name, id, repository, server, server_pool, guest_os, power_state, tag, domain_type, template"
 STATES = "RUNNING, STOPPED, SUSPENDED, STARTING, STOPPING, TEMPLATE"
-KEYS = "description, content, exclude, backup_type, max_age, allow_empty, nfs_policy, shutdown_timeout, kill, verify"
+TYPES = "full, incremental, differential, synthetic_full"
+KEYS = (
+    "description, content, exclude, backup_type, max_age, max_increments, allow_empty, nfs_policy, shutdown_timeout, "
+    "kill, verify, limits, retries, retry_delay, max_failed_percent"
+)
 DURATION = (
     "a duration is a whole number of seconds, or a number with a unit s, m, h, d or w, such as 90m, 24h, 1d or 2w"
 )
@@ -44,6 +49,11 @@ def test_smallest_definition_has_the_documented_defaults() -> None:
         nfs_policy="fail",
         shutdown_timeout=600,
         kill=False,
+        max_increments=0,
+        limits=Limits(clones=1, repository=0, server=0, proxy=0),
+        retries=2,
+        retry_delay=60,
+        max_failed_percent=100,
     )
 
 
@@ -277,18 +287,20 @@ WRONG: list[tuple[Any, str]] = [
         "description: must be a string, not the number 3; put it into quotes if that is its name",
     ),
     (
-        extra(backup_type="differential"),
-        "backup_type: 'differential' is not offered by this version; use one of full, incremental",
-    ),
-    (
-        extra(backup_type="synthetic_full"),
-        "backup_type: 'synthetic_full' is not offered by this version; use one of full, incremental",
-    ),
-    (
         extra(backup_type="incremetal"),
-        "backup_type: 'incremetal' is not a backup type; use one of full, incremental (did you mean 'incremental'?)",
+        f"backup_type: 'incremetal' is not a backup type; use one of {TYPES} (did you mean 'incremental'?)",
     ),
-    (extra(backup_type=["full"]), "backup_type: must be one of full, incremental, not a list"),
+    (extra(backup_type=["full"]), f"backup_type: must be one of {TYPES}, not a list"),
+    (extra(max_increments=-1), "max_increments: must be a whole number, not the number -1"),
+    (extra(max_increments="many"), "max_increments: must be a whole number, not the string 'many'"),
+    (extra(limits=3), "limits: must be a mapping with the keys clones, repository, server, proxy, not the number 3"),
+    (extra(limits={"server": True}), "limits.server: must be a whole number, not the boolean true"),
+    (
+        extra(limits={"servers": 1}),
+        "limits.servers: unknown key; known here are clones, repository, server, proxy (did you mean 'server'?)",
+    ),
+    (extra(retries=101), "retries: must be between 0 and 100, not 101"),
+    (extra(max_failed_percent=150), "max_failed_percent: must be between 0 and 100, not 150"),
     (
         extra(nfs_policy="stop"),
         "nfs_policy: 'stop' is not an NFS policy; use one of shutdown, skip, fail",
@@ -350,9 +362,9 @@ def test_name_must_be_a_string_that_is_not_empty(name: Any, kind: str) -> None:
 
 
 def test_backup_type_of_a_run() -> None:
-    assert [checked_backup_type(value) for value in ("full", "incremental")] == ["full", "incremental"]
+    assert [checked_backup_type(value) for value in TYPES.split(", ")] == TYPES.split(", ")
     with pytest.raises(InvalidInputError) as caught:
-        checked_backup_type("differential")
-    expected = "backup_type: 'differential' is not offered by this version; use one of full, incremental"
+        checked_backup_type("differntial")
+    expected = f"backup_type: 'differntial' is not a backup type; use one of {TYPES} (did you mean 'differential'?)"
     assert caught.value.message == expected
     assert caught.value.details["key"] == "backup_type"

@@ -7,14 +7,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from unit.planning.estate import disk
 from unit.vault.builders import add_point, make_client, noise, write_image
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVaultError, NotAVaultError
-from ansible_collections.ovm.backup.plugins.module_utils.planning.backup_type import decide_disk_type
+from ansible_collections.ovm.backup.plugins.module_utils.planning.backup_type import TypeDecision, decide_disk_type
 from ansible_collections.ovm.backup.plugins.module_utils.planning.state import ClientState, VaultDisk, VaultState
 from ansible_collections.ovm.backup.plugins.module_utils.planning.vault_reader import read_vault_state
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
@@ -26,7 +28,14 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.verification_reco
 )
 
 SIZE = 4096
-DISKS = (VaultDisk("0004fb00001200001.img", 0, SIZE),)
+DISK = "0004fb00001200001.img"
+WEB = ClientState("web01", "vm-web", vm_name="web01")
+
+
+def web01(point: Point, *disks: VaultDisk, healthy: bool = True, **changes: Any) -> ClientState:
+    """Return what is expected of the client with a newest point."""
+    values = {"newest_point": point.id, "newest_created": point.created, "newest_healthy": healthy, "disks": disks}
+    return replace(WEB, **{**values, "subclients": frozenset({"all"}), **changes})
 
 
 @pytest.fixture
@@ -56,15 +65,23 @@ def test_empty_vault(tmp_path: Path) -> None:
 
 
 def test_client_without_points(client: Client) -> None:
-    assert state(client) == ClientState("web01", "vm-web")
+    assert state(client) == WEB
     assert state(client).protected_at is None
 
 
 def test_newest_point(client: Client, image: Path) -> None:
     full, second = two_points(client, image)
-    assert state(client) == ClientState("web01", "vm-web", second.id, 2000.0, True, None, DISKS)
+    assert state(client) == web01(second, VaultDisk(DISK, 0, SIZE, True, full.id, True, 1))
     assert state(client).protected_at == 2000.0
     assert full.id < second.id
+    third = add_point(client, image, base=second, now=3000.0, created=3000.0)
+    assert state(client) == web01(third, VaultDisk(DISK, 0, SIZE, True, full.id, True, 2))
+    # Such as a differential: it builds on the full, but is the third point after it.
+    fourth = add_point(client, image, base=full, now=4000.0, created=4000.0)
+    assert state(client) == web01(fourth, VaultDisk(DISK, 0, SIZE, True, full.id, True, 3))
+    fifth = add_point(client, image, now=5000.0, created=5000.0, subclient="other")
+    disk = VaultDisk(DISK, 0, SIZE, True, fifth.id, True, 0)
+    assert state(client) == web01(fifth, disk, newest_is_full=True, subclients=frozenset({"all", "other"}))
 
 
 def test_all_clients_in_order(client: Client, image: Path, tmp_path: Path) -> None:
@@ -73,8 +90,15 @@ def test_all_clients_in_order(client: Client, image: Path, tmp_path: Path) -> No
     os.mkdir(tmp_path / "vault" / "clients" / "locked only")  # a client that never came to be
     found = read_vault_state(Vault.open(str(tmp_path / "vault")))
     assert found.clients == (
-        ClientState("db01", "vm-db", point.id, 5.0, True, None, DISKS),
-        ClientState("web01", "vm-web"),
+        web01(
+            point,
+            VaultDisk(DISK, 0, SIZE, True, point.id, True, 0),
+            client="db01",
+            vm_id="vm-db",
+            vm_name="db01",
+            newest_is_full=True,
+        ),
+        WEB,
     )
     assert list(found.by_vm()) == ["vm-web", "vm-db"]  # the one that was never protected first
 
@@ -90,19 +114,19 @@ def test_a_file_of_the_chain_is_gone(client: Client, image: Path, which: str, da
     else:
         os.truncate(path, path.stat().st_size - 1)
     found = state(client)
+    full_healthy = which == "newest"
     what = f"{path}: No such file or directory"
     if damage == "truncated":
         what = f"{path} has {point.stored - 1} bytes instead of {point.stored}"
-    assert found == ClientState("web01", "vm-web", second.id, 2000.0, False, what, DISKS)
+    wanted = VaultDisk(DISK, 0, SIZE, False, full.id, full_healthy, 1, what, None if full_healthy else what)
+    assert found == web01(second, wanted, healthy=False)
     assert found.protected_at is None
 
 
 def test_newest_manifest_is_damaged(client: Client, image: Path) -> None:
     _full, second = two_points(client, image)
-    path = Path(client.directory) / second.id / "point.json"
-    path.write_text("{}")
-    what = f"{path} is damaged: its content does not have the hash that it gives"
-    assert state(client) == ClientState("web01", "vm-web", newest_point=second.id, newest_problem=what)
+    (Path(client.directory) / second.id / "point.json").write_text("{}")
+    assert state(client) == replace(WEB, newest_point=second.id, subclients=frozenset({"all"}))
     assert state(client).protected_at is None
 
 
@@ -112,9 +136,9 @@ def test_an_older_manifest_is_damaged(client: Client, image: Path) -> None:
     path = Path(client.directory) / full.id / "point.json"
     path.write_text("{}")
     what = f"{path} is damaged: its content does not have the hash that it gives"
-    assert state(client) == ClientState("web01", "vm-web", second.id, 2000.0, False, what, DISKS)
+    assert state(client) == web01(second, VaultDisk(DISK, 0, SIZE, False, problem=what), healthy=False)
     third = add_point(client, image, now=3000.0, created=3000.0)
-    assert state(client) == ClientState("web01", "vm-web", third.id, 3000.0, True, None, DISKS)
+    assert state(client) == web01(third, VaultDisk(DISK, 0, SIZE, True, third.id, True, 0), newest_is_full=True)
 
 
 def verified(client: Client, point: Point, *problems: Problem) -> None:
@@ -122,12 +146,11 @@ def verified(client: Client, point: Point, *problems: Problem) -> None:
     write_verification(os.path.join(client.directory, point.id), found)
 
 
-def reason_for_full(client: Client) -> str:
-    """Return why the next backup of the client's disk is a full, as the plan says it."""
-    item = state(client).disks[0]
-    decision = decide_disk_type(disk(item.slot, id=item.id, size=item.size), "incremental", state(client))
-    assert (decision.type, state(client).protected_at) == ("full", None)
-    return decision.reason
+def decide(client: Client, requested: str = "incremental") -> TypeDecision:
+    """Return the type of the next backup of the client's disk, as the plan decides it."""
+    found = state(client)
+    item = found.disks[0]
+    return decide_disk_type(disk(item.slot, id=item.id, size=item.size), requested, found)
 
 
 @pytest.mark.parametrize("which", ["newest", "base"])
@@ -136,13 +159,27 @@ def test_a_point_that_a_verification_found_bad_is_no_base(client: Client, image:
     point = second if which == "newest" else full
     verified(client, point, Problem(point.id, point.disks[0].file, 7, "block 3 is damaged"))
     what = f"recovery point {point.id} was found bad by a verification: block 3 is damaged"
-    assert state(client) == ClientState("web01", "vm-web", second.id, 2000.0, False, what, DISKS)
-    assert reason_for_full(client) == f"newest recovery point is damaged: {what}"
+    assert decide(client) == TypeDecision("full", f"newest recovery point is damaged: {what}")
+    assert state(client).protected_at is None
+    # A differential builds on the full.
+    differential = decide(client, "differential")
+    if which == "newest":
+        assert (differential.type, differential.base) == ("differential", full.id)
+    else:
+        assert differential == TypeDecision("full", f"full recovery point {full.id} is damaged: {what}")
     # A full does not build on it; and a later good result clears it.
     third = add_point(client, image, now=3000.0, created=3000.0)
-    assert state(client) == ClientState("web01", "vm-web", third.id, 3000.0, True, None, DISKS)
+    assert (state(client).newest_point, state(client).protected_at) == (third.id, 3000.0)
     verified(client, point)
     assert client.problem_of(second) is None
+
+
+def test_a_file_that_was_found_damaged_with_a_point_that_builds_on_it(client: Client, image: Path) -> None:
+    full, second = two_points(client, image)
+    verified(client, second, Problem(full.id, full.disks[0].file, 7, "block 3 is damaged"))
+    third = add_point(client, image, base=second, now=3000.0, created=3000.0)
+    assert decide(client).reason.endswith(f"{second.id} was found bad by a verification: block 3 is damaged")
+    assert client.problem_of(third) is not None
 
 
 def test_a_verification_of_a_base_counts_for_what_is_needed_of_it(client: Client, image: Path) -> None:
@@ -151,8 +188,10 @@ def test_a_verification_of_a_base_counts_for_what_is_needed_of_it(client: Client
     assert client.problem_of(second) is None
     what = f"recovery point {full.id} was found bad by a verification: another hash"
     assert client.problem_of(full) == what
-    verified(client, second, Problem(None, None, None, "something"))
-    assert reason_for_full(client).endswith(f"{second.id} was found bad by a verification: something")
+    # The newest one is no good protection without its vm.cfg, but its disk can be built upon.
+    verified(client, second, Problem(second.id, "vm.cfg", 0, "another hash"))
+    assert decide(client).type == "incremental"
+    assert (state(client).newest_healthy, state(client).protected_at) == (False, None)
 
 
 def test_a_result_that_cannot_be_read_says_nothing(client: Client, image: Path) -> None:

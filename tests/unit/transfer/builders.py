@@ -49,12 +49,13 @@ def disk(slot: int = 0, name: str = "system", **changes: Any) -> dict[str, Any]:
         "path": f"/VirtualDisks/disk{slot}.img",
         "type": "full",
         "type_reason": FULL,
+        "base": None,
     }
     return {**values, **changes}
 
 
 def vm_plan(*disks: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """Return a VM of a plan, as vm_info returns it: one that is off and backed up in full for the first time."""
+    """Return a VM of a plan, as plan_info returns it: one that is off and backed up in full for the first time."""
     values: dict[str, Any] = {
         "vm_id": VM_ID,
         "vm_name": "web 01",
@@ -70,6 +71,7 @@ def vm_plan(*disks: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "disks": list(disks) or [disk()],
         "skipped_disks": [],
         "repositories": ["repo one"],
+        "slots": [],
         "order": 1,
         "proxy": "localhost",
         "warnings": [],

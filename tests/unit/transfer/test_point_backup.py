@@ -35,12 +35,12 @@ from ansible_collections.ovm.backup.plugins.module_utils._version import COLLECT
 from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVaultError, InvalidInputError
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore import restore_disk
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import (
-    BackupOutcome,
     backup_vm,
     check_request,
     existing_point,
 )
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
+from ansible_collections.ovm.backup.plugins.module_utils.vault.point_making import PointOutcome
 
 BLOCK = 64 * KIB
 FIRST, SECOND = "20261123T010203Z-0001", "20261123T010204Z-0002"
@@ -58,7 +58,7 @@ def restored(estate: Estate, point: Point, slot: int = 0) -> bytes:
     return target.read_bytes()
 
 
-def two_runs(estate: Estate, second: dict[str, Any] | None = None) -> tuple[BackupOutcome, BackupOutcome]:
+def two_runs(estate: Estate, second: dict[str, Any] | None = None) -> tuple[PointOutcome, PointOutcome]:
     """Back up in full, change a block, and back up what the plan of the second run says."""
     first = backup_vm(estate.vault, estate.request(), clock=ticking())
     estate.change(0, MIB, noise(BLOCK, seed=7))
@@ -123,6 +123,7 @@ def test_every_field_of_the_manifest(estate: Estate) -> None:
             "blake3": blake3.__version__,
         },
         "warnings": [],
+        "consolidates": None,
     }
     assert outcome.point.as_dict() == expected
     assert (outcome.created, outcome.notes) == (True, ())
@@ -286,7 +287,7 @@ def test_the_same_run_does_not_repeat_the_point(estate: Estate) -> None:
     tree = estate.tree
     estate.image(0).unlink()
     again = backup_vm(estate.vault, estate.request(), clock=ticking(MOMENT + 60))
-    assert again == BackupOutcome(first.point, False, ())
+    assert again == PointOutcome(first.point, False, ())
     assert estate.tree == tree
     assert existing_point(estate.vault, estate.request()) == first.point
     assert existing_point(estate.vault, estate.request(run_id=NEXT_RUN)) is None

@@ -128,14 +128,14 @@ def test_source_that_is_smaller_than_the_manager_says(estate: Estate, hot: bool)
     estate.write(name, noise(8 * MIB))
     failure = failing(estate, estate.request(plan, clone=clone_of(*disks) if hot else None))
     path = str(estate.image(name))
-    assert failure.as_failure() == {"kind": "SourceError", "path": path, "offset": 8 * MIB}
+    assert failure.as_failure() == {"kind": "SourceError", "retryable": True, "path": path, "offset": 8 * MIB}
     assert failure.message == f"The image {path} has {8 * MIB} bytes, but the disk has {8 * MIB + 1}: it was truncated"
 
 
 def test_source_that_is_written_to(estate: Estate) -> None:
     path = estate.image(0)
     failure = failing(estate, progress=lambda *_seen: os.truncate(path, 9 * MIB))
-    assert failure.as_failure() == {"kind": "SourceError", "path": str(path)}
+    assert failure.as_failure() == {"kind": "SourceError", "retryable": True, "path": str(path)}
     assert failure.message == (
         f"The image {path} changed while it was read ({8 * MIB} bytes, then {9 * MIB}): something writes to it, so the "
         "copy would not be consistent"
@@ -146,7 +146,7 @@ def test_missing_image_of_the_second_disk(estate: Estate) -> None:
     path = estate.image(1)
     failure = failing(estate, estate.request(vm_plan(disk(0), disk(1, "data"))))
     assert failure.message == f"Cannot open the image {path}: No such file or directory"
-    assert failure.as_failure() == {"kind": "SourceError", "path": str(path), "errno": errno.ENOENT}
+    assert failure.as_failure() == {"kind": "SourceError", "retryable": True, "path": str(path), "errno": errno.ENOENT}
 
 
 @pytest.mark.parametrize(("module", "name"), [(disk_writer, "0-system.img.zst"), (files, ".vm.cfg.new"),

@@ -10,12 +10,15 @@ import json
 import os
 import random
 import struct
+import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import blake3
 
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_backup import DiskResult, backup_disk
+from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore import restore_disk
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.source import ImageSource
 from ansible_collections.ovm.backup.plugins.module_utils.vault.chain import DiskChain, open_chain
 from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_writer import (
@@ -164,6 +167,21 @@ def records(path: Path) -> list[tuple[int, ...]]:
     return list(RECORD.iter_unpack(table))
 
 
+def frames(path: Path) -> dict[int, bytes]:
+    """Return the compressed frame of each segment that has one of its own."""
+    data = path.read_bytes()
+    return {
+        row[RECORD_SEGMENT]: data[row[RECORD_OFFSET] : row[RECORD_OFFSET] + row[RECORD_LENGTH]]
+        for row in records(path)
+        if row[RECORD_STORED]
+    }
+
+
+def unpacked(path: Path) -> bytes:
+    """Return what plain zstd makes of a disk file."""
+    return subprocess.run(["zstd", "-dcq", str(path)], check=True, capture_output=True).stdout
+
+
 def header(path: Path) -> dict[str, Any]:
     """Return the header of a disk file."""
     (text,) = skippables(path.read_bytes())[0x184D2A52]
@@ -286,3 +304,11 @@ def add_disk(client: Client, writer: PointWriter, image: Path, base: Point | Non
         repository="repository one",
         statistics={"read": result.read, "changed": result.changed, "stored": summary.size},
     )
+
+
+def restored(client: Client, point: Point, number: int = 0) -> bytes:
+    """Return a disk as of a point, every block checked, and the whole as well."""
+    with tempfile.TemporaryDirectory() as name, client.open_disk(point, point.disks[number]) as chain:
+        target = Path(name, "restored")
+        restore_disk(chain, str(target), content_hash=point.disks[number].content_hash, workers=1)
+        return target.read_bytes()

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 from unittest import mock
 
+import blake3
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -30,6 +30,7 @@ from unit.vault.builders import (
     write_image,
     write_sparse,
 )
+from unit.vault.histories import BLOCK, SEGMENT, State, blocks_of, histories
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import (
     CorruptVaultError,
@@ -41,43 +42,18 @@ from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore i
     image_hash,
     restore_disk,
 )
-from ansible_collections.ovm.backup.plugins.module_utils.vault.chain import DiskChain, open_chain
+from ansible_collections.ovm.backup.plugins.module_utils.vault.chain import (
+    DiskChain,
+    ResolvedSegment,
+    open_chain,
+    open_overlay,
+)
 from ansible_collections.ovm.backup.plugins.module_utils.vault.content_hash import ContentHash
 from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_reader import DiskFile, RecordTable
+from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_writer import DiskWriter, FrameCompressor
 from ansible_collections.ovm.backup.plugins.module_utils.vault.format import Geometry, bits
 
-BLOCK, SEGMENT = 512, 2048
 RUN = 64  # segments of zeros in one frame
-
-
-class State(NamedTuple):
-    """A disk at a time, and whether its pages of zeros are holes."""
-
-    data: bytes
-    holes: bool
-
-
-@st.composite
-def histories(draw: st.DrawFn) -> list[State]:
-    """Draw a size that need not be round, a first state and some changes to it."""
-    size = draw(st.integers(1, 24 * SEGMENT + 100))
-    data = bytearray(size)
-    states = []
-    for _state in range(draw(st.integers(2, 5))):
-        for _write in range(draw(st.integers(0, 4))):
-            start = draw(st.integers(0, size - 1))
-            unit = draw(st.sampled_from([1, BLOCK, SEGMENT, 4 * SEGMENT]))
-            start -= start % unit
-            length = min(unit * draw(st.integers(1, 5)), size - start)
-            content = draw(st.sampled_from(["noise", "same", "zeros"]))
-            fill = {"noise": noise(length, draw(st.integers(0, 99))), "same": b"A" * length, "zeros": bytes(length)}
-            data[start : start + length] = fill[content]
-        states.append(State(bytes(data), draw(st.booleans())))
-    return states
-
-
-def blocks_of(data: bytes) -> list[bytes]:
-    return [data[start : start + BLOCK] for start in range(0, len(data), BLOCK)]
 
 
 def masks_of(file: Stored) -> tuple[set[int], set[int]]:
@@ -240,6 +216,39 @@ def test_blocks_that_are_nowhere_in_the_chain(tmp_path: Path) -> None:
         with pytest.raises(CorruptVaultError) as caught:
             chain.at(0)
     assert caught.value.message == (f"{full.path} is damaged: blocks 0xf of segment 0 are nowhere in the chain")
+
+
+def test_an_overlay_says_what_is_missing(tmp_path: Path) -> None:
+    """Runs of segments of which nobody knows anything, and blocks that are nowhere beside others that are."""
+    before = noise(8 * SEGMENT)
+    after = bytearray(before)
+    after[3 * SEGMENT : 3 * SEGMENT + BLOCK] = noise(BLOCK, 1)
+    after[4 * SEGMENT : 6 * SEGMENT] = bytes(2 * SEGMENT)
+    _full, changes = store_chain(tmp_path, [before, bytes(after)])
+    with open_overlay([changes.link]) as overlay:
+        found = [(one.segment, one.segments, one.zero, len(one.pieces), one.missing) for one in overlay.segments()]
+        assert found == [
+            (0, 3, 0, 0, 0b1111), (3, 1, 0, 1, 0b1110), (4, 2, 0b1111, 0, 0), (6, 2, 0, 0, 0b1111),
+        ]  # fmt: skip
+        assert overlay.at(1) == ResolvedSegment(1, 2, 0, (), 0b1111)
+        assert overlay.read_blocks(overlay.at(3)) == {0: bytes(after[3 * SEGMENT : 3 * SEGMENT + BLOCK])}
+
+
+def test_a_record_that_says_nothing_hides_nothing(tmp_path: Path) -> None:
+    """Of a file that another program wrote: it ends a run, because the next record of its file may say something."""
+    writer = DiskWriter(str(tmp_path / "a"), Geometry(3 * SEGMENT, BLOCK, SEGMENT), "incremental", FrameCompressor())
+    writer.add_frame(0, 0, 0, b"", b"")
+    content = noise(SEGMENT)
+    hashes = b"".join(blake3.blake3(block).digest() for block in blocks_of(content))
+    writer.add_frame(1, 0b1111, 0, hashes, FrameCompressor().compress(content))
+    newer = (str(tmp_path / "a"), writer.finish().header_hash)
+    (full,) = store_chain(tmp_path, [bytes(3 * SEGMENT)])
+    with open_chain([newer, full.link]) as chain:
+        assert [(one.segment, one.segments, one.zero) for one in chain.segments()] == [
+            (0, 1, 0b1111), (1, 1, 0), (2, 1, 0b1111),
+        ]  # fmt: skip
+    with open_overlay([newer]) as overlay:
+        assert [(one.segment, one.missing) for one in overlay.segments()] == [(0, 0b1111), (1, 0), (2, 0b1111)]
 
 
 def test_a_file_that_was_removed_or_cannot_be_read_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

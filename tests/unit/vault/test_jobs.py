@@ -170,7 +170,7 @@ VMS = (
     vm_plan(vm_id="a", vm_name="one", order=1),
     vm_plan(vm_id="b", vm_name="two", order=2),
     vm_plan(vm_id="c", vm_name="three", order=3, action="current", reason="it is 1 h old"),
-    vm_plan(vm_id="d", vm_name="four", order=4, action="fail", reason="on NFS"),
+    vm_plan(vm_id="d", vm_name="four", order=4, action="fail", method="skip", reason="on NFS"),
 )
 
 
@@ -358,3 +358,45 @@ def test_a_job_whose_records_vanished(store: JobStore, jobs: Path) -> None:
     started(store, VMS[0])
     os.rmdir(jobs / RUN)
     assert [vm["reason"] for vm in store.finish(RUN, now=MOMENT)["vms"]] == [NEVER_FINISHED]
+
+
+# --- looking at jobs -------------------------------------------------------------------------------------------------
+
+
+def test_share_of_failed_vms(store: JobStore) -> None:
+    """Only what was to be backed up counts, and only what is known so far."""
+    started(store)
+    assert store.failed_percent(RUN) == 0.0
+    store.put_vm(RUN, record(VMS[3]))  # was never to be backed up
+    assert store.failed_percent(RUN) == 0.0
+    store.put_vm(RUN, record(VMS[0], failure="full"))
+    assert store.failed_percent(RUN) == 50.0
+    store.put_vm(RUN, record(VMS[1], point=POINT))
+    assert store.failed_percent(RUN) == 50.0
+    store.finish(RUN, now=MOMENT)
+    assert store.failed_percent(RUN) == 50.0
+
+
+def test_nothing_to_back_up_is_no_failure(store: JobStore) -> None:
+    started(store, VMS[2])
+    assert store.failed_percent(RUN) == 0.0
+
+
+def test_last_job_of_a_subclient(store: JobStore, jobs: Path) -> None:
+    assert store.last_of("nightly") is None
+    started(store)
+    assert store.last_of("nightly") is None  # it still runs
+    finished = store.finish(RUN, now=MOMENT)
+    other = new_job(NEXT_RUN, run_plan(*VMS, subclient="weekly"), now=MOMENT)
+    store.start(other)
+    store.finish(NEXT_RUN, now=MOMENT)
+    (jobs / "20261125T010203Z-0a1b2c3d-4e5f62.json").write_text("{")
+    (jobs / "notes.json").write_text("{}")
+    assert store.last_of("nightly") == finished
+    assert (store.last_of("weekly") or {})["id"] == NEXT_RUN
+    assert store.last_of("never") is None
+
+
+def test_no_jobs_at_all(store: JobStore, jobs: Path) -> None:
+    jobs.rmdir()
+    assert store.last_of("nightly") is None

@@ -161,6 +161,11 @@ def test_what_a_later_version_adds_is_passed_over(client: Client, point: Point, 
     assert client.point() == Point(**{**point.__dict__, "warnings": ()})
 
 
+def test_what_an_earlier_version_did_not_know_is_nothing(client: Client, point: Point, path: Path) -> None:
+    rewrite(path, consolidates=...)
+    assert (client.point(), point.consolidates) == (point, None)
+
+
 def test_a_manifest_that_cannot_be_read(client: Client, path: Path) -> None:
     path.unlink()
     path.mkdir()

@@ -60,7 +60,7 @@ def test_a_turn_is_waited_for(vault: Vault, tmp_path: Path) -> None:
                 other.stdin.close()
                 other.wait()
 
-        with turns(vault, ["clone-2", "clone-1"], limit=60, clock=lambda: 0.0, sleep=sleep):
+        with turns(vault, {"clone-2": 1, "clone-1": 1}, limit=60, clock=lambda: 0.0, sleep=sleep):
             assert waits == [0.5, 0.5]
 
 
@@ -74,7 +74,7 @@ def test_waiting_has_an_end(vault: Vault, tmp_path: Path) -> None:
     with (
         held_elsewhere(path),
         pytest.raises(VaultLockedError) as caught,
-        turns(vault, ["clone-1"], limit=2, clock=lambda: now[0], sleep=sleep),
+        turns(vault, {"clone-1": 1}, limit=2, clock=lambda: now[0], sleep=sleep),
     ):
         pass
     assert caught.value.message == f"Other runs did not leave clone-1 to this one in 2 s: {path} is locked"
@@ -82,9 +82,22 @@ def test_waiting_has_an_end(vault: Vault, tmp_path: Path) -> None:
 
 
 def test_a_turn_ends_with_its_block(vault: Vault, tmp_path: Path) -> None:
-    with turns(vault, ["a/../b"], limit=0):
+    with turns(vault, {"a/../b": 1}, limit=0):
         assert [path.name for path in (tmp_path / "vault" / "turns").iterdir()] == ["a_.._b"]
     with held_elsewhere(tmp_path / "vault" / "turns" / "a_.._b"):
+        pass
+
+
+def test_several_may_have_a_turn(vault: Vault, tmp_path: Path) -> None:
+    folder = tmp_path / "vault" / "turns"
+    with held_elsewhere(folder / "clone-1"), turns(vault, {"clone-1": 2}, limit=0):
+        assert sorted(path.name for path in folder.iterdir()) == ["clone-1", "clone-1.1"]
+    with (
+        held_elsewhere(folder / "clone-1"),
+        held_elsewhere(folder / "clone-1.1"),
+        pytest.raises(VaultLockedError),
+        turns(vault, {"clone-1": 2}, limit=0),
+    ):
         pass
 
 
@@ -93,5 +106,5 @@ def test_no_locks_in_this_file_system(vault: Vault, monkeypatch: pytest.MonkeyPa
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(turns_module.fcntl, "lockf", refuse)
-    with turns(vault, ["clone-1"], limit=0):
+    with turns(vault, {"clone-1": 1}, limit=0):
         pass

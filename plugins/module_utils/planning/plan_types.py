@@ -1,0 +1,101 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""What a plan consists of, in the form that playbooks see."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from .content import Excluded
+from .disks import SkippedDisk
+from .limits import Limits, Slot
+
+
+@dataclass(frozen=True)
+class DiskPlan:
+    """A disk that is backed up. C(size) in bytes, if the manager tells; C(path) is relative to the repository."""
+
+    slot: int
+    disk_id: str
+    name: str
+    size: int | None
+    repository_id: str | None
+    repository: str | None
+    path: str | None
+    type: str
+    type_reason: str
+    base: str | None = None  # the recovery point that it builds on
+
+
+@dataclass(frozen=True)
+class VmPlan:
+    """What happens to one VM, and why. C(order) counts from 1 through the plan."""
+
+    vm_id: str
+    vm_name: str
+    client: str
+    new_client: bool
+    selected_by: str
+    action: str  # backup | current | fail | skip
+    method: str  # hot_clone | shutdown | cold | consolidate | skip
+    reason: str
+    requested_type: str
+    type: str  # full | incremental | differential | synthetic_full
+    type_reason: str
+    disks: tuple[DiskPlan, ...] = ()
+    skipped_disks: tuple[SkippedDisk, ...] = ()
+    repositories: tuple[str, ...] = ()  # names of the storage repositories of the disks, in the order of slots
+    order: int = 0
+    proxy: str = ""
+    slots: tuple[Slot, ...] = ()  # the places that the VM needs before it is worked on
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Named:
+    """A VM that is named because it is not in the plan, or was not in the last job."""
+
+    vm_id: str
+    vm_name: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The VMs of a subclient in run order: backups, then current, failing and skipped ones. Durations in seconds.
+
+    C(new) are the VMs that the last job of the subclient did not have, C(gone) those that only it had.
+    """
+
+    subclient: str
+    requested_type: str
+    max_age: int
+    shutdown_timeout: int
+    kill: bool
+    vms: tuple[VmPlan, ...]
+    limits: Limits = Limits()
+    retries: int = 0
+    retry_delay: int = 0
+    max_failed_percent: int = 100
+    last_job: str | None = None
+    new: tuple[Named, ...] = ()
+    gone: tuple[Named, ...] = ()
+    excluded: tuple[Excluded, ...] = ()  # the content identifies them, exclude.vms takes them out
+    warnings: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan in plain JSON types, under the names of the fields."""
+        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
