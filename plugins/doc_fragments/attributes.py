@@ -24,7 +24,7 @@ attributes:
     platforms: posix
   action_group:
     description:
-      - Use C(group/ovm.backup.manager) or C(group/ovm.backup.vault) in C(module_defaults) to set the common options.
+      - Use the name of the group, such as C(group/ovm.backup.vault), in C(module_defaults) to set the common options.
 """
 
     READ_ONLY = r"""

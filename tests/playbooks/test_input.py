@@ -18,10 +18,10 @@ SUBCLIENTS: dict[str, Any] = {
     "all": everything(),
     "nobody": only("nobody*"),
     "nobody_allowed": only("nobody*", allow_empty=True),
-    "malformed": {
-        "content": [{"match": "al", "rules": [{"field": "nam", "value": "*"}, {"field": "name", "value": "[a"}]}],
-        "max_age": "soon",
-    },
+}
+MALFORMED: dict[str, Any] = {
+    "content": [{"match": "al", "rules": [{"field": "nam", "value": "*"}, {"field": "name", "value": "[a"}]}],
+    "max_age": "soon",
 }
 
 
@@ -36,6 +36,7 @@ def cases(bench: Bench, tmp_path: Path) -> dict[str, dict[str, Any]]:
     right: dict[str, Any] = {
         "subclient": "all",
         "backup_type": "",
+        "ovm_backup_subclients": SUBCLIENTS,
         "ovm_backup_manager": bench.manager(),
         "ovm_backup_vault": str(bench.vault),
     }
@@ -43,7 +44,7 @@ def cases(bench: Bench, tmp_path: Path) -> dict[str, dict[str, Any]]:
         "unknown-subclient": {"subclient": "daly"},
         "matches-nothing": {"subclient": "nobody"},
         "matches-nothing-allowed": {"subclient": "nobody_allowed"},
-        "malformed-rules": {"subclient": "malformed"},
+        "malformed-rules": {"ovm_backup_subclients": {**SUBCLIENTS, "malformed": MALFORMED}},
         "unknown-type": {"backup_type": "sythetic"},
         "wrong-password": {"ovm_backup_manager": bench.manager(password="wrong horse")},
         "wrong-ca": {"ovm_backup_manager": bench.manager(ca_path=str(foreign))},
@@ -55,18 +56,15 @@ def cases(bench: Bench, tmp_path: Path) -> dict[str, dict[str, Any]]:
 
 
 def test_wrong_input(bench: Bench, cases: dict[str, dict[str, Any]], tmp_path: Path) -> None:
-    bench.subclients = SUBCLIENTS
     bench.hosts = cases
     before = bench.tree()
     outcome = bench.run("backup", code=2, ovm_backup_proxy="all")
     assert outcome.failed == set(cases) - {"matches-nothing-allowed"}
     said = outcome.messages
-    assert said["unknown-subclient"] == (
-        "There is no subclient 'daly' in ovm_backup_subclients. Defined are: all, malformed, nobody, nobody_allowed."
-    )
+    assert said["unknown-subclient"] == ("There is no subclient 'daly'. Defined are: all, nobody, nobody_allowed.")
     assert "content[0].rules[0]" in said["matches-nothing"] and "nobody*" in said["matches-nothing"]
     for words in (
-        "content[0].match",
+        "ovm_backup_subclients.malformed.content[0].match",
         "'al'",
         "content[0].rules[0].field",
         "'nam'",

@@ -52,4 +52,4 @@ def test_damage_is_found_and_not_built_upon(bench: Bench) -> None:
 def test_unknown_subclient(bench: Bench) -> None:
     bench.subclients = {"old": only(VM)}
     found = bench.run("verify", code=2, subclient="odl")
-    assert found.messages == {"localhost": "There is no subclient 'odl' in ovm_backup_subclients. Defined are: old."}
+    assert found.messages == {"localhost": "There is no subclient 'odl'. Defined are: old."}

@@ -52,7 +52,9 @@ def called(task: dict[str, Any]) -> tuple[str, set[str]]:
 
 EXAMPLES = [
     pytest.param(path.stem, example, id=f"{path.stem}: {example['name']}")
-    for path in sorted([*(ROOT / "plugins" / "modules").glob("*.py"), *(ROOT / "plugins" / "filter").glob("*.py")])
+    for path in sorted(
+        path for kind in ("modules", "filter", "lookup") for path in (ROOT / "plugins" / kind).glob("*.py")
+    )
     for example in documented(path)
 ]
 

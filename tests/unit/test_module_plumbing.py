@@ -100,6 +100,7 @@ NEEDS: dict[str, tuple[dict[str, Any], str]] = {
     "recovery_point_info": ({}, "blake3"),
     "restore_image": ({key: VM[key] for key in ("client", "directory")}, "blake3, zstandard"),
     "synthetic_full": ({"client": "c"}, "blake3, zstandard"),
+    "schedule": ({"state": "absent", "path": "/"}, ""),
     "vault": ({}, ""),
     "vm_clone": ({key: VM[key] for key in ("vm_id", "run_id")}, "requests, blake3"),
     "vm_info": ({}, "requests"),
@@ -113,6 +114,7 @@ def test_missing_libraries_are_named(tmp_path: Path) -> None:
     for name, (own, _libraries) in NEEDS.items():
         shared = CONNECTION if name.startswith("vm_") else {"vault": str(tmp_path / "vault")}
         shared = {**shared, **CONNECTION} if name == "plan_info" else shared
+        shared = {} if name == "schedule" else shared
         arguments[name] = {**own, **shared}
     done = subprocess.run(
         [sys.executable, "-c", BARE, json.dumps(arguments), str(tmp_path)],

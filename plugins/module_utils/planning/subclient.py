@@ -31,6 +31,7 @@ from .reading import (
     read_mapping,
     read_string,
 )
+from .schedule import ScheduleEntry, read_schedule
 from .verify_reading import VerifySettings, read_verify
 
 NFS_POLICIES = ("shutdown", "skip", "fail")
@@ -57,6 +58,7 @@ class Subclient:
     retries: int = 2
     retry_delay: int = 60
     max_failed_percent: int = 100
+    schedule: tuple[ScheduleEntry, ...] = ()
 
     @classmethod
     def parse(cls, name: str, definition: Mapping[str, Any]) -> Subclient:
@@ -127,4 +129,5 @@ _READERS: dict[str, Callable[[Any, str, Problems], Any]] = {
     "retries": functools.partial(read_count, at_most=100),
     "retry_delay": read_duration,
     "max_failed_percent": functools.partial(read_count, at_most=100),
+    "schedule": functools.partial(read_schedule, read_type=_read_backup_type),
 }

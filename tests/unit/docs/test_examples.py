@@ -58,6 +58,11 @@ def is_playbook(content: Any) -> bool:
     return isinstance(content, list) and all("hosts" in item or import_of(item) for item in content)
 
 
+def is_definition(content: Any) -> bool:
+    """Tell whether this is a file that defines a subclient."""
+    return isinstance(content, dict) and "content" in content
+
+
 def import_of(item: Mapping[str, Any]) -> Any:
     return item.get("ansible.builtin.import_playbook")
 
@@ -75,7 +80,7 @@ def tasks_of(content: Any) -> list[dict[str, Any]]:
 
 def variables_of(content: Any) -> Iterator[dict[str, Any]]:
     """Yield the mappings of variables: a file of variables, or an inventory."""
-    if isinstance(content, dict):
+    if isinstance(content, dict) and not is_definition(content):
         inventory = content.get("all", {})
         yield inventory.get("vars", {}) if "all" in content else content
 
@@ -134,7 +139,8 @@ def test_subclients_are_accepted(examples: dict[Block, Any]) -> None:
         for variables in variables_of(content)
         for name, definition in variables.get("ovm_backup_subclients", {}).items()
     ]
-    assert len(shown) >= 6
+    shown += [(str(block), content) for block, content in examples.items() if is_definition(content)]
+    assert len(shown) >= 7
     for name, definition in shown:
         assert Subclient.parse(name, definition).name == name
 

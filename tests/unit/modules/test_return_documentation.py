@@ -104,6 +104,13 @@ def synthetic_full_results(succeed: Any, estate: Estate) -> Results:
 
 
 @pytest.fixture
+def schedule_results(succeed: Any, tmp_path: Path) -> Results:
+    subclients = {"db": {"content": DEFINITION["content"], "schedule": [{"calendar": "daily", "backup_type": "full"}]}}
+    args = {"subclients": subclients, "ansible_playbook": "/bin/true", "directory": "/", "path": str(tmp_path)}
+    return [succeed("schedule", args)]
+
+
+@pytest.fixture
 def vault_results(succeed: Any, tmp_path: Path) -> Results:
     return [succeed("vault", {"vault": str(tmp_path / "vault")})]
 

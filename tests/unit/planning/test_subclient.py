@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError, SubclientError
+from ansible_collections.ovm.backup.plugins.module_utils.planning import subclient
 from ansible_collections.ovm.backup.plugins.module_utils.planning.content import DiskFilter, Group, Rule
 from ansible_collections.ovm.backup.plugins.module_utils.planning.limits import Limits
 from ansible_collections.ovm.backup.plugins.module_utils.planning.patterns import Pattern
@@ -22,10 +23,7 @@ CONTENT = [{"rules": [{"field": "name", "value": "db*"}]}]
 FIELDS = "name, id, repository, server, server_pool, guest_os, power_state, tag, domain_type, template"
 STATES = "RUNNING, STOPPED, SUSPENDED, STARTING, STOPPING, TEMPLATE"
 TYPES = "full, incremental, differential, synthetic_full"
-KEYS = (
-    "description, content, exclude, backup_type, max_age, max_increments, allow_empty, nfs_policy, shutdown_timeout, "
-    "kill, verify, limits, retries, retry_delay, max_failed_percent"
-)
+KEYS = ", ".join(subclient._READERS)
 DURATION = (
     "a duration is a whole number of seconds, or a number with a unit s, m, h, d or w, such as 90m, 24h, 1d or 2w"
 )
