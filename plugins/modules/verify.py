@@ -14,8 +14,8 @@ description:
     C(zstd -dc) reads, the tables, the content of each disk as a whole, and the files with the VM's configuration.
   - A file that several recovery points need is read once in a call. To verify a whole chain costs about as much as to
     read its files.
-  - The result is stored with each recovery point, in place of the one before. A recovery point that is found bad is not
-    built upon any more, the next backup of its disks is a full. A later good result clears it.
+  - The result is stored with each recovery point, in place of the one before. A disk that is found bad is not built
+    upon any more, its next backup is a full. A later good result clears it.
   - Damage ends nothing. All recovery points that are due are verified, and all that need a file in which damage was
     found, due or not. In the end the task fails and names every bad one.
   - No lock is taken. Backups go on meanwhile, and a recovery point that is removed meanwhile is no error.
