@@ -107,6 +107,7 @@ recovery_point:
   description:
     - The recovery point, in the form of RV(ovm.backup.recovery_point_info#module:recovery_points) but without
       RV(ovm.backup.recovery_point_info#module:recovery_points[].problem),
+      RV(ovm.backup.recovery_point_info#module:recovery_points[].verification),
       RV(ovm.backup.recovery_point_info#module:recovery_points[].pinned) and
       RV(ovm.backup.recovery_point_info#module:recovery_points[].pin_note). In check mode V(null), unless this run has
       made it already.

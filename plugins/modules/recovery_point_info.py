@@ -9,7 +9,8 @@ DOCUMENTATION = r"""
 module: recovery_point_info
 short_description: List the recovery points of a vault
 description:
-  - Returns the clients of a vault and their recovery points. Only manifests are read, the disk data is not checked.
+  - Returns the clients of a vault and their recovery points. Only manifests are read, the disk data is not checked;
+    M(ovm.backup.verify) does that.
 version_added: 0.1.0
 author:
   - The ovm.backup contributors (@ovm-backup)
@@ -30,6 +31,7 @@ options:
 seealso:
   - module: ovm.backup.recovery_point
   - module: ovm.backup.restore_image
+  - module: ovm.backup.verify
 """
 
 EXAMPLES = r"""
@@ -271,7 +273,9 @@ recovery_points:
       type: str
       returned: always
     problem:
-      description: Why it cannot be restored, as far as manifests and file sizes tell, V(null) if nothing is known.
+      description:
+        - Why it cannot be restored, as far as manifests, file sizes and verifications tell, V(null) if nothing is
+          known.
       type: str
       returned: always
     pinned:
@@ -282,6 +286,60 @@ recovery_points:
       description: Why it is pinned, V(null) if it is not.
       type: str
       returned: always
+    verification:
+      description:
+        - The result of the latest verification by M(ovm.backup.verify), V(null) if there is none.
+      type: dict
+      returned: always
+      contains:
+        verified_at:
+          description: When it ended, in seconds since the epoch.
+          type: float
+          returned: always
+        ok:
+          description: Whether everything is as it was written.
+          type: bool
+          returned: always
+        problems:
+          description: What is not.
+          type: list
+          elements: dict
+          returned: always
+          contains:
+            point:
+              description:
+                - The recovery point that the file belongs to, this one or one that it builds on. V(null) if no file is
+                  to blame.
+              type: str
+              returned: always
+            file:
+              description: Name of the file, V(null) if no file is to blame.
+              type: str
+              returned: always
+            offset:
+              description: Place in the file, in bytes, V(null) if the file is missing.
+              type: int
+              returned: always
+            message:
+              description: What is wrong, with the path of the file.
+              type: str
+              returned: always
+        bytes_read:
+          description: Bytes of disk files that were read for it and for no other recovery point before.
+          type: int
+          returned: always
+        duration:
+          description: Seconds that it took.
+          type: float
+          returned: always
+        versions:
+          description: What made it, by the versions of C(collection), C(python), C(zstandard) and C(blake3).
+          type: dict
+          returned: always
+        run_id:
+          description: Id of the verification run.
+          type: str
+          returned: always
 damaged:
   description: Recovery points whose manifest cannot be read.
   returned: success

@@ -92,6 +92,7 @@ recovery_point:
   description:
     - The recovery point, in the form of RV(ovm.backup.recovery_point_info#module:recovery_points) but without
       RV(ovm.backup.recovery_point_info#module:recovery_points[].problem),
+      RV(ovm.backup.recovery_point_info#module:recovery_points[].verification),
       RV(ovm.backup.recovery_point_info#module:recovery_points[].pinned) and
       RV(ovm.backup.recovery_point_info#module:recovery_points[].pin_note). When nothing had to be done, the newest one.
       In check mode V(null) if there would be a new one.

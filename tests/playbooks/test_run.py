@@ -152,7 +152,7 @@ def test_incremental_of_changed_guests_and_full_on_a_damaged_base(sample: Bench)
     assert sample.statuses() == dict.fromkeys((*CHANGED, DAMAGED), "Completed")
     again = job["vms"][DAMAGED]
     assert (again["requested_type"], again["type"]) == ("incremental", "full")
-    assert again["reason"] == "newest recovery point is damaged"
+    assert again["reason"].startswith("newest recovery point is damaged: ")
     for vm in CHANGED:
         full, incremental = sample.points(BACKED_UP[vm])
         assert (incremental["type"], incremental["parent"]) == ("incremental", full["id"])

@@ -58,9 +58,11 @@ def decide_disk_type(disk: Disk, requested: str, state: ClientState | None, max_
 
 
 def _damage(requested: str, known: VaultDisk | None) -> str:
-    if requested == "incremental" or known is None or known.full_point is None:
-        return "newest recovery point is damaged"
-    return f"full recovery point {known.full_point} is damaged"
+    problem = known.problem if known is not None else None
+    what = "newest recovery point is damaged"
+    if requested != "incremental" and known is not None and known.full_point is not None:
+        what, problem = f"full recovery point {known.full_point} is damaged", known.full_problem
+    return what if problem is None else f"{what}: {problem}"
 
 
 def combine_types(decisions: Sequence[tuple[Disk, TypeDecision]]) -> TypeDecision:

@@ -27,6 +27,8 @@ class VaultDisk:
     full_point: str | None = None
     full_healthy: bool = False
     increments: int = 0
+    problem: str | None = None  # why it is not healthy
+    full_problem: str | None = None
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from .reading import (
 )
 from .retention_reading import read_retention
 from .schedule import ScheduleEntry, read_schedule
+from .verify_reading import VerifySettings, read_verify
 
 NFS_POLICIES = ("shutdown", "skip", "fail")
 
@@ -54,6 +55,7 @@ class Subclient:
     nfs_policy: str = "fail"
     shutdown_timeout: int = 600
     kill: bool = False
+    verify: VerifySettings = VerifySettings()
     limits: Limits = Limits()
     retries: int = 2
     retry_delay: int = 60
@@ -125,6 +127,7 @@ _READERS: dict[str, Callable[[Any, str, Problems], Any]] = {
     "nfs_policy": _read_nfs_policy,
     "shutdown_timeout": functools.partial(read_duration, at_least=1),
     "kill": read_boolean,
+    "verify": read_verify,
     "limits": read_limits,
     "retries": functools.partial(read_count, at_most=100),
     "retry_delay": read_duration,

@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from ..errors import InvalidInputError, VaultError
+from ..vault.health import problem_of_disk
 from ..vault.jobs import JobStore
 from ..vault.manifest import Point
 from ..vault.points import Client, Vault
@@ -73,7 +74,7 @@ def _client_state(client: Client) -> ClientState:
         newest_point=newest.id,
         # The disks are as of the moment when the transfer began, so that is how old the protection is.
         newest_created=newest.created,
-        newest_healthy=all(disk.healthy for disk in disks),
+        newest_healthy=client.problem_of(newest) is None,
         disks=disks,
         vm_name=vm_name,
         newest_is_full=newest.is_full,
@@ -86,15 +87,28 @@ def _disks(client: Client, points: list[Point]) -> tuple[VaultDisk, ...]:
     newest = points[-1]
     found = []
     for disk in newest.disks:
-        healthy = client.problem_of_disk(newest, disk) is None
+        problem = problem_of_disk(client, newest, disk)
+        healthy = problem is None
         try:
             base, full = client.last_full(newest, disk)
         except VaultError:
-            found.append(VaultDisk(disk.disk_id, disk.slot, disk.size, healthy))
+            found.append(VaultDisk(disk.disk_id, disk.slot, disk.size, healthy, problem=problem))
             continue
         later = [point for point in points if point.sequence > base.sequence and point.disk(disk.disk_id) is not None]
-        full_healthy = healthy or client.problem_of_disk(base, full) is None
-        found.append(VaultDisk(disk.disk_id, disk.slot, disk.size, healthy, base.id, full_healthy, len(later)))
+        full_problem = None if healthy else problem_of_disk(client, base, full)
+        found.append(
+            VaultDisk(
+                disk.disk_id,
+                disk.slot,
+                disk.size,
+                healthy,
+                base.id,
+                full_problem is None,
+                len(later),
+                problem,
+                full_problem,
+            )
+        )
     return tuple(found)
 
 

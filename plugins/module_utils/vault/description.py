@@ -14,6 +14,7 @@ from typing import Any
 from .manifest import Point
 from .pins import describe_pin, read_pin
 from .points import Client
+from .verification_record import read_verification
 
 
 def describe_client(client: Client) -> dict[str, Any]:
@@ -23,5 +24,11 @@ def describe_client(client: Client) -> dict[str, Any]:
 
 def describe_point(client: Client, point: Point) -> dict[str, Any]:
     """Return a recovery point, with what is known of it besides its manifest."""
-    pin = read_pin(os.path.join(client.directory, point.id))
-    return {**point.as_dict(), "problem": client.problem_of(point), **describe_pin(pin)}
+    directory = os.path.join(client.directory, point.id)
+    verification = read_verification(directory)
+    return {
+        **point.as_dict(),
+        "problem": client.problem_of(point),
+        "verification": verification.as_dict() if verification is not None else None,
+        **describe_pin(read_pin(directory)),
+    }

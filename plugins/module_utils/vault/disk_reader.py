@@ -106,6 +106,10 @@ class DiskFile:
             return index
         return index + 1
 
+    def raw(self, offset: int, length: int) -> bytes:
+        """Return bytes as they lie in the file, whatever they are."""
+        return self._pread(length, offset)
+
     def hashes(self, record: fmt.Record) -> bytes:
         """Return the hashes of the blocks in C(record.hashed), 32 bytes each."""
         count = fmt.bit_count(record.hashed)

@@ -37,6 +37,16 @@ def vault_errors(verb: str, path: str) -> Iterator[None]:
         raise VaultWriteError(f"Cannot {verb} {path}: {reason}", path=path, errno=error.errno) from error
 
 
+def exists(path: str) -> bool:
+    """Return whether there is such a file; an I/O error is an error, not an absence."""
+    with vault_errors("look at", path):
+        try:
+            os.lstat(path)
+        except FileNotFoundError:
+            return False
+    return True
+
+
 def sync_directory(path: str) -> None:
     """Make the entries of a directory durable."""
     with vault_errors("sync", path):

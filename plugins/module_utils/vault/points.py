@@ -21,7 +21,8 @@ from ..errors import CorruptVaultError, NotAVaultError, PointNotFoundError, Vaul
 from . import format as fmt
 from .chain import DiskChain, open_chain
 from .disk_writer import DiskWriter, FrameCompressor
-from .files import make_directory, read_json, sync_directory, vault_errors, write_file, write_json
+from .files import exists, make_directory, read_json, sync_directory, vault_errors, write_file, write_json
+from .health import problem_of
 from .lock import ClientLock
 from .manifest import MANIFEST_NAME, Point, PointDisk, read_manifest, write_manifest
 from .removal import clear_away, remove_point
@@ -154,21 +155,8 @@ class Client:
         return open_chain([(path, header_hash) for path, header_hash, _size in self.disk_files(point, disk)])
 
     def problem_of(self, point: Point) -> str | None:
-        """Return why a point cannot be built upon, or nothing; looks at manifests and file sizes, not at the data."""
-        return next(filter(None, (self.problem_of_disk(point, disk) for disk in point.disks)), None)
-
-    def problem_of_disk(self, point: Point, disk: PointDisk) -> str | None:
-        """Return why a disk of a point cannot be built upon, or nothing."""
-        try:
-            for path, _hash, size in self.disk_files(point, disk):
-                found = os.stat(path).st_size
-                if found != size:
-                    return f"{path} has {found} bytes instead of {size}"
-        except VaultError as error:
-            return error.message
-        except OSError as error:
-            return f"{error.filename}: {error.strerror}"
-        return None
+        """Return why a point cannot be built upon, or nothing; looks at all but the data."""
+        return problem_of(self, point)
 
     def last_full(self, point: Point, disk: PointDisk) -> tuple[Point, PointDisk]:
         """Return the full or synthetic full of a disk that its state in C(point) comes from: its most recent one.
@@ -356,7 +344,7 @@ class Vault:
         """Write down which VM the client is; a new name of the VM is added to the history."""
         path = os.path.join(client.directory, "client.json")
         document: dict[str, Any] = {"vm_id": vm_id, "vm_name": vm_name, "registered": now, "names": []}
-        if _exists(path):
+        if exists(path):
             document = client.document
             if document["vm_id"] != vm_id:
                 raise VaultError(
@@ -374,16 +362,6 @@ class Vault:
         if not name or name in (".", "..") or "/" in name or "\0" in name:
             raise PointNotFoundError(f"{name!r} is not the name of a client", client=name)
         return os.path.join(self.path, "clients", name)
-
-
-def _exists(path: str) -> bool:
-    """Return whether there is such a file; an I/O error is an error, not an absence."""
-    with vault_errors("look at", path):
-        try:
-            os.lstat(path)
-        except FileNotFoundError:
-            return False
-    return True
 
 
 def _is_left_over(path: str, name: str) -> bool:

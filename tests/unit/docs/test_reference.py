@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ansible_collections.ovm.backup.plugins.module_utils._module import manager_options, vault_options
-from ansible_collections.ovm.backup.plugins.module_utils.planning import content, limits, names, subclient
+from ansible_collections.ovm.backup.plugins.module_utils.planning import (
+    content,
+    limits,
+    names,
+    subclient,
+    verify_reading,
+)
 from ansible_collections.ovm.backup.plugins.module_utils.planning.retention_reading import RULES
 from ansible_collections.ovm.backup.plugins.module_utils.reporting.history import LOOK_BACK
 from ansible_collections.ovm.backup.plugins.module_utils.reporting.prometheus import METRICS
@@ -92,6 +98,7 @@ def test_variables_of_one_run_are_those_of_the_playbooks(documentation: Document
         ("restore_image", "guide_restore", "Restore to image files\n---"),
         ("retention", "guide_retention", "Look first, then remove\n---"),
         ("report", "guide_reports", "Write them again\n~~~"),
+        ("verify", "guide_verify", "Verify\n---"),
     ):
         text = (ROOT / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8")
         used = {name for name in re.findall(r'"\{\{ (\w+)[ |]', text) if not name.startswith(("ovm_", "__"))}
@@ -119,6 +126,10 @@ def test_keys_of_a_definition_are_all_listed(documentation: Documentation) -> No
     for name, default, _meaning in rows:
         if name not in ("content", "description", "exclude") and isinstance(getattr(parsed, name), (str, int)):
             assert default == str(getattr(parsed, name)).replace("False", "false"), name
+
+
+def test_keys_of_verify_are_all_listed(documentation: Documentation) -> None:
+    assert [row[0] for row in documentation.table("guide_verify", "Keys of verify")] == list(verify_reading._KEYS)
 
 
 def test_limits_are_all_listed(documentation: Documentation) -> None:

@@ -18,7 +18,7 @@ import pytest
 import zstandard
 
 from ansible_collections.ovm.backup.plugins.module_utils.vault import format as fmt
-from ansible_collections.ovm.backup.plugins.module_utils.vault import jobs, manifest, points
+from ansible_collections.ovm.backup.plugins.module_utils.vault import jobs, manifest, points, verification_record
 from ansible_collections.ovm.backup.plugins.module_utils.vault.chain import open_chain
 
 if TYPE_CHECKING:
@@ -121,6 +121,13 @@ def test_manifest_has_the_keys_that_are_shown(documentation: Documentation) -> N
     assert list(shown) == ["format", "version", *(item.name for item in fields(manifest.Point))]
     assert shown["version"] == str(manifest.MANIFEST_VERSION)
     assert keys(documentation, "Keys of a disk in point.json") == [item.name for item in fields(manifest.PointDisk)]
+
+
+def test_verification_has_the_keys_that_are_shown(documentation: Documentation) -> None:
+    shown = keys(documentation, "Keys of verification.json")
+    assert shown == [item.name for item in fields(verification_record.Verification)]
+    problem = keys(documentation, "Keys of a problem")
+    assert problem == [item.name for item in fields(verification_record.Problem)]
 
 
 def test_job_has_the_keys_that_are_shown(documentation: Documentation, tmp_path: Path) -> None:

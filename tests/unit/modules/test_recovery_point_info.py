@@ -47,7 +47,7 @@ def points(estate: Estate) -> list[Point]:
 
 
 def described(point: Point, problem: str | None = None) -> dict[str, Any]:
-    return {**point.as_dict(), "problem": problem, "pinned": False, "pin_note": None}
+    return {**point.as_dict(), "problem": problem, "verification": None, "pinned": False, "pin_note": None}
 
 
 @pytest.mark.parametrize("check_mode", [False, True])

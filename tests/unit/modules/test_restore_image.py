@@ -41,7 +41,13 @@ def expected(point: Point, target: Path, **changes: Any) -> dict[str, Any]:
     disks = ((0, "system", SYSTEM), (2, "data", DATA))
     values = {
         "changed": True,
-        "recovery_point": {**point.as_dict(), "problem": None, "pinned": False, "pin_note": None},
+        "recovery_point": {
+            **point.as_dict(),
+            "problem": None,
+            "verification": None,
+            "pinned": False,
+            "pin_note": None,
+        },
         "images": [
             {
                 "slot": slot,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,14 @@ def job_vm_results(succeed: Any, estate: Estate) -> Results:
     return [succeed("job_vm", args, check_mode=True)]
 
 
+def bad_points(succeed: Any, estate: Estate) -> Results:
+    """Make a point that a verification finds bad and one with a damaged manifest; return what it says."""
+    bad, damaged = (backup_vm(estate.vault, estate.request(PLAN, run_id=run)).point for run in (RUN, NEXT_RUN))
+    (Path(estate.client.directory) / bad.id / "vm.cfg").write_bytes(b"other")
+    (Path(estate.client.directory) / damaged.id / "point.json").write_text("{}")
+    return [succeed("verify", {"vault": estate.vault.path, "fail_on_bad": False})]
+
+
 @pytest.fixture
 def recovery_point_results(succeed: Any, estate: Estate) -> Results:
     backup_vm(estate.vault, estate.request(PLAN))
@@ -100,9 +109,7 @@ def retention_results(succeed: Any, estate: Estate) -> Results:
 
 @pytest.fixture
 def recovery_point_info_results(succeed: Any, estate: Estate) -> Results:
-    backup_vm(estate.vault, estate.request(PLAN))
-    damaged = backup_vm(estate.vault, estate.request(PLAN, run_id=NEXT_RUN)).point
-    (Path(estate.client.directory) / damaged.id / "point.json").write_text("{}")
+    bad_points(succeed, estate)
     return [succeed("recovery_point_info", {"vault": estate.vault.path})]
 
 
@@ -119,7 +126,8 @@ def report_results(succeed: Any, tmp_path: Path) -> Results:
 
 @pytest.fixture
 def restore_image_results(succeed: Any, estate: Estate, tmp_path: Path) -> Results:
-    backup_vm(estate.vault, estate.request(PLAN))
+    bad_points(succeed, estate)
+    shutil.rmtree(Path(estate.client.directory) / estate.client.scan()[1][0].id)
     args = {"vault": estate.vault.path, "client": "web_01", "directory": str(tmp_path / "restored")}
     return [succeed("restore_image", args, check_mode=True)]
 
@@ -159,6 +167,11 @@ def vm_clone_info_results(succeed: Any, manager: dict[str, Any], simulator: Simu
     results = [succeed("vm_clone_info", {**manager, "vault": estate.vault.path})]
     succeed("vm_clone", {**args, "state": "absent"})
     return results
+
+
+@pytest.fixture
+def verify_results(succeed: Any, estate: Estate) -> Results:
+    return bad_points(succeed, estate)
 
 
 @pytest.fixture

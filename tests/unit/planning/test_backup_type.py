@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from unit.planning.estate import GIB, client, disk, vm
 
@@ -41,6 +43,19 @@ SINCE_FULL = TypeDecision("differential", "changes since full recovery point P0"
             client(GUEST, newest_healthy=False),
             TypeDecision("full", "newest recovery point is damaged"),
             id="damaged",
+        ),
+        pytest.param(
+            disk(0),
+            "incremental",
+            replace(
+                STATE,
+                newest_healthy=False,
+                disks=tuple(
+                    replace(one, healthy=False, problem="recovery point P1 was found bad") for one in STATE.disks
+                ),
+            ),
+            TypeDecision("full", "newest recovery point is damaged: recovery point P1 was found bad"),
+            id="found bad",
         ),
         pytest.param(
             disk(0, id="other.img"),

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.planning.estate import disk
 from unit.vault.builders import add_point, make_client, noise, write_image
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVaultError, NotAVaultError
+from ansible_collections.ovm.backup.plugins.module_utils.planning.backup_type import TypeDecision, decide_disk_type
 from ansible_collections.ovm.backup.plugins.module_utils.planning.state import (
     ClientState,
     GoodPoint,
@@ -27,6 +29,11 @@ from ansible_collections.ovm.backup.plugins.module_utils.planning.vault_reader i
 )
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
+from ansible_collections.ovm.backup.plugins.module_utils.vault.verification_record import (
+    Problem,
+    Verification,
+    write_verification,
+)
 
 SIZE = 4096
 DISK = "0004fb00001200001.img"
@@ -116,7 +123,11 @@ def test_a_file_of_the_chain_is_gone(client: Client, image: Path, which: str, da
         os.truncate(path, path.stat().st_size - 1)
     found = state(client)
     full_healthy = which == "newest"
-    assert found == web01(second, VaultDisk(DISK, 0, SIZE, False, full.id, full_healthy, 1), healthy=False)
+    what = f"{path}: No such file or directory"
+    if damage == "truncated":
+        what = f"{path} has {point.stored - 1} bytes instead of {point.stored}"
+    wanted = VaultDisk(DISK, 0, SIZE, False, full.id, full_healthy, 1, what, None if full_healthy else what)
+    assert found == web01(second, wanted, healthy=False)
     assert found.protected_at is None
 
 
@@ -130,10 +141,71 @@ def test_newest_manifest_is_damaged(client: Client, image: Path) -> None:
 def test_an_older_manifest_is_damaged(client: Client, image: Path) -> None:
     """The chain of the newest point leads there; a full that came after it does not."""
     full, second = two_points(client, image)
-    (Path(client.directory) / full.id / "point.json").write_text("{}")
-    assert state(client) == web01(second, VaultDisk(DISK, 0, SIZE, False), healthy=False)
+    path = Path(client.directory) / full.id / "point.json"
+    path.write_text("{}")
+    what = f"{path} is damaged: its content does not have the hash that it gives"
+    assert state(client) == web01(second, VaultDisk(DISK, 0, SIZE, False, problem=what), healthy=False)
     third = add_point(client, image, now=3000.0, created=3000.0)
     assert state(client) == web01(third, VaultDisk(DISK, 0, SIZE, True, third.id, True, 0), newest_is_full=True)
+
+
+def verified(client: Client, point: Point, *problems: Problem) -> None:
+    found = Verification(9.0, not problems, problems, 0, 0.0, {}, "run")
+    write_verification(os.path.join(client.directory, point.id), found)
+
+
+def decide(client: Client, requested: str = "incremental") -> TypeDecision:
+    """Return the type of the next backup of the client's disk, as the plan decides it."""
+    found = state(client)
+    item = found.disks[0]
+    return decide_disk_type(disk(item.slot, id=item.id, size=item.size), requested, found)
+
+
+@pytest.mark.parametrize("which", ["newest", "base"])
+def test_a_point_that_a_verification_found_bad_is_no_base(client: Client, image: Path, which: str) -> None:
+    full, second = two_points(client, image)
+    point = second if which == "newest" else full
+    verified(client, point, Problem(point.id, point.disks[0].file, 7, "block 3 is damaged"))
+    what = f"recovery point {point.id} was found bad by a verification: block 3 is damaged"
+    assert decide(client) == TypeDecision("full", f"newest recovery point is damaged: {what}")
+    assert state(client).protected_at is None
+    # A differential builds on the full.
+    differential = decide(client, "differential")
+    if which == "newest":
+        assert (differential.type, differential.base) == ("differential", full.id)
+    else:
+        assert differential == TypeDecision("full", f"full recovery point {full.id} is damaged: {what}")
+    # A full does not build on it; and a later good result clears it.
+    third = add_point(client, image, now=3000.0, created=3000.0)
+    assert (state(client).newest_point, state(client).protected_at) == (third.id, 3000.0)
+    verified(client, point)
+    assert client.problem_of(second) is None
+
+
+def test_a_file_that_was_found_damaged_with_a_point_that_builds_on_it(client: Client, image: Path) -> None:
+    full, second = two_points(client, image)
+    verified(client, second, Problem(full.id, full.disks[0].file, 7, "block 3 is damaged"))
+    third = add_point(client, image, base=second, now=3000.0, created=3000.0)
+    assert decide(client).reason.endswith(f"{second.id} was found bad by a verification: block 3 is damaged")
+    assert client.problem_of(third) is not None
+
+
+def test_a_verification_of_a_base_counts_for_what_is_needed_of_it(client: Client, image: Path) -> None:
+    full, second = two_points(client, image)
+    verified(client, full, Problem(full.id, "vm.cfg", 0, "another hash"), Problem(full.id, "1-other.img.zst", 0, "x"))
+    assert client.problem_of(second) is None
+    what = f"recovery point {full.id} was found bad by a verification: another hash"
+    assert client.problem_of(full) == what
+    # The newest one is no good protection without its vm.cfg, but its disk can be built upon.
+    verified(client, second, Problem(second.id, "vm.cfg", 0, "another hash"))
+    assert decide(client).type == "incremental"
+    assert (state(client).newest_healthy, state(client).protected_at) == (False, None)
+
+
+def test_a_result_that_cannot_be_read_says_nothing(client: Client, image: Path) -> None:
+    full, second = two_points(client, image)
+    (Path(client.directory) / full.id / "verification.json").write_text("{")
+    assert client.problem_of(second) is None
 
 
 def test_an_unpublished_point_does_not_count(client: Client, image: Path) -> None:
