@@ -138,7 +138,8 @@ from ansible.module_utils.common.parameters import env_fallback
 from ..module_utils._module import engine, lock_owner, open_vault, vault_options
 from ..module_utils._passed_on import check_clone, check_vm_plan
 from ..module_utils.errors import InvalidInputError
-from ..module_utils.transfer.point_backup import BackupRequest, backup_vm, check_request, existing_point
+from ..module_utils.transfer.point_backup import backup_vm, existing_point
+from ..module_utils.transfer.request import BackupRequest, check_request
 from ..module_utils.vault.jobs import vault_of_run
 
 

@@ -22,6 +22,7 @@ from .durations import format_duration
 from .method import MethodDecision, decide_method
 from .names import assign_clients, client_name
 from .order import Candidate, round_robin
+from .outage import plan_outage
 from .reading import problem_details, problem_text, quoted
 from .state import ClientState, VaultState
 from .subclient import Subclient, checked_backup_type
@@ -63,6 +64,8 @@ class VmPlan:
     disks: tuple[DiskPlan, ...] = ()
     skipped_disks: tuple[SkippedDisk, ...] = ()
     repositories: tuple[str, ...] = ()  # names of the storage repositories of the disks, in the order of slots
+    expected_outage: float | None = None  # seconds, as the last backups took
+    outage_until: float | None = None  # epoch seconds at which the outage window closes
     order: int = 0
     proxy: str = ""
     warnings: tuple[str, ...] = ()
@@ -77,6 +80,8 @@ class Plan:
     max_age: int
     shutdown_timeout: int
     kill: bool
+    max_outage: int
+    two_pass: bool
     vms: tuple[VmPlan, ...]
     excluded: tuple[Excluded, ...] = ()  # the content identifies them, exclude.vms takes them out
     warnings: tuple[str, ...] = ()
@@ -131,6 +136,8 @@ def make_plan(
         max_age=subclient.max_age,
         shutdown_timeout=subclient.shutdown_timeout,
         kill=subclient.kill,
+        max_outage=subclient.max_outage,
+        two_pass=subclient.two_pass,
         vms=_in_run_order(planned, states, proxies),
         excluded=tuple(sorted(selection.excluded, key=lambda item: (item.vm_name, item.vm_id))),
         warnings=tuple(warnings),
@@ -190,7 +197,8 @@ class _Planner:
         disks = () if vm.is_template else choice.wanted
         types = [(disk, decide_disk_type(disk, self.requested, state)) for disk in disks]
         total = combine_types(types) if types else TypeDecision(self.requested, "not backed up")
-        decision = self._decide(vm, choice, state)
+        outage = plan_outage(self._decide(vm, choice, state), self.subclient, state, total.type, self.now)
+        decision = outage.decision
         warnings = [*self._name_warnings(vm), *(() if vm.is_template else choice.warnings), *decision.warnings]
         repositories = (self._repository_name(disk) for disk in disks)
         return VmPlan(
@@ -208,6 +216,8 @@ class _Planner:
             disks=tuple(self._disk_plan(disk, found) for disk, found in types),
             skipped_disks=() if vm.is_template else choice.skipped,
             repositories=tuple(dict.fromkeys(name for name in repositories if name is not None)),
+            expected_outage=outage.expected,
+            outage_until=outage.until,
             warnings=tuple(warnings),
         )
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..vault.outages import Outage
+
 
 @dataclass(frozen=True)
 class VaultDisk:
@@ -30,6 +32,7 @@ class ClientState:
     newest_created: float | None = None  # epoch seconds
     newest_healthy: bool = False
     disks: tuple[VaultDisk, ...] = ()  # of the newest recovery point
+    outages: tuple[Outage, ...] = ()  # the last ones that were measured, oldest first
 
     @property
     def protected_at(self) -> float | None:

@@ -28,6 +28,7 @@ from .reading import (
     read_mapping,
     read_string,
 )
+from .windows import Window, read_timezone, read_windows
 
 BACKUP_TYPES = ("full", "incremental")
 _TYPES_NOT_OFFERED = ("differential", "synthetic_full")
@@ -49,6 +50,10 @@ class Subclient:
     nfs_policy: str = "fail"
     shutdown_timeout: int = 600
     kill: bool = False
+    max_outage: int = 0  # 0: no limit
+    outage_window: tuple[Window, ...] = ()  # none: always
+    two_pass: bool = True
+    timezone: str = "UTC"
 
     @classmethod
     def parse(cls, name: str, definition: Mapping[str, Any]) -> Subclient:
@@ -117,4 +122,8 @@ _READERS: dict[str, Callable[[Any, str, Problems], Any]] = {
     "nfs_policy": _read_nfs_policy,
     "shutdown_timeout": functools.partial(read_duration, at_least=1),
     "kill": read_boolean,
+    "max_outage": read_duration,
+    "outage_window": read_windows,
+    "two_pass": read_boolean,
+    "timezone": read_timezone,
 }

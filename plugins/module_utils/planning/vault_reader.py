@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from ..vault.outages import read_outages
 from ..vault.points import Client, Vault
 from .state import ClientState, VaultDisk, VaultState
 
@@ -22,7 +23,7 @@ def _client_state(client: Client) -> ClientState:
     points, damaged = client.scan()
     newest_damaged = max(damaged, key=lambda bad: bad.sequence, default=None)
     if newest_damaged is not None and (not points or newest_damaged.sequence > points[-1].sequence):
-        return ClientState(client.name, vm_id, newest_point=newest_damaged.id)
+        return ClientState(client.name, vm_id, newest_point=newest_damaged.id, outages=read_outages(client.directory))
     if not points:
         return ClientState(client.name, vm_id)
     newest = points[-1]
@@ -34,4 +35,5 @@ def _client_state(client: Client) -> ClientState:
         newest_created=newest.created,
         newest_healthy=client.problem_of(newest) is None,
         disks=tuple(VaultDisk(disk.disk_id, disk.slot, disk.size) for disk in newest.disks),
+        outages=read_outages(client.directory),
     )

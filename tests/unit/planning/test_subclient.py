@@ -15,12 +15,16 @@ import pytest
 from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError, SubclientError
 from ansible_collections.ovm.backup.plugins.module_utils.planning.content import DiskFilter, Group, Rule
 from ansible_collections.ovm.backup.plugins.module_utils.planning.patterns import Pattern
-from ansible_collections.ovm.backup.plugins.module_utils.planning.subclient import Subclient, checked_backup_type
+from ansible_collections.ovm.backup.plugins.module_utils.planning.subclient import (
+    _READERS,
+    Subclient,
+    checked_backup_type,
+)
 
 CONTENT = [{"rules": [{"field": "name", "value": "db*"}]}]
 FIELDS = "name, id, repository, server, server_pool, guest_os, power_state, tag, domain_type, template"
 STATES = "RUNNING, STOPPED, SUSPENDED, STARTING, STOPPING, TEMPLATE"
-KEYS = "description, content, exclude, backup_type, max_age, allow_empty, nfs_policy, shutdown_timeout, kill"
+KEYS = ", ".join(_READERS)
 DURATION = (
     "a duration is a whole number of seconds, or a number with a unit s, m, h, d or w, such as 90m, 24h, 1d or 2w"
 )

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from unit.vault.builders import MIB, noise, write_image
 
-from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import BackupRequest
+from ansible_collections.ovm.backup.plugins.module_utils.transfer.request import BackupRequest
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
 
 REPOSITORY = "0004fb0000030000a1b2"

@@ -37,9 +37,9 @@ from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore i
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import (
     BackupOutcome,
     backup_vm,
-    check_request,
     existing_point,
 )
+from ansible_collections.ovm.backup.plugins.module_utils.transfer.request import check_request
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 
 BLOCK = 64 * KIB
