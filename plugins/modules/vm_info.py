@@ -212,6 +212,14 @@ plan:
       description: Whether a VM that does not shut down in time is switched off.
       type: bool
       returned: always
+    max_outage:
+      description: Seconds that a VM on NFS may be down for its backup, V(0) for no limit.
+      type: int
+      returned: always
+    two_pass:
+      description: Whether the disks of a VM on NFS are read before it is shut down too.
+      type: bool
+      returned: always
     excluded:
       description: The VMs that a filter takes out, by C(vm_id) and C(vm_name), with C(selected_by) and C(excluded_by).
       type: list
@@ -293,6 +301,16 @@ plan:
           description: What an administrator should know about the VM.
           type: list
           elements: str
+          returned: always
+        expected_outage:
+          description:
+            - Seconds that the VM will be down, as the last comparable backup took. V(null) if there was none, or if it is
+              not shut down.
+          type: float
+          returned: always
+        outage_until:
+          description: When the outage window closes, in seconds since the epoch. V(null) if it does not.
+          type: float
           returned: always
         configuration:
           description: What the recovery point keeps of the VM, C(document), C(vm_cfg) and C(manager).

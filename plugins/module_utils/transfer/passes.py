@@ -15,12 +15,12 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Callable
 
-from ..errors import InvalidInputError, PointNotFoundError
-from ..vault.drafts import discard_draft, find_draft, no_draft
+from ..errors import InvalidInputError, PointNotFoundError, VaultError
+from ..vault.drafts import find_draft
 from ..vault.manifest import Point
-from ..vault.points import Client, Vault
+from ..vault.points import Vault
 from .merge import publish_draft
 from .point_backup import (
     BackupOutcome,
@@ -81,26 +81,22 @@ def first_pass(
     return FirstPass(True, sum(disk.read for disk in draft.disks), draft.seconds, tuple(notes))
 
 
-def publish(
-    vault: Vault,
-    client_name: str,
-    *,
-    run_id: str,
-    owner: str,
-    compression_level: int = 1,
-    clock: Callable[[], float] = time.time,
-) -> BackupOutcome:
+def publish(vault: Vault, request: BackupRequest, *, clock: Callable[[], float] = time.time) -> BackupOutcome:
     """Make the recovery point exist that the steps of a run have made; after a failure it does not, nor its draft."""
-    client = vault.client(client_name)
-    with client.lock(owner=owner, run_id=run_id) as lock:
-        done = published_by(client, run_id)
+    client = vault.client(request.plan["client"])
+    with client.lock(owner=request.owner, run_id=request.run_id) as lock:
+        done = existing_point(vault, request)
         if done is not None:
             return BackupOutcome(done, False, ())
-        draft = find_draft(client, run_id)
+        draft = find_draft(client, request.run_id)
         if draft is None or draft.point is None:
-            raise no_draft(client, run_id)
+            raise VaultError(
+                f"Run {request.run_id} has not transferred the disks of client {client.name}: there is no recovery "
+                "point to publish",
+                client=client.name,
+            )
         try:
-            point = publish_draft(client, lock, draft, level=compression_level, clock=clock)
+            point = publish_draft(client, lock, draft, level=request.compression_level, clock=clock)
         except BaseException:
             with contextlib.suppress(Exception):
                 draft.writer.discard()
@@ -108,33 +104,31 @@ def publish(
     return BackupOutcome(point, True, ())
 
 
-def discard(vault: Vault, client_name: str, *, run_id: str, owner: str) -> bool:
+def discard(vault: Vault, request: BackupRequest) -> bool:
     """Remove the draft of a run; return whether there was one."""
-    try:
-        client = vault.client(client_name)
-    except PointNotFoundError:
+    if not find(vault, request).draft:
         return False
-    if find_draft(client, run_id) is None:
-        return False
-    with client.lock(owner=owner, run_id=run_id):
-        return discard_draft(client, run_id)
+    client = vault.client(request.plan["client"])
+    with client.lock(owner=request.owner, run_id=request.run_id):
+        draft = find_draft(client, request.run_id)
+        if draft is None:
+            return False
+        draft.writer.discard()
+    return True
 
 
-def foresee(vault: Vault, client_name: str, run_id: str) -> dict[str, Any]:
-    """Return what there is of a run: C(draft), C(complete), and C(point) if it is published already."""
+@dataclass(frozen=True)
+class Found:
+    """What there is of a run: a draft, or the recovery point."""
+
+    draft: bool
+    point: Point | None
+
+
+def find(vault: Vault, request: BackupRequest) -> Found:
+    """Return what the steps of a run have left so far."""
     try:
-        client = vault.client(client_name)
+        client = vault.client(request.plan["client"])
     except PointNotFoundError:
-        return {"draft": False, "complete": False, "point": None}
-    draft = find_draft(client, run_id)
-    return {
-        "draft": draft is not None,
-        "complete": draft is not None and draft.point is not None,
-        "point": published_by(client, run_id),
-    }
-
-
-def published_by(client: Client, run_id: str) -> Point | None:
-    """Return the newest recovery point if a run made it."""
-    points, _damaged = client.scan()
-    return points[-1] if points and points[-1].run_id == run_id else None
+        return Found(False, None)
+    return Found(find_draft(client, request.run_id) is not None, existing_point(vault, request))

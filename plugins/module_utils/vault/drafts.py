@@ -18,7 +18,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ..errors import CorruptVaultError, PointNotFoundError, VaultError
+from ..errors import CorruptVaultError, PointNotFoundError
 from . import format as fmt
 from .disk_writer import DiskWriter, FrameCompressor
 from .files import make_directory, read_json, remove_tree, vault_errors, write_json
@@ -136,21 +136,3 @@ def find_draft(client: Client, run_id: str) -> Draft | None:
         except (OSError, CorruptVaultError, KeyError, TypeError, ValueError):
             continue
     return None
-
-
-def discard_draft(client: Client, run_id: str) -> bool:
-    """Remove the draft of a run; return whether there was one. Only the holder of the lock may call this."""
-    draft = find_draft(client, run_id)
-    if draft is None:
-        return False
-    draft.writer.discard()
-    return True
-
-
-def no_draft(client: Client, run_id: str) -> VaultError:
-    """Return the failure of a step that needs a draft."""
-    return VaultError(
-        f"Run {run_id} has no complete draft of a recovery point of client {client.name}: its disks have to be "
-        "transferred first",
-        client=client.name,
-    )

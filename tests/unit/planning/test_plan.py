@@ -56,6 +56,8 @@ def test_plan_in_plain_types() -> None:
         "max_age": 86400,
         "shutdown_timeout": 600,
         "kill": False,
+        "max_outage": 0,
+        "two_pass": True,
         "vms": [
             {
                 "vm_id": "id-db 1",
@@ -100,6 +102,8 @@ def test_plan_in_plain_types() -> None:
                     {"slot": 2, "name": "LUN", "kind": "physical", "reason": "physical disks are not backed up"}
                 ],
                 "repositories": ["fc1", "iscsi1"],
+                "expected_outage": None,
+                "outage_until": None,
                 "order": 1,
                 "proxy": "p1",
                 "warnings": ["disk 'LUN' (slot 2) is not backed up: physical disks are not backed up"],
