@@ -304,8 +304,8 @@ plan:
           returned: always
         expected_outage:
           description:
-            - Seconds that the VM will be down, as the last comparable backup took. V(null) if there was none, or if it is
-              not shut down.
+            - Seconds that the VM will be down, as the last comparable backup took. V(null) if there was none, or if it
+              is not shut down.
           type: float
           returned: always
         outage_until:
