@@ -55,5 +55,7 @@ def read_outages(directory: str) -> tuple[Outage, ...]:
 
 def add_outage(directory: str, outage: Outage) -> None:
     """Add a measured outage and forget the oldest. The file is replaced whole, so no lock is needed."""
+    if not os.path.isdir(directory):
+        return
     kept = (*read_outages(directory), outage)[-_KEPT:]
     write_json(os.path.join(directory, FILE_NAME), {"outages": [asdict(one) for one in kept]})

@@ -19,7 +19,8 @@ from simulator.testing import Simulator
 RUN = "20261123T010203Z-0a1b2c3d-4e5f60"
 ALL = {"content": [{"rules": [{"field": "name", "value": "*"}]}]}
 PLAN_KEYS = [
-    "excluded", "kill", "max_age", "requested_type", "shutdown_timeout", "subclient", "vms", "warnings",
+    "excluded", "kill", "max_age", "max_outage", "requested_type", "shutdown_timeout", "subclient", "two_pass", "vms",
+    "warnings",
 ]  # fmt: skip
 
 

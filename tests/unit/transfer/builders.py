@@ -72,6 +72,8 @@ def vm_plan(*disks: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "repositories": ["repo one"],
         "order": 1,
         "proxy": "localhost",
+        "expected_outage": None,
+        "outage_until": None,
         "warnings": [],
         "configuration": {
             "document": {"vm": {"name": "web 01"}, "disk_mappings": []},
