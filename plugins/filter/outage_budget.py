@@ -35,14 +35,9 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Find out how long a VM may be down
-  ansible.builtin.set_fact:
-    budget: "{{ night.plan.vms[2] | ovm.backup.outage_budget(night.plan.max_outage, now().timestamp()) }}"
-
-- name: Check that it may be shut down now
-  ansible.builtin.assert:
-    that: budget.problem | length == 0
-    fail_msg: "{{ budget.problem }}"
+- name: Show how long a VM may be down, if it may be shut down now
+  ansible.builtin.debug:
+    msg: "{{ night.plan.vms[2] | ovm.backup.outage_budget(night.plan.max_outage, now().timestamp()) }}"
 """
 
 RETURN = r"""

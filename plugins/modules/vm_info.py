@@ -204,22 +204,10 @@ plan:
       description: Seconds for which a recovery point is young enough, V(0) to back up always.
       type: int
       returned: always
-    shutdown_timeout:
-      description: Seconds that a VM gets to shut down.
-      type: int
-      returned: always
-    kill:
-      description: Whether a VM that does not shut down in time is switched off.
-      type: bool
-      returned: always
-    max_outage:
-      description: Seconds that a VM on NFS may be down for its backup, V(0) for no limit.
-      type: int
-      returned: always
-    two_pass:
-      description: Whether the disks of a VM on NFS are read before it is shut down too.
-      type: bool
-      returned: always
+    shutdown_timeout: {description: Seconds that a VM gets to shut down., type: int, returned: always}
+    kill: {description: Whether a VM that does not shut down in time is switched off., type: bool, returned: always}
+    max_outage: {description: "Seconds that a VM on NFS may be down, V(0) for no limit.", type: int, returned: always}
+    two_pass: {description: Whether its disks are read before it is shut down too., type: bool, returned: always}
     excluded:
       description: The VMs that a filter takes out, by C(vm_id) and C(vm_name), with C(selected_by) and C(excluded_by).
       type: list
@@ -302,16 +290,8 @@ plan:
           type: list
           elements: str
           returned: always
-        expected_outage:
-          description:
-            - Seconds that the VM will be down, as the last comparable backup took. V(null) if there was none, or if it
-              is not shut down.
-          type: float
-          returned: always
-        outage_until:
-          description: When the outage window closes, in seconds since the epoch. V(null) if it does not.
-          type: float
-          returned: always
+        expected_outage: {description: Seconds that it will be down if that is known., type: float, returned: always}
+        outage_until: {description: Epoch seconds at which the outage window closes., type: float, returned: always}
         configuration:
           description: What the recovery point keeps of the VM, C(document), C(vm_cfg) and C(manager).
           type: dict

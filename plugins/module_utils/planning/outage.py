@@ -54,8 +54,8 @@ def plan_outage(
         text = f"an outage of {_rounded(expected)} is expected, allowed are {allowed} (max_outage)"
         return OutagePlan(MethodDecision("fail", "skip", text, decision.warnings), expected, until)
     if not found.open:
-        opens = _opens(subclient, found.until)
-        return OutagePlan(_skip(f"it may not be shut down now: the outage window {opens}", decision), expected)
+        text = f"it may not be shut down now: the outage window is closed, it {_opens(subclient, found.until)}"
+        return OutagePlan(_skip(text, decision), expected)
     if until is not None and expected is not None and now + expected > until:
         text = (
             f"it may not be shut down now: an outage of {_rounded(expected)} is expected, and the outage window closes "

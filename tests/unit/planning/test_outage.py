@@ -70,7 +70,7 @@ def test_more_than_is_allowed_fails() -> None:
 @pytest.mark.parametrize("force", [False, True])
 def test_closed_window_skips(force: bool) -> None:
     found = planned(outage_window=CLOSED, timezone="America/New_York", force=force)
-    reason = "it may not be shut down now: the outage window opens Wed 2023-11-15 01:00 EST"
+    reason = "it may not be shut down now: the outage window is closed, it opens Wed 2023-11-15 01:00 EST"
     assert (found.action, found.method, found.reason) == ("skip", "skip", reason)
     assert found.warnings == (f"not backed up: {reason}",)
 
