@@ -49,10 +49,10 @@ IN_STAGE = mkdir -p $(BUILD)/home $(BUILD)/tmp && cd $(STAGE) && env $(TOOL) PYT
 
 STEPS := fmt lint types unit sanity docs integration playbooks molecule artifact
 
-.PHONY: help venv system stage home test demo simulator format clean $(STEPS)
+.PHONY: bench-outage help venv system stage home test demo simulator format clean $(STEPS)
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 # --- what the steps stand on -----------------------------------------------------------------------------------------
 
@@ -134,6 +134,9 @@ artifact: $(READY) system stage ## test: install the built collection elsewhere,
 	@$(IN_STAGE) ansible-galaxy collection build --output-path $(BUILD)/artifact --force
 	@env $(TOOL) tests/tools/check_artifact.sh $(BUILD)/artifact
 	@env $(TOOL) PYTHONPATH=tests $(VENV)/bin/python tests/tools/artifact_run.py $(BUILD)/artifact
+
+bench-outage: $(READY) system stage ## measure the outage of a VM on NFS with one pass and with two (takes minutes)
+	@$(IN_STAGE) python tests/bench/outage.py $(BUILD)/bench-outage $(ARGS)
 
 clean: ## remove everything that was made
 	rm -rf build .ansible collections tests/output

@@ -73,6 +73,7 @@ _POINT = {
     "method": _TEXT,
     "consistency": _TEXT,
     "warnings": [_TEXT],
+    "durations": _MAPPING,
     "disks": [{"statistics": {"read": _WHOLE, "stored": _WHOLE}}],
 }
 

@@ -118,6 +118,10 @@ class TargetError(OvmBackupError):
     """A restore target cannot be written. Details: C(path)."""
 
 
+class OutageLimitError(OvmBackupError):
+    """A VM was down for its backup as long as it may be, so the backup was given up. Details: C(seconds)."""
+
+
 # --- vault -----------------------------------------------------------------------------------------------------------
 
 

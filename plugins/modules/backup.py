@@ -12,6 +12,8 @@ description:
   - Reads the disks of a VM from its hot clone, or from the VM itself when that is stopped, and stores them with the
     VM's configuration as a recovery point.
   - The recovery point is complete or does not exist. An interrupted transfer leaves nothing that counts.
+  - What a first pass of this run has stored by M(ovm.backup.backup_draft) is only compared, and completed with what has
+    changed since.
   - A disk is stored in full or as what differs from the newest recovery point, as the plan says. If that point turns
     out to be missing or damaged, the disk is stored in full and the reason is recorded.
 version_added: 0.1.0
@@ -19,45 +21,36 @@ author:
   - The ovm.backup contributors (@ovm-backup)
 extends_documentation_fragment:
   - ovm.backup.vault
+  - ovm.backup.transfer
   - ovm.backup.attributes
   - ovm.backup.attributes.vault_group
 options:
-  plan:
-    description:
-      - The VM's entry in RV(ovm.backup.plan_info#module:plan.vms).
-    type: dict
-    required: true
   clone:
     description:
       - The hot clone to read from, RV(ovm.backup.vm_clone#module:clone). Needed for the method V(hot_clone), refused
         for any other.
     type: dict
-  run_id:
-    description:
-      - Id of the backup run, as M(ovm.backup.job) returns it. A recovery point that this run has made already is
-        returned unchanged.
-    type: str
-    required: true
   subclient:
     description:
       - Name of the subclient, for the record.
     type: str
-  repositories_path:
-    description:
-      - Directory in which the host that runs the module sees the storage repositories, each under its id.
-      - Falls back to E(OVM_REPOSITORIES_PATH).
-    type: path
-    default: /OVS/Repositories
   killed:
     description:
       - Whether the VM was switched off instead of shut down. Its disks then count as crash consistent.
     type: bool
     default: false
-  compression_level:
+  publish:
     description:
-      - Zstandard compression level, from 1 (fast) to 19 (small).
-    type: int
-    default: 1
+      - Whether the recovery point is made to exist. With V(false) it stays a draft of this run, which
+        M(ovm.backup.backup_draft) publishes once the VM runs again.
+    type: bool
+    default: true
+  time_limit:
+    description:
+      - Seconds after which the transfer is given up, because the VM would be down for too long. Without it there is no
+        limit.
+      - It is looked at before each read of the disks.
+    type: float
   break_lock:
     description:
       - Go on even if another run holds the client's lock. Make sure that this run is dead.
@@ -72,8 +65,9 @@ attributes:
     support: full
   idempotent:
     support: partial
-    details: Once for each O(run_id). A new run makes a new recovery point.
+    details: A recovery point that the run O(run_id) has made already is returned unchanged. A new run makes a new one.
 seealso:
+  - module: ovm.backup.backup_draft
   - module: ovm.backup.plan_info
   - module: ovm.backup.vm_clone
   - module: ovm.backup.restore_image
@@ -100,6 +94,14 @@ EXAMPLES = r"""
     run_id: "{{ job.job.id }}"
     repositories_path: /mnt/repositories
     compression_level: 6
+
+- name: Read the disks of a VM that is shut down, within five minutes, and publish the recovery point later
+  ovm.backup.backup:
+    vault: /srv/vault
+    plan: "{{ night.plan.vms[2] }}"
+    run_id: "{{ job.job.id }}"
+    time_limit: 300
+    publish: false
 """
 
 RETURN = r"""
@@ -109,8 +111,8 @@ recovery_point:
       RV(ovm.backup.recovery_point_info#module:recovery_points[].problem),
       RV(ovm.backup.recovery_point_info#module:recovery_points[].verification),
       RV(ovm.backup.recovery_point_info#module:recovery_points[].pinned) and
-      RV(ovm.backup.recovery_point_info#module:recovery_points[].pin_note). In check mode V(null), unless this run has
-      made it already.
+      RV(ovm.backup.recovery_point_info#module:recovery_points[].pin_note). In check mode and without O(publish)
+      V(null), unless this run has made it already.
   returned: success
   type: dict
 type:
@@ -136,48 +138,12 @@ failure:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.common.parameters import env_fallback
 
-from ..module_utils._module import (
-    compression_level,
-    engine,
-    lock_owner,
-    open_vault,
-    point_diff,
-    point_result,
-    vault_options,
-)
-from ..module_utils._passed_on import check_clone, check_vm_plan
-from ..module_utils.transfer.point_backup import BackupRequest, backup_vm, check_request, existing_point
-from ..module_utils.vault.jobs import vault_of_run
-
-
-def request_of(module: AnsibleModule) -> BackupRequest:
-    """Return what the options ask for."""
-    parameters = module.params
-    plan = parameters["plan"]
-    level = compression_level(module)
-    vault_of_run(parameters["run_id"])
-    check_vm_plan(plan, configuration=True)
-    if parameters["clone"] is not None:
-        check_clone(parameters["clone"])
-    configuration = plan["configuration"]
-    vm_cfg = configuration["vm_cfg"]
-    known = vm_cfg["repository_id"] is not None and vm_cfg["path"] is not None
-    return BackupRequest(
-        plan=plan,
-        document=configuration["document"],
-        vm_cfg=(vm_cfg["repository_id"], vm_cfg["path"]) if known else None,
-        run_id=parameters["run_id"],
-        subclient=parameters["subclient"],
-        owner=lock_owner(module),
-        repositories_path=parameters["repositories_path"],
-        manager=configuration["manager"],
-        clone=parameters["clone"],
-        killed=parameters["killed"],
-        compression_level=level,
-        break_lock=parameters["break_lock"],
-    )
+from ..module_utils._module import engine, open_vault, point_diff, point_result, vault_options
+from ..module_utils._transfer import request_of, transfer_options
+from ..module_utils.transfer.deadline import Deadline
+from ..module_utils.transfer.point_backup import backup_vm, existing_point
+from ..module_utils.transfer.request import BackupRequest, check_request
 
 
 def predict(module: AnsibleModule, request: BackupRequest) -> dict[str, Any]:
@@ -187,10 +153,11 @@ def predict(module: AnsibleModule, request: BackupRequest) -> dict[str, Any]:
     return point_result(done, done.type if done is not None else request.plan["type"], changed=done is None)
 
 
-def transfer(module: AnsibleModule, request: BackupRequest) -> dict[str, Any]:
+def transfer(module: AnsibleModule, request: BackupRequest, deadline: Deadline | None) -> dict[str, Any]:
     """Make the recovery point."""
-    outcome = backup_vm(open_vault(module), request)
-    return point_result(outcome.point, outcome.point.type, changed=outcome.created, notes=outcome.notes)
+    outcome = backup_vm(open_vault(module), request, publish=module.params["publish"], deadline=deadline)
+    result = point_result(outcome.point, outcome.point.type, changed=outcome.created, notes=outcome.notes)
+    return result if outcome.published else {**result, "recovery_point": None}
 
 
 def main() -> None:
@@ -198,24 +165,22 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **vault_options(),
-            "plan": {"type": "dict", "required": True},
+            **transfer_options(),
             "clone": {"type": "dict"},
-            "run_id": {"type": "str", "required": True},
             "subclient": {"type": "str"},
-            "repositories_path": {
-                "type": "path",
-                "default": "/OVS/Repositories",
-                "fallback": (env_fallback, ["OVM_REPOSITORIES_PATH"]),
-            },
             "killed": {"type": "bool", "default": False},
-            "compression_level": {"type": "int", "default": 1},
+            "publish": {"type": "bool", "default": True},
+            "time_limit": {"type": "float"},
             "break_lock": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
+    # From now on, not from when the disks are opened: the VM is down already.
+    limit = module.params["time_limit"]
+    deadline = Deadline(limit) if limit is not None else None
     with engine(module, "blake3", "zstandard"):
         request = request_of(module)
-        result = predict(module, request) if module.check_mode else transfer(module, request)
+        result = predict(module, request) if module.check_mode else transfer(module, request, deadline)
         if module._diff:
             result["diff"] = point_diff(result)
     module.exit_json(**result)

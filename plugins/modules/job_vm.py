@@ -11,6 +11,7 @@ short_description: Record what became of a VM in a backup job
 description:
   - Decides the status of one VM in a running job and writes it into the vault, so that it is there even if the run
     dies.
+  - An outage that led to a recovery point is noted with the client too, for the plans of later runs.
 version_added: 0.1.0
 author:
   - The ovm.backup contributors (@ovm-backup)
@@ -110,6 +111,7 @@ failure:
 
 import contextlib
 import time
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -117,6 +119,16 @@ from ..module_utils._module import engine, open_vault, vault_options
 from ..module_utils._passed_on import check_recovery_point, check_vm_plan
 from ..module_utils.errors import PointNotFoundError
 from ..module_utils.vault.jobs import JobStore, vm_record
+from ..module_utils.vault.outages import add_outage, measured_outage
+from ..module_utils.vault.points import Vault
+
+
+def keep_outage(vault: Vault, record: dict[str, Any], parameters: dict[str, Any]) -> None:
+    """Write down how long the VM was down, for the plans of later runs, if that led to a recovery point."""
+    point, ended = parameters["recovery_point"], parameters["running_at"]
+    if record["outage"] is not None and point is not None and ended is not None:
+        folder = vault.client_folder(record["client"]).directory
+        add_outage(folder, measured_outage(record["outage"], ended, point))
 
 
 def main() -> None:
@@ -141,7 +153,8 @@ def main() -> None:
         check_vm_plan(parameters["plan"])
         if parameters["recovery_point"] is not None:
             check_recovery_point(parameters["recovery_point"])
-        store = JobStore(open_vault(module))
+        vault = open_vault(module)
+        store = JobStore(vault)
         record = vm_record(
             parameters["plan"],
             started=parameters["started"],
@@ -154,6 +167,7 @@ def main() -> None:
         )
         if not module.check_mode:
             store.put_vm(parameters["job_id"], record)
+            keep_outage(vault, record, parameters)
         else:
             with contextlib.suppress(PointNotFoundError):
                 store.check_vm(parameters["job_id"], record)

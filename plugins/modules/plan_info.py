@@ -147,6 +147,14 @@ plan:
       description: Whether a VM that does not shut down in time is switched off.
       type: bool
       returned: always
+    max_outage:
+      description: Seconds that a VM on NFS may be down, V(0) for no limit.
+      type: int
+      returned: always
+    two_pass:
+      description: Whether its disks are read before it is shut down too.
+      type: bool
+      returned: always
     limits:
       description: What may be done at once, C(clones), C(repository), C(server) and C(proxy), V(0) for no limit.
       type: dict
@@ -259,6 +267,14 @@ plan:
           description: What an administrator should know about the VM.
           type: list
           elements: str
+          returned: always
+        expected_outage:
+          description: Seconds that it will be down, V(null) if that is not known or it will not be.
+          type: float
+          returned: always
+        outage_until:
+          description: Epoch seconds at which its outage window closes, V(null) if there is none.
+          type: float
           returned: always
         configuration:
           description: What the recovery point keeps of the VM, C(document), C(vm_cfg) and C(manager).

@@ -256,7 +256,9 @@ recovery_points:
       type: dict
       returned: always
     durations:
-      description: Seconds that the steps took, at present only C(transfer).
+      description:
+        - Seconds that the steps took, C(transfer) all together. Where the disks were read in two passes, also
+          C(first_pass), C(second_pass) (in the outage) and C(merge).
       type: dict
       returned: always
     versions:

@@ -82,7 +82,7 @@ def test_types_of_runs(bench: Bench) -> None:
     shown = outcome.shown[0]
     assert shown[0] == "Plan for subclient two, incremental asked for: 2 back up"
     assert {"1. old02: back up", "2. old01: back up"} <= set(shown)
-    assert "+++ after: this plan" in outcome.output
+    assert '"after_header": "this plan"' in outcome.output
 
 
 def test_disks_that_change_between_points(bench: Bench, tmp_path: Path) -> None:

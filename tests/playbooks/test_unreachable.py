@@ -15,7 +15,7 @@ def test_proxy_is_lost_while_a_vm_is_shut_down(bench: Bench) -> None:
     temporary = bench.directory / "temporary-of-proxy2"
     # Without pipelining each step needs a directory on the proxy; when that cannot be made, the proxy is unreachable.
     bench.hosts = {"localhost": {}, "proxy2": {"ansible_remote_tmp": str(temporary), "ansible_pipelining": False}}
-    bench.subclients = {"one": only(VM), "none": only("nobody", allow_empty=True)}
+    bench.subclients = {"one": only(VM, two_pass=False), "none": only("nobody", allow_empty=True)}
     slow = {"ovm_backup_compression_level": 19, "ovm_backup_proxies": ["proxy2"]}
     playbook = bench.start("backup", subclient="one", **slow)
     half = (bench.vault / "clients" / VM).glob

@@ -91,6 +91,7 @@ print(json.dumps(found))
 VM = {"vm_id": "x", "run_id": "r", "client": "c", "job_id": "j", "plan": {}, "directory": "/d", "started": 1.0}
 NEEDS: dict[str, tuple[dict[str, Any], str]] = {
     "backup": ({key: VM[key] for key in ("plan", "run_id")}, "blake3, zstandard"),
+    "backup_draft": ({key: VM[key] for key in ("plan", "run_id")}, "blake3, zstandard"),
     "client_lock": ({key: VM[key] for key in ("client", "run_id")}, "blake3"),
     "client_lock_info": ({}, "blake3"),
     "coverage_info": ({"subclients": {}, **CONNECTION}, "requests, blake3"),

@@ -25,6 +25,7 @@ from .limits import slots_of
 from .method import MethodDecision, decide_method
 from .names import assign_clients, client_name
 from .order import Candidate, round_robin
+from .outage import plan_outage
 from .plan_types import DiskPlan, Named, Plan, VmPlan
 from .reading import problem_details, problem_text, quoted
 from .state import ClientState, LastJob, VaultState
@@ -97,6 +98,8 @@ def make_plan(
         last_job=vault.last_job.id if vault.last_job is not None else None,
         new=_new(selection, vault.last_job),
         gone=_gone(selection, vault.last_job),
+        max_outage=subclient.max_outage,
+        two_pass=subclient.two_pass,
         vms=_in_run_order(planned, states, subclient, inventory, proxies),
         excluded=tuple(sorted(selection.excluded, key=lambda item: (item.vm_name, item.vm_id))),
         warnings=tuple(warnings),
@@ -205,7 +208,8 @@ class _Planner:
         disks = () if vm.is_template else choice.wanted
         types = [(disk, self._type(disk, state)) for disk in disks]
         total = combine_types(types) if types else TypeDecision(self.requested, "not backed up")
-        decision = self._decide(vm, choice, state)
+        outage = plan_outage(self._decide(vm, choice, state), self.subclient, state, total.type, self.now)
+        decision = outage.decision
         warnings = [*self._name_warnings(vm), *(() if vm.is_template else choice.warnings), *decision.warnings]
         repositories = (self._repository_name(disk) for disk in disks)
         return VmPlan(
@@ -223,6 +227,8 @@ class _Planner:
             disks=tuple(self._disk_plan(disk, found) for disk, found in types),
             skipped_disks=() if vm.is_template else choice.skipped,
             repositories=tuple(dict.fromkeys(name for name in repositories if name is not None)),
+            expected_outage=outage.expected,
+            outage_until=outage.until,
             warnings=tuple(warnings),
         )
 

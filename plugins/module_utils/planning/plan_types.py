@@ -51,6 +51,8 @@ class VmPlan:
     disks: tuple[DiskPlan, ...] = ()
     skipped_disks: tuple[SkippedDisk, ...] = ()
     repositories: tuple[str, ...] = ()  # names of the storage repositories of the disks, in the order of slots
+    expected_outage: float | None = None  # seconds, as the last backups took
+    outage_until: float | None = None  # epoch seconds at which the outage window closes
     order: int = 0
     proxy: str = ""
     slots: tuple[Slot, ...] = ()  # the places that the VM needs before it is worked on
@@ -77,6 +79,8 @@ class Plan:
     max_age: int
     shutdown_timeout: int
     kill: bool
+    max_outage: int
+    two_pass: bool
     vms: tuple[VmPlan, ...]
     limits: Limits = Limits()
     retries: int = 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..vault.summary import left_out
+from ..vault.summary import format_seconds, left_out, utc_time
 from ..vault.text import one_line
 
 _TITLES = {"backup": "back up", "current": "nothing to do", "fail": "cannot be backed up", "skip": "skip"}
@@ -63,6 +63,17 @@ def _vm_lines(vm: Mapping[str, Any], *, is_new: bool) -> list[str]:
         lines += [
             f"  disk {disk['slot']}: {disk['name']} in {disk['repository']}, {disk['type']}" for disk in vm["disks"]
         ]
+        lines += _outage_lines(vm)
     lines += [f"  disk {disk['slot']} left out: {disk['name']}, {disk['reason']}" for disk in left_out(vm)]
     lines += [f"  why: {vm['reason']}", f"  selected by: {vm['selected_by']}"]
     return lines + [f"  warning: {warning}" for warning in vm["warnings"]]
+
+
+def _outage_lines(vm: Mapping[str, Any]) -> list[str]:
+    if vm["method"] != "shutdown":
+        return []
+    expected, until = vm["expected_outage"], vm["outage_until"]
+    text = (
+        f"{format_seconds(expected)}, as the last one" if expected is not None else "not known, none was measured yet"
+    )
+    return [f"  outage: {text}" + (f"; it has to end before {utc_time(until)}" if until is not None else "")]

@@ -137,10 +137,9 @@ def schedule_units(subclients: Iterable[Subclient], runner: Runner) -> list[Unit
     for subclient in subclients:
         wanted: dict[tuple[str, str | None], dict[str, str]] = {}
         # The times of a subclient are in its time zone.
-        timezone = getattr(subclient, "timezone", "UTC")
         for number, entry in enumerate(subclient.schedule):
             calendars = wanted.setdefault((entry.task, entry.backup_type), {})
-            calendars[f"schedule[{number}].calendar"] = entry.calendar_in(timezone)
+            calendars[f"schedule[{number}].calendar"] = entry.calendar_in(subclient.timezone)
         for (task, backup_type), calendars in wanted.items():
             units.append(_unit(subclient.name, task, backup_type, calendars, runner))
     return sorted(units, key=lambda unit: unit.name)

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..vault.outages import Outage
+
 
 @dataclass(frozen=True)
 class VaultDisk:
@@ -63,6 +65,7 @@ class ClientState:
     subclients: frozenset[str] = frozenset()
     # Only read for the report on coverage; it plays no part in a plan.
     newest_good: GoodPoint | None = field(default=None, compare=False)
+    outages: tuple[Outage, ...] = ()  # the last ones that were measured, oldest first
 
     @property
     def protected_at(self) -> float | None:

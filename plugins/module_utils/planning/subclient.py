@@ -35,6 +35,7 @@ from .reading import (
 from .retention_reading import read_retention
 from .schedule import ScheduleEntry, read_schedule
 from .verify_reading import VerifySettings, read_verify
+from .windows import Window, read_timezone, read_windows
 
 NFS_POLICIES = ("shutdown", "skip", "fail")
 
@@ -62,6 +63,10 @@ class Subclient:
     max_failed_percent: int = 100
     schedule: tuple[ScheduleEntry, ...] = ()
     retention: RetentionPolicy | None = None
+    max_outage: int = 0  # 0: no limit
+    outage_window: tuple[Window, ...] = ()  # none: always
+    two_pass: bool = True
+    timezone: str = "UTC"
 
     @classmethod
     def parse(cls, name: str, definition: Mapping[str, Any]) -> Subclient:
@@ -134,4 +139,8 @@ _READERS: dict[str, Callable[[Any, str, Problems], Any]] = {
     "max_failed_percent": functools.partial(read_count, at_most=100),
     "schedule": functools.partial(read_schedule, read_type=_read_backup_type),
     "retention": read_retention,
+    "max_outage": read_duration,
+    "outage_window": read_windows,
+    "two_pass": read_boolean,
+    "timezone": read_timezone,
 }

@@ -51,6 +51,8 @@ def plan_synthetic_fulls(
         max_age=subclient.max_age,
         shutdown_timeout=subclient.shutdown_timeout,
         kill=subclient.kill,
+        max_outage=subclient.max_outage,
+        two_pass=subclient.two_pass,
         limits=subclient.limits,
         retries=subclient.retries,
         retry_delay=subclient.retry_delay,

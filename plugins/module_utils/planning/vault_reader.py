@@ -15,6 +15,7 @@ from ..errors import InvalidInputError, VaultError
 from ..vault.health import problem_of_disk
 from ..vault.jobs import JobStore
 from ..vault.manifest import Point
+from ..vault.outages import read_outages
 from ..vault.points import Client, Vault
 from .state import ClientState, GoodPoint, LastJob, VaultDisk, VaultState
 
@@ -61,24 +62,24 @@ def _client_state(client: Client) -> ClientState:
     vm_id, vm_name = str(document["vm_id"]), str(document.get("vm_name", ""))
     points, damaged = client.scan()
     subclients = frozenset(point.subclient for point in points if point.subclient is not None)
+    known = ClientState(
+        client.name, vm_id, vm_name=vm_name, subclients=subclients, outages=read_outages(client.directory)
+    )
     newest_damaged = max(damaged, key=lambda bad: bad.sequence, default=None)
     if newest_damaged is not None and (not points or newest_damaged.sequence > points[-1].sequence):
-        return ClientState(client.name, vm_id, newest_point=newest_damaged.id, vm_name=vm_name, subclients=subclients)
+        return dataclasses.replace(known, newest_point=newest_damaged.id)
     if not points:
-        return ClientState(client.name, vm_id, vm_name=vm_name)
+        return known
     newest = points[-1]
     disks = _disks(client, points)
-    return ClientState(
-        client.name,
-        vm_id,
+    return dataclasses.replace(
+        known,
         newest_point=newest.id,
         # The disks are as of the moment when the transfer began, so that is how old the protection is.
         newest_created=newest.created,
         newest_healthy=client.problem_of(newest) is None,
         disks=disks,
-        vm_name=vm_name,
         newest_is_full=newest.is_full,
-        subclients=subclients,
     )
 
 

@@ -64,10 +64,13 @@ def backup_disk(
     base: DiskChain | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
+    watch: Callable[[], None] | None = None,
+    at_rest: bool = True,
 ) -> DiskResult:
     """Transfer a disk: all of it without C(base), else what differs from it.
 
-    C(progress) is called with the bytes done and the size of the disk. The writer is not finished here.
+    C(progress) is called with the bytes done and the size of the disk, C(watch) before each read: it may raise. A disk
+    that is not C(at_rest) may be written to meanwhile. The writer is not finished here.
     """
     if source.size != geometry.size or (base is not None and base.geometry != geometry):
         raise ValueError(f"{source.path} has {source.size} bytes, that does not fit {tuple(geometry)} or the base")
@@ -77,10 +80,13 @@ def backup_disk(
             if not work.data:
                 pool.put(transfer.zeros(work))
                 continue
+            if watch is not None:
+                watch()
             raw = source.read(work.segment * geometry.segment_size, geometry.segment_length(work.segment))
             transfer.read += len(raw)
             pool.submit(transfer.encode, work, raw)
-    source.check_unchanged()
+    if at_rest:
+        source.check_unchanged()
     return DiskResult(transfer.content.hexdigest(), transfer.read, transfer.changed)
 
 

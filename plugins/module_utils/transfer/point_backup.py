@@ -13,99 +13,26 @@ import functools
 import json
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any, Callable, NamedTuple
 
-from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError, SourceError
-from ..vault.chain import DiskChain
+from ..errors import CorruptVaultError, PointNotFoundError, SourceError
+from ..vault.chain import DiskChain, open_chain
 from ..vault.disk_writer import FrameCompressor
+from ..vault.drafts import FIRST, SECOND, Draft, FirstPassDisk, find_draft
 from ..vault.format import Geometry
-from ..vault.manifest import Point, PointDisk
-from ..vault.point_making import PointOutcome, make_point, versions
-from ..vault.points import Client, PointWriter, Vault
+from ..vault.lock import ClientLock
+from ..vault.manifest import Point, PointDisk, disk_file_name
+from ..vault.point_making import PointOutcome, begin_point, discarded_on_failure, taken_over, versions
+from ..vault.points import Client, Vault
+from .deadline import Deadline
 from .disk_backup import backup_disk
+from .merge import publish_draft
+from .request import BackupRequest, check_request
 from .source import ImageSource, image_path
-
-CONSISTENCY = {"hot_clone": "crash_consistent", "shutdown": "clean_shutdown", "cold": "powered_off"}
 
 # Called with the name of the disk, the bytes done and its size.
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class BackupRequest:
-    """What to transfer. C(plan) is one VM of the plan, C(clone) the hot clone's disks by slot.
-
-    C(document) and C(vm_cfg) (a path relative to C(repositories_path), or nothing) are the VM's configuration, C(owner)
-    says who holds the client's lock, C(killed) that the VM did not shut down and was switched off.
-    """
-
-    plan: Mapping[str, Any]
-    document: Mapping[str, Any]
-    vm_cfg: tuple[str, str] | None
-    run_id: str
-    subclient: str | None
-    owner: str
-    repositories_path: str
-    manager: Mapping[str, str]
-    clone: Mapping[str, Any] | None = None
-    killed: bool = False
-    compression_level: int = 1
-    break_lock: bool = False
-
-    @property
-    def consistency(self) -> str:
-        """Return what state the disks are in. A VM that was switched off is no better than one that crashed."""
-        return "crash_consistent" if self.killed else CONSISTENCY[self.plan["method"]]
-
-    def image_of(self, disk: Mapping[str, Any]) -> str:
-        """Return the image to read for a planned disk: its clone's where there is a clone."""
-        source = self._read_from(disk)
-        if not source["repository_id"] or not source["path"]:
-            raise InvalidInputError(f"The manager does not say where disk {disk['name']!r} lies", disk=disk["disk_id"])
-        return image_path(self.repositories_path, source["repository_id"], source["path"])
-
-    def size_of(self, disk: Mapping[str, Any]) -> int:
-        """Return the bytes that this image has as the manager knows it, 0 if it does not say."""
-        return int(self._read_from(disk).get("size") or 0)
-
-    def _read_from(self, disk: Mapping[str, Any]) -> Mapping[str, Any]:
-        source = disk
-        if self.clone is not None:
-            clones = {item["slot"]: item for item in self.clone["disks"]}
-            if disk["slot"] not in clones or clones[disk["slot"]]["source_disk_id"] != disk["disk_id"]:
-                raise InvalidInputError(
-                    f"The clone {self.clone['id']} has no copy of disk {disk['name']!r} (slot {disk['slot']}, "
-                    f"{disk['disk_id']}) of VM {self.plan['vm_name']!r}",
-                    clone=self.clone["id"],
-                )
-            source = clones[disk["slot"]]
-        return source
-
-
-def check_request(request: BackupRequest, *, clone_to_come: bool = False) -> None:
-    """Raise C(InvalidInputError) for a request that cannot work, before anything is touched.
-
-    C(clone_to_come): the clone need not be there yet.
-    """
-    plan = request.plan
-    if plan["action"] != "backup" or plan["method"] not in CONSISTENCY:
-        raise InvalidInputError(
-            f"VM {plan['vm_name']!r} is not planned for a backup: action {plan['action']!r}, method {plan['method']!r}"
-        )
-    hot = plan["method"] == "hot_clone"
-    if hot != (request.clone is not None) and not (hot and clone_to_come):
-        raise InvalidInputError(
-            f"VM {plan['vm_name']!r} is planned with method {plan['method']}: a clone is given only, and always, for a "
-            "hot_clone"
-        )
-    if not plan["disks"]:
-        raise InvalidInputError(f"VM {plan['vm_name']!r} is planned without any disk")
-    for disk in plan["disks"]:
-        request.image_of(disk)
-    if request.vm_cfg is not None:
-        image_path(request.repositories_path, *request.vm_cfg)
 
 
 def existing_point(vault: Vault, request: BackupRequest) -> Point | None:
@@ -117,27 +44,53 @@ def existing_point(vault: Vault, request: BackupRequest) -> Point | None:
     return point if (point.run_id, point.vm_id) == (request.run_id, request.plan["vm_id"]) else None
 
 
+@contextlib.contextmanager
+def client_at_work(
+    vault: Vault, request: BackupRequest, clock: Callable[[], float]
+) -> Iterator[tuple[Client, ClientLock, list[str]]]:
+    """Hold the lock of the request's client, which is registered; the list takes notes for an administrator."""
+    client = vault.prepare_client(request.plan["client"])
+    lock = client.lock(owner=request.owner, run_id=request.run_id, break_lock=request.break_lock)
+    with lock:
+        vault.register(client, vm_id=request.plan["vm_id"], vm_name=request.plan["vm_name"], now=clock())
+        yield client, lock, taken_over(lock)
+
+
+def new_draft(client: Client, request: BackupRequest, notes: list[str], now: float) -> Draft:
+    """Begin a recovery point that several steps of the run may make together."""
+    writer = begin_point(client, notes, now=now, level=request.compression_level)
+    return Draft(writer, request.run_id, request.plan["vm_id"])
+
+
 def backup_vm(
     vault: Vault,
     request: BackupRequest,
     *,
+    publish: bool = True,
+    deadline: Deadline | None = None,
     progress: Progress | None = None,
     clock: Callable[[], float] = time.time,
 ) -> PointOutcome:
-    """Make the recovery point under the client's lock, or none at all."""
+    """Make the recovery point under the client's lock, over what a first pass of the run has stored if there was one.
+
+    Without C(publish) it stays a draft of the run. After any failure, interruption and a C(deadline) that is over
+    included, the point does not exist and leaves nothing in the vault.
+    """
     check_request(request)
-    client = vault.prepare_client(request.plan["client"])
-    lock = client.lock(owner=request.owner, run_id=request.run_id, break_lock=request.break_lock)
-    with lock:
+    with client_at_work(vault, request, clock) as (client, lock, notes):
         done = existing_point(vault, request)
         if done is not None:
             return PointOutcome(done, False, ())
-        vault.register(client, vm_id=request.plan["vm_id"], vm_name=request.plan["vm_name"], now=clock())
-
-        def fill(writer: PointWriter, notes: list[str]) -> Point:
-            return _Transfer(client, writer, request, progress, clock, notes).run()
-
-        return make_point(client, lock, fill, now=clock(), level=request.compression_level)
+        draft = find_draft(client, request.run_id) or new_draft(client, request, notes, clock())
+        created = publish or draft.point is None
+        with discarded_on_failure(draft.writer):
+            if draft.point is None:
+                draft.point = PointTransfer(client, draft, request, progress, clock, notes, deadline).run()
+                if not publish:
+                    draft.save()
+                    lock.check()
+            point = publish_draft(client, lock, draft, clock=clock) if publish else draft.point
+    return PointOutcome(point, created, tuple(notes), publish)
 
 
 class _Base(NamedTuple):
@@ -147,28 +100,56 @@ class _Base(NamedTuple):
     chain: DiskChain
 
 
-class _Transfer:
+class _Choice(NamedTuple):
+    """How a disk is stored, and why. C(form) is that of its disk file: what is no full holds a part of the disk."""
+
+    type: str
+    reason: str
+    base: _Base | None = None
+
+    @property
+    def form(self) -> str:
+        return "full" if self.base is None else "incremental"
+
+    @property
+    def base_id(self) -> str | None:
+        return self.base.point_id if self.base is not None else None
+
+    @property
+    def chain(self) -> DiskChain | None:
+        return self.base.chain if self.base is not None else None
+
+
+class PointTransfer:
     """Collects what the manifest will say while the disks are transferred."""
 
     def __init__(
         self,
         client: Client,
-        writer: PointWriter,
+        draft: Draft,
         request: BackupRequest,
         progress: Progress | None,
         clock: Callable[[], float],
         notes: list[str],
+        deadline: Deadline | None = None,
     ) -> None:
         self._client = client
-        self._writer = writer
+        self._draft = draft
+        self._writer = draft.writer
         self._request = request
         self._progress = progress
         self._clock = clock
         self._notes = notes
+        self._deadline = deadline
         self._compressor = FrameCompressor(request.compression_level)
         self._parent = self._newest()
         self._sources = contextlib.ExitStack()
         self._images: list[ImageSource] = []
+
+    def first_pass(self) -> tuple[FirstPassDisk, ...]:
+        """Transfer the disks of a VM that may write to them meanwhile, for a second pass to compare with."""
+        with self._sources:
+            return tuple(self._first(planned) for planned in self._request.plan["disks"])
 
     def run(self) -> Point:
         """Transfer everything and return the manifest to be."""
@@ -203,48 +184,108 @@ class _Transfer:
             disks=disks,
             skipped_disks=tuple(dict(disk) for disk in plan["skipped_disks"]),
             configuration=configuration,
-            durations={"transfer": round(completed - started, 3)},
+            durations=self._durations(completed - started),
             versions=versions(),
-            warnings=tuple(self._notes),
+            warnings=(*self._draft.notes, *self._notes),
         )
+
+    def _durations(self, seconds: float) -> dict[str, float]:
+        if not self._draft.disks:
+            return {"transfer": round(seconds, 3)}
+        first = self._draft.seconds
+        return {
+            "transfer": round(first + seconds, 3),
+            "first_pass": round(first, 3),
+            "second_pass": round(seconds, 3),
+        }
 
     def _newest(self) -> Point | None:
         points, _damaged = self._client.scan()
         return points[-1] if points else None
 
-    def _disk(self, planned: Mapping[str, Any]) -> PointDisk:
+    def _open(self, planned: Mapping[str, Any]) -> ImageSource:
         path = self._request.image_of(planned)
+        source = self._sources.enter_context(ImageSource(path))
+        self._images.append(source)
+        known = self._request.size_of(planned)
+        if source.size < known:
+            raise SourceError(
+                f"The image {path} has {source.size} bytes, but the disk has {known}: it was truncated",
+                path=path,
+                offset=source.size,
+            )
+        return source
+
+    def _choose(self, planned: Mapping[str, Any], geometry: Geometry, stack: contextlib.ExitStack) -> _Choice:
+        """Return how a disk is stored; C(stack) closes what it is compared with."""
+        if planned["type"] == "full":
+            return _Choice("full", planned["type_reason"])
+        base, why_not = self._base(planned, geometry)
+        if base is None:
+            return _Choice("full", why_not)
+        stack.enter_context(base.chain)
+        return _Choice(planned["type"], planned["type_reason"], base)
+
+    def _report(self, planned: Mapping[str, Any]) -> Callable[[int, int], None] | None:
+        return None if self._progress is None else functools.partial(self._progress, planned["name"])
+
+    def _first(self, planned: Mapping[str, Any]) -> FirstPassDisk:
         with contextlib.ExitStack() as stack:
-            source = self._sources.enter_context(ImageSource(path))
-            self._images.append(source)
-            known = self._request.size_of(planned)
-            if source.size < known:
-                raise SourceError(
-                    f"The image {path} has {source.size} bytes, but the disk has {known}: it was truncated",
-                    path=path,
-                    offset=source.size,
-                )
+            source = self._open(planned)
             geometry = Geometry(source.size)
-            kind, reason, base = planned["type"], planned["type_reason"], None
-            if kind != "full":
-                base, why_not = self._base(planned, geometry)
-                if base is None:
-                    kind, reason = "full", why_not
-                else:
-                    stack.enter_context(base.chain)
-            form = "full" if base is None else "incremental"
-            file_name, writer = self._writer.disk_writer(planned["slot"], planned["name"], geometry, form)
+            choice = self._choose(planned, geometry, stack)
+            file_name = disk_file_name(planned["slot"], planned["name"])
+            writer = self._draft.disk_writer(FIRST, file_name, geometry, choice.form, self._compressor)
             stack.callback(writer.abort)
-            report = self._progress
             result = backup_disk(
                 source,
                 writer,
                 geometry,
                 self._compressor,
-                base=base.chain if base is not None else None,
-                progress=None if report is None else functools.partial(report, planned["name"]),
+                base=choice.chain,
+                progress=self._report(planned),
+                at_rest=False,
             )
             summary = writer.finish()
+        return FirstPassDisk(
+            disk_id=planned["disk_id"],
+            size=geometry.size,
+            type=choice.type,
+            reason=choice.reason,
+            base=choice.base_id,
+            file=file_name,
+            header_hash=summary.header_hash,
+            read=result.read,
+        )
+
+    def _disk(self, planned: Mapping[str, Any]) -> PointDisk:
+        with contextlib.ExitStack() as stack:
+            source = self._open(planned)
+            geometry = Geometry(source.size)
+            first = self._draft.first(planned["disk_id"])
+            if first is not None and first.size == geometry.size:
+                kind, reason, base_id = first.type, first.reason, first.base
+                below: DiskChain | None = stack.enter_context(open_chain(self._draft.files_below(self._client, first)))
+                file_name = first.file
+                writer = self._draft.disk_writer(SECOND, file_name, geometry, "incremental", self._compressor)
+            else:
+                first = None  # the disk was resized between the passes, or there was only one
+                choice = self._choose(planned, geometry, stack)
+                kind, reason, base_id, below = choice.type, choice.reason, choice.base_id, choice.chain
+                file_name, writer = self._writer.disk_writer(planned["slot"], planned["name"], geometry, choice.form)
+            stack.callback(writer.abort)
+            result = backup_disk(
+                source,
+                writer,
+                geometry,
+                self._compressor,
+                base=below,
+                progress=self._report(planned),
+                watch=self._deadline.check if self._deadline is not None else None,
+            )
+            summary = writer.finish()
+        if first is not None:
+            self._draft.second[first.disk_id] = summary.header_hash
         return PointDisk(
             slot=planned["slot"],
             disk_id=planned["disk_id"],
@@ -252,13 +293,17 @@ class _Transfer:
             size=geometry.size,
             type=kind,
             reason=reason,
-            base=base.point_id if base is not None else None,
+            base=base_id,
             file=file_name,
             file_size=summary.size,
             header_hash=summary.header_hash,
             content_hash=result.content_hash,
             repository=planned["repository"],
-            statistics={"read": result.read, "changed": result.changed, "stored": summary.size},
+            statistics={
+                "read": result.read + (first.read if first is not None else 0),
+                "changed": result.changed,
+                "stored": summary.size,
+            },
         )
 
     def _base(self, planned: Mapping[str, Any], geometry: Geometry) -> tuple[_Base | None, str]:

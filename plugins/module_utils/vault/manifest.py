@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -19,6 +20,8 @@ from .files import read_json, write_json
 
 MANIFEST_NAME = "point.json"
 MANIFEST_VERSION = 1
+# Kept short enough that slot, suffix and a long name fit in the 255 bytes of a file name.
+_NAME_LIMIT = 100
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,13 @@ class Point:
         return document
 
 
+def disk_file_name(slot: int, name: str) -> str:
+    """Return the name of a disk's file: what could surprise a shell or a file system becomes C(_)."""
+    cleaned = re.sub(r"[^\w.\-\[\]]", "_", name)
+    part = cleaned.encode("utf-8")[:_NAME_LIMIT].decode("utf-8", "ignore").lstrip(".") or "disk"
+    return f"{slot}-{part}.img.zst"
+
+
 def write_manifest(directory: str, point: Point) -> None:
     """Publish a point. All that it names must be durable by now."""
     body = {"format": "ovm.backup recovery point", "version": MANIFEST_VERSION, **point.as_dict()}
@@ -130,7 +140,7 @@ def read_manifest(directory: str) -> Point:
             offset=0,
         )
     try:
-        point = _parse(document)
+        point = parse_point(document)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptVaultError(f"{path} is damaged: it is not a manifest ({error})", path=path, offset=0) from error
     if point.id != os.path.basename(directory):
@@ -138,7 +148,8 @@ def read_manifest(directory: str) -> Point:
     return point
 
 
-def _parse(document: Mapping[str, Any]) -> Point:
+def parse_point(document: Mapping[str, Any]) -> Point:
+    """Return the point of a document in the form of C(Point.as_dict); raise what the wrong types and values raise."""
     values = _known(Point, document)
     values["disks"] = tuple(PointDisk(**_known(PointDisk, disk)) for disk in values["disks"])
     values["skipped_disks"] = tuple(values["skipped_disks"])

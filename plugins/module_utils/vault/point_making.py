@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Callable
 
@@ -22,11 +23,41 @@ from .points import Client, PointWriter
 
 @dataclass(frozen=True)
 class PointOutcome:
-    """The recovery point, and whether this call made it. C(notes) are facts that an administrator should know."""
+    """The recovery point, and whether this call made it. C(notes) are facts that an administrator should know.
+
+    C(published): it exists; otherwise it is a draft of the run.
+    """
 
     point: Point
     created: bool
     notes: tuple[str, ...]
+    published: bool = True
+
+
+def taken_over(lock: ClientLock) -> list[str]:
+    """Return what is to be noted about whose lock was taken over."""
+    dead = lock.taken_over
+    return [f"took over the lock that run {dead.get('run_id')} left behind"] if dead is not None else []
+
+
+def begin_point(client: Client, notes: list[str], *, now: float, level: int) -> PointWriter:
+    """Begin a recovery point, once what interrupted runs left is removed and noted. The lock is held."""
+    left = client.remove_unpublished()
+    if left:
+        notes.append(f"removed what interrupted runs left in the vault: {', '.join(left)}")
+    return client.new_point(now=now, level=level)
+
+
+@contextlib.contextmanager
+def discarded_on_failure(writer: PointWriter) -> Iterator[None]:
+    """Leave nothing of a recovery point in the vault after any failure, interruption included."""
+    try:
+        yield
+    except BaseException:
+        # A second failure here must not hide the first.
+        with contextlib.suppress(Exception):
+            writer.discard()
+        raise
 
 
 def make_point(
@@ -41,22 +72,12 @@ def make_point(
 
     After any failure, interruption included, the point does not exist and leaves nothing in the vault.
     """
-    notes = []
-    if lock.taken_over is not None:
-        notes.append(f"took over the lock that run {lock.taken_over.get('run_id')} left behind")
-    left = client.remove_unpublished()
-    if left:
-        notes.append(f"removed what interrupted runs left in the vault: {', '.join(left)}")
-    writer = client.new_point(now=now, level=level)
-    try:
+    notes = taken_over(lock)
+    writer = begin_point(client, notes, now=now, level=level)
+    with discarded_on_failure(writer):
         point = fill(writer, notes)
         lock.check()
         writer.publish(point)
-    except BaseException:
-        # Also for an interruption; a second failure here must not hide the first.
-        with contextlib.suppress(Exception):
-            writer.discard()
-        raise
     return PointOutcome(point, True, tuple(notes))
 
 

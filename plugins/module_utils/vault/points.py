@@ -24,14 +24,12 @@ from .disk_writer import DiskWriter, FrameCompressor
 from .files import exists, make_directory, read_json, sync_directory, vault_errors, write_file, write_json
 from .health import problem_of
 from .lock import ClientLock
-from .manifest import MANIFEST_NAME, Point, PointDisk, read_manifest, write_manifest
+from .manifest import MANIFEST_NAME, Point, PointDisk, disk_file_name, read_manifest, write_manifest
 from .removal import clear_away, remove_point
 
 VAULT_NAME = "ovm.backup vault"
 VAULT_VERSION = 1
 _POINT_ID = re.compile(r"^[0-9]{8}T[0-9]{6}Z-([0-9]{4,})\Z")
-# Kept short enough that slot, suffix and a long name fit in the 255 bytes of a file name.
-_NAME_LIMIT = 100
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class PointWriter:
 
     def disk_writer(self, slot: int, name: str, geometry: fmt.Geometry, kind: str) -> tuple[str, DiskWriter]:
         """Return the name of a new disk file and its writer."""
-        file_name = f"{slot}-{_safe(name)}.img.zst"
+        file_name = disk_file_name(slot, name)
         return file_name, DiskWriter(os.path.join(self.directory, file_name), geometry, kind, self._compressor)
 
     def add_file(self, name: str, data: bytes) -> dict[str, Any]:
@@ -371,12 +369,6 @@ def _is_left_over(path: str, name: str) -> bool:
     with contextlib.suppress(OSError):
         return name in ("clients", "jobs") and not os.listdir(os.path.join(path, name))
     return False
-
-
-def _safe(name: str) -> str:
-    """Return a part of a file name for a disk's name: what could surprise a shell or a file system becomes C(_)."""
-    cleaned = re.sub(r"[^\w.\-\[\]]", "_", name)
-    return cleaned.encode("utf-8")[:_NAME_LIMIT].decode("utf-8", "ignore").lstrip(".") or "disk"
 
 
 def _sequence_of(name: str) -> int:

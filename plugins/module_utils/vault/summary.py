@@ -48,7 +48,8 @@ def left_out(vm: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [disk for disk in vm["skipped_disks"] if not told(disk)]
 
 
-def _utc(moment: float) -> str:
+def utc_time(moment: float) -> str:
+    """Return a moment for people."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(moment))
 
 
@@ -58,7 +59,7 @@ def job_summary(job: Mapping[str, Any]) -> list[str]:
     counts = ", ".join(f"{number} {status.lower()}" for status, number in job["counts"].items() if number)
     lines = [
         f"Job {job['id']} of subclient {job['subclient']}: {job['status']}",
-        f"  {_utc(job['started'])} to {_utc(job['finished'])} ({format_seconds(job['duration'])}), "
+        f"  {utc_time(job['started'])} to {utc_time(job['finished'])} ({format_seconds(job['duration'])}), "
         f"{job['requested_type']} asked for",
         f"  {len(rows)} VM{'' if len(rows) == 1 else 's'}: {counts or 'none'}; {format_bytes(job['bytes_read'])} read, "
         f"{format_bytes(job['bytes_stored'])} stored",

@@ -15,6 +15,7 @@ import pytest
 from unit.transfer.builders import MOMENT, NEXT_RUN, RUN, VM_ID, Estate, vm_plan
 
 from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import JobStore, new_job
+from ansible_collections.ovm.backup.plugins.module_utils.vault.outages import Outage, read_outages
 from ansible_collections.ovm.backup.plugins.modules import job_vm
 
 NOT_A_VM = "plan (one of the VMs that plan_info returns in plan.vms)"
@@ -26,6 +27,7 @@ POINT = {
     "method": "cold",
     "consistency": "powered_off",
     "warnings": [],
+    "durations": {"transfer": 3.5},
     "disks": [{"statistics": {"read": 100, "changed": 90, "stored": 40}}],
 }
 
@@ -98,6 +100,17 @@ def test_status(succeed: Any, args: dict[str, Any], options: dict[str, Any], sta
 )
 def test_outage(succeed: Any, args: dict[str, Any], times: dict[str, float], outage: float) -> None:
     assert succeed("job_vm", {**args, **times, "recovery_point": POINT})["vm"]["outage"] == outage
+
+
+def test_outage_is_noted_for_later_plans(succeed: Any, args: dict[str, Any], estate: Estate) -> None:
+    folder = estate.vault.prepare_client("web_01").directory
+    times = {"stopped_at": MOMENT + 2, "running_at": MOMENT + 9.25}
+    succeed("job_vm", {**args, **times, "failure": "gone wrong"})
+    succeed("job_vm", {**args, "stopped_at": MOMENT, "recovery_point": POINT})  # it does not run again
+    succeed("job_vm", {**args, **times, "recovery_point": POINT}, check_mode=True)
+    assert read_outages(folder) == ()
+    succeed("job_vm", {**args, **times, "recovery_point": POINT})
+    assert read_outages(folder) == (Outage(7.25, MOMENT + 9.25, False, "full"),)
 
 
 def test_a_later_record_replaces_the_earlier(succeed: Any, args: dict[str, Any], record: Path) -> None:

@@ -23,8 +23,8 @@ OTHER_RUN = "20261124T010203Z-0a1b2c3d-4e5f61"
 POINT = {"id": "P1", "type": "full", "reason": "r", "method": "cold", "consistency": "powered_off", "warnings": []}
 ALL = {"content": [{"rules": [{"field": "name", "value": "*"}]}]}
 PLAN_KEYS = [
-    "excluded", "gone", "kill", "last_job", "limits", "max_age", "max_failed_percent", "new", "requested_type",
-    "retries", "retry_delay", "shutdown_timeout", "subclient", "vms", "warnings",
+    "excluded", "gone", "kill", "last_job", "limits", "max_age", "max_failed_percent", "max_outage", "new",
+    "requested_type", "retries", "retry_delay", "shutdown_timeout", "subclient", "two_pass", "vms", "warnings",
 ]  # fmt: skip
 
 

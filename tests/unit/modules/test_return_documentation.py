@@ -53,6 +53,15 @@ def backup_results(succeed: Any, estate: Estate) -> Results:
 
 
 @pytest.fixture
+def backup_draft_results(succeed: Any, estate: Estate) -> Results:
+    plan = {**PLAN, "method": "shutdown"}
+    args = {"vault": estate.vault.path, "plan": plan, "run_id": RUN, "repositories_path": str(estate.repositories)}
+    made = succeed("backup_draft", args)
+    succeed("backup", {**args, "publish": False})
+    return [made, succeed("backup_draft", {**args, "state": "published"})]
+
+
+@pytest.fixture
 def client_lock_results(succeed: Any, estate: Estate) -> Results:
     return [succeed("client_lock", {"vault": estate.vault.path, "client": "web_01", "run_id": RUN})]
 

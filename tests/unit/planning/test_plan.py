@@ -52,6 +52,8 @@ def test_plan_in_plain_types() -> None:
         "last_job": "J1",
         "new": [{"vm_id": "id-db 1", "vm_name": "db 1"}],
         "gone": [{"vm_id": "id-gone", "vm_name": "gone"}, {"vm_id": "id-scratch", "vm_name": "scratch"}],
+        "max_outage": 0,
+        "two_pass": True,
         "vms": [
             {
                 "vm_id": "id-db 1",
@@ -98,6 +100,8 @@ def test_plan_in_plain_types() -> None:
                     {"slot": 2, "name": "LUN", "kind": "physical", "reason": "physical disks are not backed up"}
                 ],
                 "repositories": ["fc1", "iscsi1"],
+                "expected_outage": None,
+                "outage_until": None,
                 "order": 1,
                 "proxy": "p1",
                 "slots": [{"name": "server-id-server1", "limit": 3}],

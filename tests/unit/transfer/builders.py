@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from unit.vault.builders import MIB, noise, write_image
 
-from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import BackupRequest
+from ansible_collections.ovm.backup.plugins.module_utils.transfer.request import BackupRequest
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
 
 REPOSITORY = "0004fb0000030000a1b2"
@@ -74,6 +74,8 @@ def vm_plan(*disks: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "slots": [],
         "order": 1,
         "proxy": "localhost",
+        "expected_outage": None,
+        "outage_until": None,
         "warnings": [],
         "configuration": {
             "document": {"vm": {"name": "web 01"}, "disk_mappings": []},

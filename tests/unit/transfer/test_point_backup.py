@@ -36,9 +36,9 @@ from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVa
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore import restore_disk
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import (
     backup_vm,
-    check_request,
     existing_point,
 )
+from ansible_collections.ovm.backup.plugins.module_utils.transfer.request import check_request
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 from ansible_collections.ovm.backup.plugins.module_utils.vault.point_making import PointOutcome
 
