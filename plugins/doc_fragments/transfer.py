@@ -14,7 +14,7 @@ class ModuleDocFragment:
 options:
   plan:
     description:
-      - The VM's entry in RV(ovm.backup.vm_info#module:plan.vms).
+      - The VM's entry in RV(ovm.backup.plan_info#module:plan.vms).
     type: dict
     required: true
   run_id:

@@ -18,11 +18,11 @@ description:
 positional: max_outage, now
 options:
   _input:
-    description: The VM's entry in RV(ovm.backup.vm_info#module:plan.vms).
+    description: The VM's entry in RV(ovm.backup.plan_info#module:plan.vms).
     type: dict
     required: true
   max_outage:
-    description: Seconds that an outage may last, V(0) for no limit. RV(ovm.backup.vm_info#module:plan.max_outage).
+    description: Seconds that an outage may last, V(0) for no limit. RV(ovm.backup.plan_info#module:plan.max_outage).
     type: float
     required: true
   now:

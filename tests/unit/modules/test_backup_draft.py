@@ -75,7 +75,7 @@ def test_time_limit(succeed: Any, fail: Any, args: dict[str, Any], estate: Estat
     ("change", "message"),
     [
         ({"plan": vm_plan()}, "a first pass is for VMs that are shut down"),
-        ({"plan": {}}, "plan (one of the VMs that vm_info returns in plan.vms) has "),
+        ({"plan": {}}, "plan (one of the VMs that plan_info returns in plan.vms) has "),
         ({"run_id": "x"}, "'x' is not the id of a run"),
         ({"compression_level": 20}, "compression_level must be from 1 to 19, not 20"),
         ({"vault": "/nonexistent"}, "/nonexistent is not a vault"),

@@ -29,18 +29,19 @@ from ansible_collections.ovm.backup.plugins.module_utils.errors import (
 from ansible_collections.ovm.backup.plugins.module_utils.transfer import merge, passes, point_backup
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.deadline import Deadline
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.passes import discard, find, first_pass, publish
-from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import BackupOutcome, backup_vm
+from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.request import BackupRequest
 from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_writer import FrameCompressor
 from ansible_collections.ovm.backup.plugins.module_utils.vault.drafts import find_draft
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
+from ansible_collections.ovm.backup.plugins.module_utils.vault.point_making import PointOutcome
 
 BLOCK = 64 * KIB
 SHUT = vm_plan(method="shutdown")
 FIRST_POINT = "20261123T010203Z-0001"
 
 
-def in_steps(estate: Estate, request: BackupRequest, between: Callable[[], Any] = lambda: None) -> BackupOutcome:
+def in_steps(estate: Estate, request: BackupRequest, between: Callable[[], Any] = lambda: None) -> PointOutcome:
     """Back up in two passes, with something happening between them."""
     first_pass(estate.vault, request, clock=ticking())
     between()
@@ -204,7 +205,7 @@ def test_each_step_again(estate: Estate) -> None:
     assert backup_vm(estate.vault, request, publish=False).created is False
     point = publish(estate.vault, request).point
     tree = estate.tree
-    assert publish(estate.vault, request) == BackupOutcome(point, False, ())
+    assert publish(estate.vault, request) == PointOutcome(point, False, ())
     assert first_pass(estate.vault, request).created is False
     assert discard(estate.vault, request) is False
     assert estate.tree == tree
