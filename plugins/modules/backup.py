@@ -19,8 +19,10 @@ author:
   - The ovm.backup contributors (@ovm-backup)
 extends_documentation_fragment:
   - ovm.backup.vault
+  - ovm.backup.progress
   - ovm.backup.attributes
   - ovm.backup.attributes.vault_group
+  - ovm.backup.attributes.shows_progress
 options:
   plan:
     description:
@@ -137,6 +139,7 @@ from ansible.module_utils.common.parameters import env_fallback
 
 from ..module_utils._module import engine, lock_owner, open_vault, vault_options
 from ..module_utils._passed_on import check_clone, check_vm_plan
+from ..module_utils._progress import progress_options, status_file
 from ..module_utils.errors import InvalidInputError
 from ..module_utils.transfer.point_backup import BackupRequest, backup_vm, check_request, existing_point
 from ..module_utils.vault.jobs import vault_of_run
@@ -186,7 +189,9 @@ def predict(module: AnsibleModule, request: BackupRequest) -> dict[str, Any]:
 
 def transfer(module: AnsibleModule, request: BackupRequest) -> dict[str, Any]:
     """Make the recovery point."""
-    outcome = backup_vm(open_vault(module), request)
+    path, vm = module.params["progress_file"], str(request.plan["vm_name"])
+    with status_file(path, vm=vm, run_id=request.run_id) as status:
+        outcome = backup_vm(open_vault(module), request, progress=status.phase("transfer"))
     return {
         "changed": outcome.created,
         "recovery_point": outcome.point.as_dict(),
@@ -201,6 +206,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **vault_options(),
+            **progress_options(),
             "plan": {"type": "dict", "required": True},
             "clone": {"type": "dict"},
             "run_id": {"type": "str", "required": True},
