@@ -12,8 +12,7 @@ options:
   progress_file:
     description:
       - Set by the action plugin. File in which the module writes how far it is, as JSON.
-      - It is written only while its directory exists and only the user of the module can write there. It is removed at
-        the end.
+      - The module makes the directory of the file, which must not exist, and removes it at the end.
     type: path
 notes:
   - While the module runs, its action plugin prints how far it is. E(OVM_PROGRESS_INTERVAL) in the environment of the

@@ -6,8 +6,8 @@
 
 """How far a long module is, in a small file that the action plugin on the control node reads.
 
-The file lies in a directory that the action plugin makes when it wants to know: until then nothing is written, and a
-short run costs nothing. Trouble with the file is never trouble of the module.
+The module makes the directory of the file and removes it, so that whatever ends a module ends that, too. Trouble with
+the file is never trouble of the module.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import contextlib
 import json
 import math
 import os
-import stat
+import shutil
 import threading
 import time
 from collections import deque
@@ -64,11 +64,10 @@ class StatusFile:
         self._about = {"run_id": run_id, "vm": vm, "started": clock()}
         self._clock = clock
         self._lock = threading.Lock()
+        self._made: bool | None = None
         self._phase: str | None = None
         self._rate = Rate()
         self._written: float | None = None
-        # A directory that comes into being while we work was made for this file, and goes with it.
-        self._directory_is_ours = path is not None and not os.path.lexists(os.path.dirname(path))
 
     def phase(self, verb: str) -> Report | None:
         """Return what the engine is to call while it does what the verb says, or nothing if nobody wants to know."""
@@ -84,7 +83,8 @@ class StatusFile:
         with self._lock:
             now = self._clock()
             if phase != self._phase:
-                self._phase, self._rate, self._written = phase, Rate(), None
+                self._phase, self._rate = phase, Rate()
+                self._rate.add(now, done)
             if self._written is not None and 0 <= now - self._written < WRITE_SECONDS:
                 return
             self._written = now
@@ -93,35 +93,25 @@ class StatusFile:
 
     def _write(self, status: dict[str, Any]) -> None:
         assert self._path is not None
-        # Full disk, no rights, no directory: the work goes on all the same.
+        # Full disk, no rights: the work goes on all the same.
         with contextlib.suppress(OSError, ValueError):
-            if not _only_ours(os.path.dirname(self._path)):
-                return
-            temporary = f"{self._path}.new"
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-            with open(descriptor, "w", encoding="ascii") as file:
-                file.write(json.dumps(status) + "\n")
-            os.replace(temporary, self._path)
+            if self._made is None:
+                # It lies where all may write. Made by us and new, or somebody else could have put a link into it.
+                self._made = False
+                os.mkdir(os.path.dirname(self._path), 0o700)
+                self._made = True
+            if self._made:
+                temporary = f"{self._path}.new"
+                with open(temporary, "w", encoding="ascii") as file:
+                    file.write(json.dumps(status) + "\n")
+                os.replace(temporary, self._path)
 
     def remove(self) -> None:
         """Leave nothing behind."""
-        if self._path is None:
-            return
         with self._lock:
-            directory = os.path.dirname(self._path)
-            for name in (self._path, f"{self._path}.new"):
-                with contextlib.suppress(OSError, ValueError):
-                    if _only_ours(directory):
-                        os.unlink(name)
-            if self._directory_is_ours:
-                with contextlib.suppress(OSError, ValueError):
-                    os.rmdir(directory)
-
-
-def _only_ours(directory: str) -> bool:
-    """Tell whether nobody else can put anything into a directory: it lies where all may write."""
-    found = os.lstat(directory)
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
+            if self._path is not None and self._made:
+                shutil.rmtree(os.path.dirname(self._path), ignore_errors=True)
+            self._made = False
 
 
 @contextlib.contextmanager

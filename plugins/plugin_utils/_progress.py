@@ -19,6 +19,7 @@ import math
 import os
 import secrets
 import shlex
+import signal
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -34,8 +35,6 @@ OPTION = "progress_file"
 VARIABLE = "ovm_backup_progress_interval"
 ENVIRONMENT = "OVM_PROGRESS_INTERVAL"
 DEFAULT_SECONDS = 5.0
-# From the wish for a status to the first one: the module writes once in a second.
-FIRST_SECONDS = 1.5
 # How long a last look at the status may still take when the module has ended.
 GRACE_SECONDS = 10.0
 # Connections that are a process for each command. Others keep sockets, which a copy would share.
@@ -79,8 +78,8 @@ def copy_of(connection: Any) -> Any:
 class Watch:
     """Looks at a status file every now and then while the block runs.
 
-    C(execute) runs a shell command on the module's host and returns its exit code and output, C(show) prints a line.
-    The directory of the file is made by the first look and no sooner: shorter blocks cost nothing.
+    C(execute) runs a shell command on the module's host and returns its output, C(show) prints a line. A block that is
+    shorter than the interval costs nothing.
     """
 
     def __init__(
@@ -89,12 +88,11 @@ class Watch:
         *,
         host: str,
         interval: float,
-        execute: Callable[[str], tuple[int, str]],
+        execute: Callable[[str], str],
         show: Callable[[str], None],
         wait: Callable[[float], bool] | None = None,
     ) -> None:
-        self._directory = shlex.quote(os.path.dirname(path))
-        self._path = shlex.quote(path)
+        self._command = f"cat {shlex.quote(path)} 2>/dev/null"
         self._host = host
         self._interval = interval
         self._execute = execute
@@ -121,25 +119,13 @@ class Watch:
 
     def look(self) -> None:
         """Print how far the module is, until it has ended. Runs in a thread."""
-        command, pause = f"umask 77; mkdir {self._directory} 2>/dev/null || test -d {self._directory}", self._interval
-        ready = False
-        while not self._wait(pause):
-            pause = self._interval
+        while not self._wait(self._interval):
             self.began = True
-            try:
-                code, output = self._execute(command)
-            except Exception:
-                continue  # a lost connection is the module's affair; the next look may succeed
-            if ready:
-                self._print(output)
-            elif code:
-                return  # the host has no place for the file
-            else:
-                ready, command = True, f"cat {self._path} 2>/dev/null"
-                pause = min(self._interval, FIRST_SECONDS)
+            # A lost connection is the module's affair; the next look may succeed.
+            with contextlib.suppress(Exception):
+                self._print(parse_status(self._execute(self._command)))
 
-    def _print(self, output: str) -> None:
-        status = parse_status(output)
+    def _print(self, status: Mapping[str, Any] | None) -> None:
         line = progress_line(self._host, status) if status is not None else None
         if line is None or line == self._last:
             return
@@ -152,6 +138,8 @@ class Watch:
 class ProgressAction(NormalAction):
     """Runs the module of the same name, and prints how far it is."""
 
+    _parent: int
+
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return precisely what the module returns."""
         del tmp
@@ -163,10 +151,8 @@ class ProgressAction(NormalAction):
         directory = f"{self.get_shell_option('system_tmpdirs')[0]}/ansible-tmp-ovm-backup-{secrets.token_hex(16)}"
         path = f"{directory}/progress.json"
         twin = copy.copy(self)
-        twin._connection = copy_of(self._connection)
-        watch = Watch(
-            path, host=self._host(variables), interval=interval, execute=twin._output_of, show=display.display
-        )
+        twin._connection, twin._parent = copy_of(self._connection), os.getppid()
+        watch = Watch(path, host=self._host(variables), interval=interval, execute=twin._look, show=display.display)
         self._task.args = {**arguments, OPTION: path}
         try:
             with watch:
@@ -174,7 +160,7 @@ class ProgressAction(NormalAction):
         finally:
             self._task.args = arguments  # the task may be tried again
         if watch.began:
-            # Also when the module has done it: it may have been killed.
+            # The module does that itself, unless it was killed.
             with contextlib.suppress(Exception):
                 self._output_of(f"rm -rf {shlex.quote(directory)}")
         return result
@@ -211,6 +197,11 @@ class ProgressAction(NormalAction):
         host, proxy = variables.get("inventory_hostname"), self._task.delegate_to
         return f"{host} -> {proxy}" if proxy and proxy != host else str(host)
 
-    def _output_of(self, command: str) -> tuple[int, str]:
-        result = self._low_level_execute_command(command)
-        return int(result["rc"]), str(result["stdout"])
+    def _look(self, command: str) -> str:
+        if os.getppid() != self._parent:
+            # Ansible was killed. This process would wait for the module all the same, and so keep it going.
+            os.kill(os.getpid(), signal.SIGTERM)
+        return self._output_of(command)
+
+    def _output_of(self, command: str) -> str:
+        return str(self._low_level_execute_command(command)["stdout"])
