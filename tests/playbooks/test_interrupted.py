@@ -88,6 +88,7 @@ def test_killed(bench: Bench) -> None:
 def test_ansible_is_killed(bench: Bench) -> None:
     playbook = caught(bench)
     playbook.process.kill()
+    playbook.wait()
     # Its worker processes and the modules are still there. They notice, and clean up.
     wait_until(lambda: not playbook.family(), "all processes of the playbook end")
     assert halves(bench) == set()

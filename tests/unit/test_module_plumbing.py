@@ -292,14 +292,19 @@ def test_version() -> None:
 
 # A module that waits in its engine for ever, as long as somebody reads what it prints.
 UNREAD = """
-import signal, sys, time
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.testing import patch_module_args
+import contextlib, json, signal, sys, time
+from ansible.module_utils import basic
 from ansible_collections.ovm.backup.plugins.module_utils._module import engine
 if sys.argv[2] == "ignore":
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-with patch_module_args({"_ansible_remote_tmp": sys.argv[1]}):
-    module = AnsibleModule(argument_spec={})
+arguments = {"_ansible_remote_tmp": sys.argv[1]}
+try:
+    from ansible.module_utils.testing import patch_module_args
+    context = patch_module_args(arguments)
+except ImportError:
+    basic._ANSIBLE_ARGS, context = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode(), contextlib.nullcontext()
+with context:
+    module = basic.AnsibleModule(argument_spec={})
 with engine(module):
     try:
         print("begun", flush=True)
