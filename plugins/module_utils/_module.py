@@ -109,6 +109,8 @@ def _loss_noticed() -> Iterator[None]:
     main = threading.get_ident()
 
     def watch() -> None:
+        # Other signals are for the main thread: in here they would not wake it up.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         events = select.poll()
         events.register(output, 0)  # errors and hang-ups are reported in any case
         events.register(ended, 0)

@@ -107,7 +107,7 @@ class Watch:
     def __enter__(self) -> Watch:
         # What core keeps about the task that runs is in context variables, which threads do not inherit.
         context = contextvars.copy_context()
-        self._thread = threading.Thread(target=context.run, args=(self.look,), name="ovm-progress", daemon=True)
+        self._thread = threading.Thread(target=context.run, args=(self._run,), name="ovm-progress", daemon=True)
         self._thread.start()
         return self
 
@@ -117,8 +117,14 @@ class Watch:
             self._stopped.set()
         self._thread.join(GRACE_SECONDS)
 
+    def _run(self) -> None:
+        # Python handles signals in the main thread. One that came to this thread would not wake it up while it waits for
+        # the module, and an interrupted run would go on.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        self.look()
+
     def look(self) -> None:
-        """Print how far the module is, until it has ended. Runs in a thread."""
+        """Print how far the module is, until it has ended."""
         while not self._wait(self._interval):
             self.began = True
             # A lost connection is the module's affair; the next look may succeed.
@@ -200,7 +206,7 @@ class ProgressAction(NormalAction):
     def _look(self, command: str) -> str:
         if os.getppid() != self._parent:
             # Ansible was killed. This process would wait for the module all the same, and so keep it going.
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
         return self._output_of(command)
 
     def _output_of(self, command: str) -> str:

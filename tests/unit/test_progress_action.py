@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -124,6 +125,21 @@ def test_nothing_is_shown_after_the_end() -> None:
     assert watch.began
     assert lines == []
     assert not watch._thread.is_alive()
+
+
+def test_signals_are_left_to_the_main_thread() -> None:
+    blocked: list[set[int]] = []
+
+    def execute(_command: str) -> str:
+        blocked.append(set(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
+        return ""
+
+    watch = Watch("/p/f", host="h", interval=0.001, execute=execute, show=print)
+    with watch:
+        while not blocked:
+            os.sched_yield()
+    assert {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGCHLD} <= blocked[0]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 # --- the action plugin -----------------------------------------------------------------------------------------------
