@@ -118,8 +118,8 @@ class Watch:
         self._thread.join(GRACE_SECONDS)
 
     def _run(self) -> None:
-        # Python handles signals in the main thread. One that came to this thread would not wake it up while it waits for
-        # the module, and an interrupted run would go on.
+        # Python handles signals in the main thread. One that comes here does not wake it up while it waits for the
+        # module, and an interrupted run would go on.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self.look()
 
