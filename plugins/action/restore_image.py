@@ -4,4 +4,8 @@
 
 from __future__ import annotations
 
-from ..plugin_utils._progress import ProgressAction as ActionModule  # noqa: F401
+from ..plugin_utils._progress import ProgressAction
+
+
+class ActionModule(ProgressAction):
+    """Runs the module of this name, and prints how far it is."""

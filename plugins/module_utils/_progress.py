@@ -71,15 +71,16 @@ class StatusFile:
 
     def phase(self, verb: str) -> Report | None:
         """Return what the engine is to call while it does what the verb says, or nothing if nobody wants to know."""
-        if self._path is None:
+        path = self._path
+        if path is None:
             return None
 
         def report(what: str, done: int, total: int) -> None:
-            self._report(f"{verb} {what}", done, total)
+            self._report(path, f"{verb} {what}", done, total)
 
         return report
 
-    def _report(self, phase: str, done: int, total: int) -> None:
+    def _report(self, path: str, phase: str, done: int, total: int) -> None:
         with self._lock:
             now = self._clock()
             if phase != self._phase:
@@ -89,22 +90,22 @@ class StatusFile:
                 return
             self._written = now
             rate = self._rate.add(now, done)
-            self._write({**self._about, "phase": phase, "done": done, "total": total, "rate": rate, "updated": now})
+            status = {**self._about, "phase": phase, "done": done, "total": total, "rate": rate, "updated": now}
+            self._write(path, status)
 
-    def _write(self, status: dict[str, Any]) -> None:
-        assert self._path is not None
+    def _write(self, path: str, status: dict[str, Any]) -> None:
         # Full disk, no rights: the work goes on all the same.
         with contextlib.suppress(OSError, ValueError):
             if self._made is None:
                 # It lies where all may write. Made by us and new, or somebody else could have put a link into it.
                 self._made = False
-                os.mkdir(os.path.dirname(self._path), 0o700)
+                os.mkdir(os.path.dirname(path), 0o700)
                 self._made = True
             if self._made:
-                temporary = f"{self._path}.new"
+                temporary = f"{path}.new"
                 with open(temporary, "w", encoding="ascii") as file:
                     file.write(json.dumps(status) + "\n")
-                os.replace(temporary, self._path)
+                os.replace(temporary, path)
 
     def remove(self) -> None:
         """Leave nothing behind."""

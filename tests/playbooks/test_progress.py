@@ -48,7 +48,7 @@ def test_lines_appear_while_the_module_runs(bench: Bench) -> None:
 
 def test_no_lines_if_none_are_wanted(bench: Bench) -> None:
     bench.subclients = {"files": only("bigfiles01")}
-    outcome = bench.backup("files", **{**SLOW, "ovm_backup_progress_interval": 0})
+    outcome = bench.backup("files", ovm_backup_progress_interval=0)
     assert "progress:" not in outcome.output
     directory = bench.directory / "restored"
     outcome = bench.run("restore_image", client="bigfiles01", directory=str(directory), ovm_backup_progress_interval=0)
