@@ -27,6 +27,19 @@ attributes:
       - Use the name of the group, such as C(group/ovm.backup.vault), in C(module_defaults) to set the common options.
 """
 
+    # Of modules with an action plugin that prints how far they are.
+    SHOWS_PROGRESS = r"""
+options: {}
+attributes:
+  action:
+    description: Has an action plugin, so a part of it runs on the control node.
+    support: full
+  async:
+    description: Supports being used with the C(async) keyword.
+    support: full
+    details: Then no progress is shown.
+"""
+
     READ_ONLY = r"""
 options: {}
 attributes:

@@ -10,8 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import platform
+import select
 import signal
+import stat
+import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -25,6 +30,8 @@ from .manager.settings import ConnectionSettings
 from .planning.reading import Problems, problem_details, read_duration
 from .vault.manifest import Point
 from .vault.points import Vault
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def manager_options() -> dict[str, Any]:
@@ -112,18 +119,55 @@ def engine(module: AnsibleModule, *libraries: str) -> Iterator[None]:
         names = ", ".join(name for name, _error in missing)
         module.fail_json(msg=missing_required_lib(names), exception=missing[0][1])
     # A terminated run, or one whose connection is lost, must remove its clone and its half-made point: make that an
-    # exception like Ctrl-C. Who ignores the loss of the connection (async, nohup) goes on doing so.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # exception like that of Ctrl-C. Who ignores the loss of the connection (async, nohup) goes on doing so.
+    for number in _ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _terminated)
     try:
-        yield
+        with _loss_noticed():
+            yield
     except OvmBackupError as error:
         module.fail_json(msg=error.message, failure=error.as_failure())
 
 
+@contextlib.contextmanager
+def _loss_noticed() -> Iterator[None]:
+    """Take it for the loss of the connection when nobody is left to read the result.
+
+    The control node may have been interrupted or killed, or the network is gone. A ssh server tells programs that have
+    a terminal, but modules have none. They would go on, and what they have stopped would stay so until they end.
+    """
+    output = sys.__stdout__.fileno() if sys.__stdout__ is not None else -1
+    kind = os.fstat(output).st_mode if output >= 0 else 0
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN or not (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)):
+        yield
+        return
+    ended, end = os.pipe()
+    main = threading.get_ident()
+
+    def watch() -> None:
+        # Other signals are for the main thread: in here they would not wake it up.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        events = select.poll()
+        events.register(output, 0)  # errors and hang-ups are reported in any case
+        events.register(ended, 0)
+        found = dict(events.poll())
+        if ended not in found and found[output] & (select.POLLERR | select.POLLHUP):
+            signal.pthread_kill(main, signal.SIGHUP)
+
+    thread = threading.Thread(target=watch, name="ovm-loss", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        os.close(end)
+        thread.join()
+        os.close(ended)
+
+
 def _terminated(_signal: int, _frame: Any) -> NoReturn:
-    # Whoever ends a whole group of processes may send it twice: the clean-up is not interrupted.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # Whoever ends a whole group of processes may send it twice, and the loss of the connection may follow: the clean-up
+    # is not interrupted.
+    for number in _ENDING:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt("terminated")

@@ -22,8 +22,10 @@ author:
 extends_documentation_fragment:
   - ovm.backup.vault
   - ovm.backup.transfer
+  - ovm.backup.progress
   - ovm.backup.attributes
   - ovm.backup.attributes.vault_group
+  - ovm.backup.attributes.shows_progress
 options:
   clone:
     description:
@@ -140,6 +142,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, open_vault, point_diff, point_result, vault_options
+from ..module_utils._progress import progress_options, status_file
 from ..module_utils._transfer import request_of, transfer_options
 from ..module_utils.transfer.deadline import Deadline
 from ..module_utils.transfer.point_backup import backup_vm, existing_point
@@ -155,7 +158,15 @@ def predict(module: AnsibleModule, request: BackupRequest) -> dict[str, Any]:
 
 def transfer(module: AnsibleModule, request: BackupRequest, deadline: Deadline | None) -> dict[str, Any]:
     """Make the recovery point."""
-    outcome = backup_vm(open_vault(module), request, publish=module.params["publish"], deadline=deadline)
+    path, vm = module.params["progress_file"], str(request.plan["vm_name"])
+    with status_file(path, vm=vm, run_id=request.run_id) as status:
+        outcome = backup_vm(
+            open_vault(module),
+            request,
+            publish=module.params["publish"],
+            deadline=deadline,
+            progress=status.phase("transfer"),
+        )
     result = point_result(outcome.point, outcome.point.type, changed=outcome.created, notes=outcome.notes)
     return result if outcome.published else {**result, "recovery_point": None}
 
@@ -166,6 +177,7 @@ def main() -> None:
         argument_spec={
             **vault_options(),
             **transfer_options(),
+            **progress_options(),
             "clone": {"type": "dict"},
             "subclient": {"type": "str"},
             "killed": {"type": "bool", "default": False},

@@ -20,8 +20,10 @@ author:
 extends_documentation_fragment:
   - ovm.backup.vault
   - ovm.backup.transfer
+  - ovm.backup.progress
   - ovm.backup.attributes
   - ovm.backup.attributes.vault_group
+  - ovm.backup.attributes.shows_progress
 options:
   state:
     description:
@@ -101,6 +103,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, open_vault, vault_options
+from ..module_utils._progress import progress_options, status_file
 from ..module_utils._transfer import request_of, transfer_options
 from ..module_utils.transfer.passes import check_first_pass, discard, find, first_pass, publish
 from ..module_utils.transfer.request import BackupRequest
@@ -113,7 +116,9 @@ def prepare(module: AnsibleModule, vault: Vault, request: BackupRequest) -> dict
     if module.check_mode:
         found = find(vault, request)
         return {"changed": not (found.draft or found.point), "bytes_read": 0, "duration": 0.0, "notes": []}
-    done = first_pass(vault, request)
+    path, vm = module.params["progress_file"], str(request.plan["vm_name"])
+    with status_file(path, vm=vm, run_id=request.run_id) as status:
+        done = first_pass(vault, request, progress=status.phase("first pass over"))
     return {
         "changed": done.created,
         "bytes_read": done.read,
@@ -148,6 +153,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **vault_options(),
+            **progress_options(),
             **transfer_options(),
             "state": {"type": "str", "choices": sorted(STATES), "default": "present"},
         },

@@ -17,8 +17,10 @@ author:
   - The ovm.backup contributors (@ovm-backup)
 extends_documentation_fragment:
   - ovm.backup.vault
+  - ovm.backup.progress
   - ovm.backup.attributes
   - ovm.backup.attributes.vault_group
+  - ovm.backup.attributes.shows_progress
 options:
   client:
     description:
@@ -132,6 +134,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, open_vault, vault_options
+from ..module_utils._progress import progress_options, status_file
 from ..module_utils.transfer.point_restore import plan_images, restore_images
 from ..module_utils.vault.description import describe_point
 
@@ -141,6 +144,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **vault_options(),
+            **progress_options(),
             "client": {"type": "str", "required": True},
             "point": {"type": "str", "default": "latest"},
             "directory": {"type": "path", "required": True},
@@ -153,10 +157,16 @@ def main() -> None:
     with engine(module, "blake3", "zstandard"):
         client = open_vault(module).client(parameters["client"])
         point = client.point(parameters["point"])
-        plans = plan_images(
-            client, point, parameters["directory"], slots=parameters["slots"], overwrite=parameters["overwrite"]
-        )
-        written = 0 if module.check_mode else restore_images(client, point, plans)
+        with status_file(parameters["progress_file"], vm=point.vm_name) as status:
+            plans = plan_images(
+                client,
+                point,
+                parameters["directory"],
+                slots=parameters["slots"],
+                overwrite=parameters["overwrite"],
+                progress=status.phase("compare"),
+            )
+            written = 0 if module.check_mode else restore_images(client, point, plans, progress=status.phase("restore"))
         result: dict[str, Any] = {
             "changed": any(plan.state != "current" for plan in plans),
             "recovery_point": describe_point(client, point),

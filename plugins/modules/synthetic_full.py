@@ -20,8 +20,10 @@ author:
   - The ovm.backup contributors (@ovm-backup)
 extends_documentation_fragment:
   - ovm.backup.vault
+  - ovm.backup.progress
   - ovm.backup.attributes
   - ovm.backup.attributes.vault_group
+  - ovm.backup.attributes.shows_progress
 options:
   client:
     description:
@@ -131,6 +133,7 @@ from ..module_utils._module import (
     point_result,
     vault_options,
 )
+from ..module_utils._progress import progress_options, status_file
 from ..module_utils.vault.synthetic_full import (
     SYNTHETIC_FULL,
     SyntheticRequest,
@@ -162,7 +165,8 @@ def predict(module: AnsibleModule, request: SyntheticRequest) -> dict[str, Any]:
 
 def consolidate(module: AnsibleModule, request: SyntheticRequest) -> dict[str, Any]:
     """Make the recovery point, if there is anything to consolidate."""
-    outcome = make_synthetic_full(open_vault(module), request)
+    with status_file(module.params["progress_file"], vm=request.client, run_id=request.run_id) as status:
+        outcome = make_synthetic_full(open_vault(module), request, progress=status.phase("consolidate"))
     return point_result(outcome.point, outcome.point.type, changed=outcome.created, notes=outcome.notes)
 
 
@@ -171,6 +175,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **vault_options(),
+            **progress_options(),
             "client": {"type": "str", "required": True},
             "run_id": {"type": "str"},
             "subclient": {"type": "str"},

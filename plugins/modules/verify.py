@@ -24,8 +24,10 @@ author:
   - The ovm.backup contributors (@ovm-backup)
 extends_documentation_fragment:
   - ovm.backup.vault
+  - ovm.backup.progress
   - ovm.backup.attributes
   - ovm.backup.attributes.vault_group
+  - ovm.backup.attributes.shows_progress
 options:
   clients:
     description:
@@ -230,12 +232,14 @@ failure:
   type: dict
 """
 
+import functools
 import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, open_vault, vault_options
+from ..module_utils._progress import progress_options, status_file
 from ..module_utils.planning.subclient import Subclient
 from ..module_utils.planning.verify_reading import VerifySettings, checked_verify
 from ..module_utils.vault.verification_run import DUE, Outcome, survey, verify_targets
@@ -256,6 +260,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **vault_options(),
+            **progress_options(),
             "clients": {"type": "list", "elements": "str"},
             "point": {"type": "str"},
             "subclient": {"type": "str"},
@@ -277,7 +282,9 @@ def main() -> None:
         )
         started = time.time()
         due = found.due(now=started, max_age=settings.max_age, share=settings.share)
-        outcomes = [Outcome(target, DUE) for target in due] if module.check_mode else verify_targets(vault, due)
+        with status_file(parameters["progress_file"], vm=parameters["subclient"] or "vault") as status:
+            verify = functools.partial(verify_targets, vault, progress=status.phase("verify"))
+            outcomes = [Outcome(target, DUE) for target in due] if module.check_mode else verify(due)
         results = [outcome.verification for outcome in outcomes if outcome.verification is not None]
         result: dict[str, Any] = {
             "changed": any(outcome.stored or outcome.status == DUE for outcome in outcomes),

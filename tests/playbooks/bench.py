@@ -152,6 +152,8 @@ class Bench:
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True)
         self.vault = self.directory / "vault"
+        self.temporary = self.directory / "temporary"
+        self.temporary.mkdir()
         self.running = self.simulator.running_vms()
         self.objects = self.listed()
 
@@ -213,7 +215,9 @@ class Bench:
             "ANSIBLE_NOCOWS": "1",
             "ANSIBLE_PIPELINING": "1",
             "ANSIBLE_REMOTE_TEMP": str(folder / "temporary"),
+            "ANSIBLE_SYSTEM_TMPDIRS": str(self.temporary),
             "LC_ALL": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
             "OVM_TEST_MARK": mark,
         }
 

@@ -12,7 +12,8 @@ import pytest
 
 from playbooks.bench import Bench, Playbook, only, reasons, wait_until
 
-SLOW = {"ovm_backup_compression_level": 19}
+# While the transfers last, their progress is looked at all the time.
+SLOW = {"ovm_backup_compression_level": 19, "ovm_backup_progress_interval": 0.2}
 BOTH = ("big01", "bigfiles01")
 
 
@@ -84,12 +85,24 @@ def test_killed(bench: Bench) -> None:
         assert len(bench.points(vm)) == 1
 
 
+def test_ansible_is_killed(bench: Bench) -> None:
+    playbook = caught(bench)
+    playbook.process.kill()
+    playbook.wait()
+    # Its worker processes and the modules are still there. They notice, and clean up.
+    wait_until(lambda: not playbook.family(), "all processes of the playbook end")
+    assert halves(bench) == set()
+    assert list(bench.temporary.iterdir()) == []
+    check_next_run(bench, "none")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_interrupted(bench: Bench, number: signal.Signals) -> None:
     playbook = caught(bench)
     outcome = playbook.interrupt(number)
     assert outcome.code != 0
     assert halves(bench) == set()
+    assert list(bench.temporary.iterdir()) == []
     # The leases have ended with the run: the next one settles what is left, whatever it backs up, here nothing at all.
     check_next_run(bench, "none")
 

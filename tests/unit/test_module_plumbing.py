@@ -39,7 +39,7 @@ Module = Callable[..., dict[str, Any]]
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in kept.items():
         signal.signal(number, handler)
@@ -259,7 +259,7 @@ def test_no_secret_when_the_manager_cannot_be_reached(
 # --- signals ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_is_an_interruption(run: Module, number: signal.Signals) -> None:
     seen = []
 
@@ -269,6 +269,7 @@ def test_a_signal_is_an_interruption(run: Module, number: signal.Signals) -> Non
         finally:
             os.kill(os.getpid(), signal.SIGTERM)  # does not disturb the clean-up
             os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGINT)
             seen.append("cleaned up")
         return {}
 
@@ -298,3 +299,42 @@ def test_owner_of_a_lock(run: Module) -> None:
 
 def test_version() -> None:
     assert yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["version"] == COLLECTION_VERSION
+
+
+# A module that waits in its engine for ever, as long as somebody reads what it prints.
+UNREAD = """
+import contextlib, json, signal, sys, time
+from ansible.module_utils import basic
+from ansible_collections.ovm.backup.plugins.module_utils._module import engine
+if sys.argv[2] == "ignore":
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+arguments = {"_ansible_remote_tmp": sys.argv[1]}
+try:
+    from ansible.module_utils.testing import patch_module_args
+    context = patch_module_args(arguments)
+except ImportError:
+    basic._ANSIBLE_ARGS, context = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode(), contextlib.nullcontext()
+with context:
+    module = basic.AnsibleModule(argument_spec={})
+with engine(module):
+    try:
+        print("begun", flush=True)
+        for _look in range(3000 if sys.argv[2] == "end" else 5):
+            time.sleep(0.01)
+        print("not interrupted", file=sys.stderr)
+    finally:
+        print("cleaned up", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(("manner", "told"), [("end", "cleaned up\n"), ("ignore", "not interrupted\ncleaned up\n")])
+def test_a_module_ends_when_nobody_is_left_to_read_its_result(tmp_path: Path, manner: str, told: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", UNREAD, str(tmp_path), manner], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout.readline() == "begun\n"
+    process.stdout.close()
+    assert process.stderr.read().startswith(told)
+    assert (process.wait() == 0) == (manner == "ignore")
+    process.stderr.close()

@@ -90,7 +90,7 @@ def check_target(path: str, chain: DiskChain, *, promised: int = 0) -> int:
     return needed
 
 
-def image_hash(path: str, geometry: Geometry) -> str | None:
+def image_hash(path: str, geometry: Geometry, *, progress: Progress | None = None) -> str | None:
     """Return the content hash of an existing image, or nothing when it is missing or of another size."""
     if not os.path.isfile(path) or os.path.getsize(path) != geometry.size:
         return None
@@ -105,6 +105,8 @@ def image_hash(path: str, geometry: Geometry) -> str | None:
                 size = geometry.block_size
                 parts = [blake3.blake3(raw[start : start + size]).digest() for start in range(0, len(raw), size)]
                 content.add(segment, b"".join(parts))
+                if progress is not None:
+                    progress(min((segment + 1) * geometry.segment_size, geometry.size), geometry.size)
         return content.hexdigest()
 
 

@@ -43,7 +43,13 @@ class ImagePlan:
 
 
 def plan_images(
-    client: Client, point: Point, directory: str, *, slots: Collection[int] | None = None, overwrite: bool = False
+    client: Client,
+    point: Point,
+    directory: str,
+    *,
+    slots: Collection[int] | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> list[ImagePlan]:
     """Say which image files there will be; raise for anything that could not work, before anything is written."""
     if slots is not None and not slots:
@@ -67,7 +73,8 @@ def plan_images(
             continue
         path = os.path.join(directory, disk.file[: -len(".img.zst")] + ".img")
         with client.open_disk(point, disk) as chain:
-            found = image_hash(path, chain.geometry)
+            report = None if progress is None else functools.partial(progress, disk.name)
+            found = image_hash(path, chain.geometry, progress=report)
             if found == disk.content_hash:
                 plans.append(ImagePlan(disk, path, "current"))
                 continue

@@ -23,6 +23,7 @@ default_role = "any"
 # Labels of Ansible's own documentation, to which the pages of modules refer.
 ANSIBLE = "https://docs.ansible.com/ansible/latest/reference_appendices"
 ELSEWHERE = {
+    "action_plugins": "https://docs.ansible.com/ansible/latest/plugins/action.html",
     "common_return_values": f"{ANSIBLE}/common_return_values.html",
     "ansible_configuration_settings": f"{ANSIBLE}/config.html",
 }

@@ -34,8 +34,8 @@ CONDITIONS = ("mutually_exclusive", "required_together", "required_one_of", "req
 
 
 def known_variables() -> set[str]:
-    """Return the variables that roles and playbooks read, without the group of the in-memory inventory."""
-    sources = [*ROOT.glob("roles/*/*/*.yml"), *ROOT.glob("playbooks/*.yml")]
+    """Return the variables that roles, playbooks and action plugins read, without the group of the run."""
+    sources = [*ROOT.glob("roles/*/*/*.yml"), *ROOT.glob("playbooks/*.yml"), *ROOT.glob("plugins/plugin_utils/*.py")]
     found = {name for path in sources for name in re.findall(r"\bovm_backup_\w+", path.read_text(encoding="utf-8"))}
     return found - {"ovm_backup_vms"}
 

@@ -24,6 +24,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.planning.retention_read
 from ansible_collections.ovm.backup.plugins.module_utils.reporting.history import LOOK_BACK
 from ansible_collections.ovm.backup.plugins.module_utils.reporting.prometheus import METRICS
 from ansible_collections.ovm.backup.plugins.module_utils.vault import jobs, lock
+from ansible_collections.ovm.backup.plugins.plugin_utils import _progress
 
 if TYPE_CHECKING:
     from conftest import Documentation
@@ -80,12 +81,13 @@ def test_environment_variables_are_those_of_the_options(documentation: Documenta
     }
     source = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("plugins/modules/*.py"))
     in_modules = set(re.findall(r'env_fallback, \["(OVM_\w+)"\]', source))
-    assert shown == {**known, "OVM_REPOSITORIES_PATH": "repositories_path"}
+    progress = {_progress.ENVIRONMENT: f"the variable {_progress.VARIABLE}; read on the control node"}
+    assert shown == {**known, "OVM_REPOSITORIES_PATH": "repositories_path", **progress}
     assert in_modules <= set(shown)
 
 
 def test_variables_of_the_playbooks_are_all_listed(documentation: Documentation) -> None:
-    sources = [*ROOT.glob("roles/*/*/*.yml"), *ROOT.glob("playbooks/*.yml")]
+    sources = [*ROOT.glob("roles/*/*/*.yml"), *ROOT.glob("playbooks/*.yml"), *ROOT.glob("plugins/plugin_utils/*.py")]
     used = {name for path in sources for name in re.findall(r"\bovm_backup_\w+", path.read_text(encoding="utf-8"))}
     shown = column(documentation, GUIDE, "The playbooks read these variables")
     assert set(shown) == used - {"ovm_backup_vms"}
@@ -114,6 +116,14 @@ def test_variables_of_hooks_are_all_listed(documentation: Documentation) -> None
     hook = (ROOT / "roles" / "report" / "tasks" / "hook.yml").read_text(encoding="utf-8")
     given = re.findall(r"^ {8}(report_\w+):", hook, re.MULTILINE)
     assert [row[0] for row in documentation.table("guide_reports", "Variables of hooks")] == given
+
+
+def test_modules_with_progress_are_all_listed(documentation: Documentation) -> None:
+    shown = column(documentation, "guide_progress", "These modules show their progress")
+    actions = {path.stem for path in ROOT.glob("plugins/action/*.py")}
+    assert {re.search(r"ovm\.backup\.(\w+)#module", cell)[1] for cell in shown} == actions
+    text = documentation.guide("guide_progress")
+    assert f"The default is {_progress.DEFAULT_SECONDS:g}." in text
 
 
 # --- subclients and jobs ---------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ def own_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a module finds in and does to its own process: the environment, and the handlers of signals."""
     for name in [name for name in os.environ if name.startswith("OVM_")]:
         monkeypatch.delenv(name)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import signal
 from pathlib import Path
@@ -274,7 +275,29 @@ def test_termination_cleans_up(
 
     original = PointWriter.discard
     monkeypatch.setattr(PointWriter, "discard", discard)
-    monkeypatch.setattr(backup, "backup_vm", functools.partial(backup_vm, progress=terminate))
+    monkeypatch.setattr(
+        backup, "backup_vm", lambda vault, request, progress: backup_vm(vault, request, progress=terminate)
+    )
     with pytest.raises(KeyboardInterrupt, match="terminated"):
         run_module("backup", args)
     assert os.listdir(estate.client.directory) == ["client.json"]
+
+
+def test_progress_is_written_while_the_module_runs(
+    succeed: Any, args: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def look(vault: Any, request: Any, progress: Any) -> Any:
+        def report(*numbers: Any) -> None:
+            progress(*numbers)
+            seen.append(json.loads(file.read_text(encoding="ascii")))
+
+        return backup_vm(vault, request, progress=report)
+
+    file = tmp_path / "progress" / "progress.json"
+    monkeypatch.setattr(backup, "backup_vm", look)
+    expected = {"vm": "web 01", "run_id": args["run_id"], "phase": "transfer system", "total": 2 * MIB}
+    assert succeed("backup", {**args, "progress_file": str(file)})["changed"] is True
+    assert {name: seen[0][name] for name in expected} == expected
+    assert not file.parent.exists()
