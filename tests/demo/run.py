@@ -48,6 +48,7 @@ class Demo:
         self.directory = directory
         self.simulator = simulator
         self.vault = directory / "vault"
+        self.reports = directory / "reports"
         self.variables = directory / "variables.json"
         self.proofs: list[str] = []
 
@@ -63,15 +64,17 @@ class Demo:
             },
             "ovm_backup_repositories_path": str(ready.repositories),
             "ovm_backup_vault": str(self.vault),
+            "ovm_backup_reports": {"html": str(self.reports)},
         }
+        self.reports.mkdir()
         self.variables.write_text(json.dumps(variables, indent=2) + "\n", encoding="utf-8")
         interpreter = "{{ ansible_playbook_python }}"
         inventory = f"localhost ansible_connection=local ansible_python_interpreter='{interpreter}'\n"
         (self.directory / "inventory").write_text(inventory, encoding="utf-8")
 
-    def playbook(self, name: str, **variables: str) -> None:
+    def playbook(self, name: str, *flags: str, **variables: str) -> None:
         """Run a playbook of the collection."""
-        options = [word for key, value in variables.items() for word in ("-e", f"{key}={value}")]
+        options = [*flags, *(word for key, value in variables.items() for word in ("-e", f"{key}={value}"))]
         command = ["ansible-playbook", "-i", str(self.directory / "inventory"), f"ovm.backup.{name}"]
         command += ["-e", f"@{self.variables}", "-e", f"@{SUBCLIENTS}", *options]
         settings = {"ANSIBLE_DISPLAY_SKIPPED_HOSTS": "False"}
@@ -107,13 +110,25 @@ class Demo:
 
     def prove_full(self) -> None:
         """Compare what plain zstd makes of a full with the disk that it was read from."""
-        files = sorted(self.points(RESTORED)[0].glob("*.img.zst"))
-        for file, image in zip(files, self.images(RESTORED), strict=True):
+        self.prove_file_by_zstd(self.points(RESTORED)[0], "full")
+
+    def prove_file_by_zstd(self, point: Path, kind: str) -> None:
+        """Compare what plain zstd makes of the files of a point with the disks."""
+        for file, image in zip(sorted(point.glob("*.img.zst")), self.images(RESTORED), strict=True):
             with subprocess.Popen(["zstd", "-dc", "--quiet", str(file)], stdout=subprocess.PIPE) as zstd:
                 same = subprocess.run(["cmp", "-", str(image)], stdin=zstd.stdout, check=False).returncode == 0
             if not same or zstd.returncode:
                 raise SystemExit(f"zstd -dc {file} does not give {image}")
-            self.proofs.append(f"zstd -dc {file.name} gives the disk, bit for bit, without this collection")
+            self.proofs.append(
+                f"zstd -dc {file.name} of the {kind} gives the disk, bit for bit, without this collection"
+            )
+
+    def prove_synthetic_full(self) -> None:
+        """Compare what plain zstd makes of a synthetic full with the disk, and see that the manager was not asked."""
+        if self.simulator.calls():
+            raise SystemExit("the manager was asked for a synthetic full")
+        self.prove_file_by_zstd(self.points(RESTORED)[-1], "synthetic full")
+        self.proofs.append("no synthetic full has asked the manager for anything")
 
     def prove_restore(self, directory: Path) -> None:
         """Compare the restored images with the disks."""
@@ -139,7 +154,16 @@ class Demo:
         restored = self.directory / "restored"
         self.playbook("restore_image", client=RESTORED, directory=str(restored))
         self.prove_restore(restored)
-        title("6. What was proved")
+        title("6. Synthetic fulls: from the vault alone, without manager and servers")
+        self.simulator.clear_calls()
+        self.playbook("backup", subclient="demo", backup_type="synthetic_full")
+        self.prove_synthetic_full()
+        title("7. Verify all recovery points, show what retention would remove, write the reports")
+        self.playbook("verify", subclient="demo")
+        self.playbook("retention", "--check", subclient="demo")
+        self.playbook("report")
+        title("8. What was proved")
+        pages = ", ".join(sorted(path.name for path in self.reports.iterdir()))
         if self.simulator.running_vms() != before:
             raise SystemExit("not the same VMs run as before")
         left = [vm["name"] for vm in self.simulator.state()["vms"].values() if "ovm-backup" in (vm["name"] or "")]
@@ -148,8 +172,11 @@ class Demo:
         self.proofs.append("the same VMs run as before, and no clone is left on the manager")
         for proof in self.proofs:
             print(f"  - {proof}")
-        sizes = [sum(file.stat().st_size for file in point.glob("*.zst")) for point in self.points(RESTORED)]
-        print(f"  - {RESTORED}: {sizes[0]} bytes stored by the full, {sizes[1]} by the incremental")
+        print(f"  - pages in {self.reports.name}/: {pages} (make demo KEEP=1 keeps them)")
+        stored = [sum(file.stat().st_size for file in point.glob("*.zst")) for point in self.points(RESTORED)]
+        kinds = ("full", "incremental", "synthetic full")
+        sizes = ", ".join(f"{size} by the {kind}" for size, kind in zip(stored, kinds, strict=True))
+        print(f"  - {RESTORED}, bytes stored: {sizes}")
 
 
 def main() -> int:

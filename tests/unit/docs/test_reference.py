@@ -181,3 +181,15 @@ def test_times_of_the_lock_are_as_told(documentation: Documentation) -> None:
     assert f"The lock lasts for {lease // 60} minutes" in told
     assert f"every {lock.HEARTBEAT_SECONDS:.0f} seconds" in told
     assert f"``backup_vm_lease`` ({lease} s)" in told
+
+
+# --- which test proves what ------------------------------------------------------------------------------------------
+
+
+def test_every_requirement_has_tests_that_exist(documentation: Documentation) -> None:
+    rows = documentation.table("requirements", "Requirements")
+    assert [row[0] for row in rows] == [f"R{number}" for number in range(1, 13)]
+    rows += [("", *row) for row in documentation.table("requirements", "Further promises")]
+    for _number, what, tests in rows:
+        for path in tests.split(", "):
+            assert (ROOT / path).exists(), f"{what} {path}"
