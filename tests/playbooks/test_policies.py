@@ -73,6 +73,19 @@ def test_types_of_runs(bench: Bench) -> None:
     fourth = newest(bench, "old01")
     assert (fourth["requested_type"], fourth["type"]) == ("incremental", "full")
     assert fourth["reason"] == "2 recovery points follow its last full, 2 may"
+    # A synthetic full is made of the vault alone, and only if there is anything to consolidate.
+    for consolidated in (False, True):
+        if consolidated:
+            bench.backup("one")
+        before = newest(bench, "old01")
+        bench.simulator.clear_calls()
+        outcome = bench.backup("one", backup_type="synthetic_full")
+        assert bench.simulator.calls() == []
+        assert len(outcome.shown) == 2 and (" nothing to do" in outcome.shown[0][0]) is not consolidated
+        made = newest(bench, "old01")
+        assert (made["id"] != before["id"]) is consolidated
+    assert (made["type"], made["consolidates"], made["created"]) == ("synthetic_full", before["id"], before["created"])
+    assert bench.statuses() == {"old01": "Completed"}
     # A preview of another subclient writes nothing, and says what would be.
     tree = bench.tree()
     bench.simulator.clear_calls()
