@@ -333,7 +333,7 @@ class Bench:
         clients = self.vault / "clients"
         folders = {path for path in clients.glob("*/*") if path.is_dir()}
         assert {path for path in folders if not (path / "point.json").is_file()} == set()
-        known = {"client.json", "point.json", "vm.json", "vm.cfg", "verification.json"}
+        known = {"client.json", "point.json", "vm.json", "vm.cfg", "pin.json", "verification.json"}
         files = {path for path in clients.glob("**/*") if path.is_file()}
         assert {path for path in files if path.name not in known and not path.name.endswith(".img.zst")} == set()
         for point in (path.parent for path in clients.glob("*/*/point.json")):
