@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from unit.reporting.builders import DAY, HOSTILE, MOMENT, add_client, add_job, job_id, made, planned, verify
+from unit.reporting.builders import DAMAGE, DAY, HOSTILE, MOMENT, add_client, add_job, job_id, made, planned, verify
 
 from ansible_collections.ovm.backup.plugins.module_utils.reporting.history import read_history
 from ansible_collections.ovm.backup.plugins.module_utils.reporting.prometheus import METRICS, STATUSES, prometheus_text
@@ -115,7 +115,7 @@ def test_every_status_has_a_number() -> None:
 def test_several_subclients_and_states(vault: Vault) -> None:
     directory = Path(vault.path)
     client, points = add_client(directory, "db01", points=2)
-    verify(client, points[1], ok=False)
+    verify(client, points[1], problem=DAMAGE)
     add_client(directory, "gone01")
     skipped = (planned("template", action="skip", reason="templates are not backed up"), {})
     add_job(vault, 0, (planned("db01"), {"point": made()}), (planned("gone01"), {"point": made()}), skipped)
