@@ -67,7 +67,7 @@ def test_nothing_to_do_and_wrong_input(bench: Bench, clients: dict[str, tuple[Cl
     assert outcome.failed == {"unknown", "foreign"}
     assert "Subclient rest has no retention: everything is kept." in outcome.output
     assert outcome.messages == {
-        "unknown": "There is no subclient 'daly' in ovm_backup_subclients. Defined are: databases, files, rest.",
+        "unknown": "There is no subclient 'daly'. Defined are: databases, files, rest.",
         "foreign": "The newest recovery point of client databases01 was not made by subclient 'files'",
     }
     assert left(clients) == {"databases": 4, "files": 4, "rest": 4}

@@ -27,11 +27,6 @@ FAILURE = {"failure": "the vault is full"}
 
 
 @pytest.fixture
-def vault(tmp_path: Path) -> Vault:
-    return Vault.create(str(tmp_path / "vault"), clock=lambda: 1.0)
-
-
-@pytest.fixture
 def directory(vault: Vault) -> Path:
     return Path(vault.path)
 

@@ -88,11 +88,6 @@ class Page(HTMLParser):
         return {title: " ".join(cell.split()) for title, cell in found.items()}
 
 
-@pytest.fixture
-def vault(tmp_path: Path) -> Vault:
-    return Vault.create(str(tmp_path / "vault"), clock=lambda: 1.0)
-
-
 def page_of(vault: Vault, job: str | None = None, **options: Any) -> Page:
     """Return a page, made twice to see that it is the same."""
     request = ReportRequest("html", job, **{"dest": "/nowhere/index.html", **options})

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from unit.reporting.builders import DAMAGE, DAY, HOSTILE, MOMENT, add_client, add_job, job_id, made, planned, verify
 
@@ -19,11 +18,6 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vau
 
 PREFIX = "ovm_backup_"
 Labels = tuple[tuple[str, str], ...]
-
-
-@pytest.fixture
-def vault(tmp_path: Path) -> Vault:
-    return Vault.create(str(tmp_path / "vault"), clock=lambda: 1.0)
 
 
 def samples(vault: Vault) -> dict[str, dict[Labels, float]]:

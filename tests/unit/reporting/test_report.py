@@ -30,11 +30,6 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import JobSt
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
 
 
-@pytest.fixture
-def vault(tmp_path: Path) -> Vault:
-    return Vault.create(str(tmp_path / "vault"), clock=lambda: 1.0)
-
-
 def night(vault: Vault, number: int, **changes: Any) -> dict[str, Any]:
     return add_job(vault, number, (planned("db01"), {"point": made(read=5 * MIB, stored=MIB)}), **changes)
 

@@ -31,13 +31,8 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.verification_reco
     write_verification,
 )
 
+pytestmark = pytest.mark.usefixtures("no_sync")
 Chain = tuple[Client, list[Point]]
-
-
-@pytest.fixture(autouse=True)
-def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That files are durable is tested elsewhere; here it would only take time."""
-    monkeypatch.setattr("os.fsync", lambda _descriptor: None)
 
 
 @pytest.fixture
