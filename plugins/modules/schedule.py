@@ -102,7 +102,9 @@ attributes:
     support: full
     membership: [ovm.backup.schedule]
 seealso:
-  - module: ansible.builtin.systemd_service
+  - name: ansible.builtin.systemd_service
+    description: Starts timers and services on hosts that systemd runs.
+    link: https://docs.ansible.com/ansible/latest/collections/ansible/builtin/systemd_service_module.html
 """
 
 EXAMPLES = r"""

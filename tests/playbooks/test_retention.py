@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -58,16 +59,21 @@ def test_retention(bench: Bench, clients: dict[str, tuple[Client, list[Point]]])
 
 
 def test_nothing_to_do_and_wrong_input(bench: Bench, clients: dict[str, tuple[Client, list[Point]]]) -> None:
+    files = bench.directory / "subclients"
+    files.mkdir()
+    (files / "filed.yml").write_text(json.dumps(only("filed*")), encoding="utf-8")
     bench.hosts = {
         "without": {"subclient": "rest", "client": ""},
+        "in-a-file": {"subclient": "filed", "client": "", "ovm_backup_subclients_path": str(files)},
         "unknown": {"subclient": "daly", "client": ""},
         "foreign": {"subclient": "files", "client": "databases01"},
     }
     outcome = bench.run("retention", code=2, ovm_backup_proxy="all")
     assert outcome.failed == {"unknown", "foreign"}
-    assert "Subclient rest has no retention: everything is kept." in outcome.output
+    for name in ("rest", "filed"):
+        assert f"Subclient {name} has no retention: everything is kept." in outcome.output
     assert outcome.messages == {
-        "unknown": "There is no subclient 'daly' in ovm_backup_subclients. Defined are: databases, files, rest.",
+        "unknown": "There is no subclient 'daly'. Defined are: databases, files, rest.",
         "foreign": "The newest recovery point of client databases01 was not made by subclient 'files'",
     }
     assert left(clients) == {"databases": 4, "files": 4, "rest": 4}

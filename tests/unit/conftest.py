@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import io
 import json
 import os
@@ -46,6 +47,17 @@ def module_arguments(monkeypatch: pytest.MonkeyPatch, arguments: Mapping[str, An
             yield
 
 
+@contextlib.contextmanager
+def as_on_a_target(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let warnings get into results, also where a test of a plugin has made this process a controller's."""
+    with monkeypatch.context() as patch:
+        # Before ansible-core 2.19 warnings always do.
+        if importlib.util.find_spec("ansible.module_utils._internal") is not None:
+            internal = importlib.import_module("ansible.module_utils._internal")
+            patch.setattr(internal, "is_controller", False, raising=False)
+        yield
+
+
 @pytest.fixture
 def run_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RunModule:
     """Run a module of the collection through its main() with real argument parsing.
@@ -71,6 +83,7 @@ def run_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RunModule:
             getattr(module_warnings, kept).clear()
         output = io.StringIO()
         with (
+            as_on_a_target(monkeypatch),
             module_arguments(monkeypatch, arguments),
             contextlib.redirect_stdout(output),
             pytest.raises(SystemExit) as leaving,

@@ -85,21 +85,11 @@ def make_plan(
     planned = [planner.plan_vm(item) for item in selection.selected]
     if planned and all(item.action == "skip" for item in planned):
         warnings.append("the content selects no VM that can be backed up")
-    return Plan(
-        subclient=subclient.name,
-        requested_type=requested,
-        max_age=subclient.max_age,
-        shutdown_timeout=subclient.shutdown_timeout,
-        kill=subclient.kill,
-        limits=subclient.limits,
-        retries=subclient.retries,
-        retry_delay=subclient.retry_delay,
-        max_failed_percent=subclient.max_failed_percent,
+    return dataclasses.replace(
+        empty_plan(subclient, requested),
         last_job=vault.last_job.id if vault.last_job is not None else None,
         new=_new(selection, vault.last_job),
         gone=_gone(selection, vault.last_job),
-        max_outage=subclient.max_outage,
-        two_pass=subclient.two_pass,
         vms=_in_run_order(planned, states, subclient, inventory, proxies),
         excluded=tuple(sorted(selection.excluded, key=lambda item: (item.vm_name, item.vm_id))),
         warnings=tuple(warnings),
@@ -115,6 +105,24 @@ def checked_run(
     requested = checked_backup_type(backup_type) if backup_type is not None else subclient.backup_type
     check_offered(requested, settings)
     return requested
+
+
+def empty_plan(subclient: Subclient, requested: str) -> Plan:
+    """Return what stands in every plan of a subclient, whatever its VMs are."""
+    return Plan(
+        subclient=subclient.name,
+        requested_type=requested,
+        max_age=subclient.max_age,
+        shutdown_timeout=subclient.shutdown_timeout,
+        kill=subclient.kill,
+        max_outage=subclient.max_outage,
+        two_pass=subclient.two_pass,
+        vms=(),
+        limits=subclient.limits,
+        retries=subclient.retries,
+        retry_delay=subclient.retry_delay,
+        max_failed_percent=subclient.max_failed_percent,
+    )
 
 
 def _new(selection: Selection, last_job: LastJob | None) -> tuple[Named, ...]:

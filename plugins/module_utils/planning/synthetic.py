@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from .order import Candidate, round_robin
-from .plan import checked_run, with_slots
+from .plan import checked_run, empty_plan, with_slots
 from .plan_types import Plan, VmPlan
 from .state import ClientState, VaultState
 from .subclient import Subclient
@@ -45,20 +45,7 @@ def plan_synthetic_fulls(
         with_slots(dataclasses.replace(item, order=number + 1, proxy=proxies[number % len(proxies)]), subclient, None)
         for number, item in enumerate(order)
     ]
-    return Plan(
-        subclient=subclient.name,
-        requested_type=requested,
-        max_age=subclient.max_age,
-        shutdown_timeout=subclient.shutdown_timeout,
-        kill=subclient.kill,
-        max_outage=subclient.max_outage,
-        two_pass=subclient.two_pass,
-        limits=subclient.limits,
-        retries=subclient.retries,
-        retry_delay=subclient.retry_delay,
-        max_failed_percent=subclient.max_failed_percent,
-        vms=tuple(vms),
-    )
+    return dataclasses.replace(empty_plan(subclient, requested), vms=tuple(vms))
 
 
 def _plan_client(state: ClientState, subclient: Subclient) -> VmPlan:

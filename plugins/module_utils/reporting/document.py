@@ -12,7 +12,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from .history import ClientHistory, History, Verification
+from ..vault.verification_record import Verification
+from .history import ClientHistory, History
 
 JOB_FORMAT = "ovm.backup job report"
 VAULT_FORMAT = "ovm.backup vault report"
@@ -90,4 +91,9 @@ def _client(client: ClientHistory, now: float) -> dict[str, Any]:
 
 
 def _verification(point_id: str, found: Verification) -> dict[str, Any]:
-    return {"point": point_id, **found.as_dict()}
+    return {
+        "point": point_id,
+        "verified_at": found.verified_at,
+        "ok": found.ok,
+        "problems": [str(problem) for problem in found.problems],
+    }

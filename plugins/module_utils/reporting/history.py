@@ -9,32 +9,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import CorruptVaultError
-from ..vault.files import read_json
 from ..vault.jobs import SKIPPED, DamagedJob, JobStore
 from ..vault.manifest import Point
 from ..vault.points import Client, Vault
+from ..vault.verification_record import Verification, read_verification
 
 # Records of jobs that are read for reports on the whole vault. Recovery points are looked at whatever their age.
 LOOK_BACK = 500
-VERIFICATION_NAME = "verification.json"
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What the last verification of a recovery point found."""
-
-    verified_at: float
-    ok: bool
-    problems: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return {"verified_at": self.verified_at, "ok": self.ok, "problems": list(self.problems)}
 
 
 @dataclass(frozen=True)
@@ -143,17 +129,12 @@ def read_client(client: Client) -> ClientHistory:
         problems.append(error.message)
     points, damaged = client.scan()
     problems += [f"recovery point {bad.id}: {bad.error}" for bad in damaged]
-    verified: list[tuple[str, Verification]] = []
-    for point in points:
-        try:
-            found = read_verification(client, point.id)
-        except CorruptVaultError as error:
-            problems.append(error.message)
-            continue
-        if found is not None:
-            verified.append((point.id, found))
-    bad = {point_id for point_id, result in verified if not result.ok}
-    good, why = _newest_good(client, points, bad)
+    verified = tuple(
+        (point.id, found)
+        for point in points
+        if (found := read_verification(os.path.join(client.directory, point.id))) is not None
+    )
+    good, why = _newest_good(client, points, thorough=not all(found.ok for _point_id, found in verified))
     return ClientHistory(
         client=client.name,
         vm_name=str(document.get("vm_name") or client.name),
@@ -162,62 +143,23 @@ def read_client(client: Client) -> ClientHistory:
         stored=sum(point.stored for point in points),
         good=good,
         problems=(*problems, *why),
-        verified=tuple(verified),
+        verified=verified,
     )
 
 
-def read_verification(client: Client, point_id: str) -> Verification | None:
-    """Return what was found when a point was verified last, or nothing if it never was."""
-    path = os.path.join(client.directory, point_id, VERIFICATION_NAME)
-    try:
-        document = read_json(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise CorruptVaultError(f"Cannot read {path}: {error.strerror}", path=path, offset=0) from error
-    try:
-        moment, ok = float(document["verified_at"]), document["ok"]
-        problems = tuple(_told(problem) for problem in document.get("problems") or ())
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _not_a_verification(path) from error
-    # Written so that what is no number fails, too.
-    if not isinstance(ok, bool) or not 0 <= moment <= 1e11:
-        raise _not_a_verification(path)
-    return Verification(moment, ok, problems)
+def _newest_good(client: Client, points: Sequence[Point], *, thorough: bool) -> tuple[Point | None, list[str]]:
+    """Return the newest point that can be restored as far as is known, and what is wrong with newer ones.
 
-
-def _told(problem: Any) -> str:
-    """Return a problem as text: it may be one, or a mapping with a message and the file that it is about."""
-    if not isinstance(problem, Mapping):
-        return str(problem)
-    message, file = str(problem["message"]), problem.get("file")
-    return f"{file}: {message}" if file else message
-
-
-def _not_a_verification(path: str) -> CorruptVaultError:
-    return CorruptVaultError(f"{path} is damaged: it is not the result of a verification", path=path, offset=0)
-
-
-def _newest_good(client: Client, points: Iterable[Point], bad: set[str]) -> tuple[Point | None, list[str]]:
-    """Return the newest point that can be restored as far as is known, and what is wrong with newer ones."""
-    points = list(points)
-    # A point that builds on a bad one is bad: older ones come first.
-    spoilt: dict[str, str] = {}
-    for point in points:
-        bases = [disk.base for disk in point.disks if disk.base is not None and disk.base in spoilt]
-        if point.id in bad:
-            spoilt[point.id] = "a verification found it damaged"
-        elif bases:
-            spoilt[point.id] = f"it builds on {bases[0]}, which a verification found damaged"
-    problems = []
-    good = None
+    With C(thorough), what is wrong with older ones, too.
+    """
+    good, problems = None, []
     for point in reversed(points):
-        problem = spoilt.get(point.id)
-        if good is None and problem is None:
-            problem = client.problem_of(point)
-            if problem is None:
-                good = point
-                continue
+        if good is not None and not thorough:
+            break
+        problem = client.problem_of(point)
         if problem is not None:
-            problems.append(f"recovery point {point.id}: {problem}")
+            subject = f"recovery point {point.id}"
+            problems.append(problem if problem.startswith(subject) else f"{subject}: {problem}")
+        elif good is None:
+            good = point
     return good, problems[::-1]

@@ -13,8 +13,8 @@ from typing import Any
 
 from ..vault.jobs import FAILED, SKIPPED
 from ..vault.summary import format_bytes, format_seconds, left_out
+from ..vault.verification_record import Verification
 from . import charts
-from .history import Verification
 from .markup import Column, Row, badge, facts, name, notices, page, table, text, utc, when, words
 
 VM_COLUMNS = (
@@ -146,5 +146,5 @@ def verification_note(found: Verification, subject: str = "The recovery point") 
     """Return what a verification found as a sentence."""
     if found.ok:
         return f"{subject} was verified on {when(found.verified_at)}: it is good."
-    problems = "; ".join(text(problem) for problem in found.problems) or "no details are known"
+    problems = "; ".join(text(problem) for problem in found.problems)
     return f"<strong>{subject} was verified on {when(found.verified_at)} and is damaged:</strong> {problems}"

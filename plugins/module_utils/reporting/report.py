@@ -19,8 +19,9 @@ from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError
 from ..vault.job_shape import check_finished
 from ..vault.jobs import JobStore
 from ..vault.points import Vault
+from ..vault.verification_record import Verification, read_verification
 from .document import job_document, vault_document
-from .history import History, Verification, read_history, read_verification
+from .history import History, read_history
 from .job_page import job_page
 from .prometheus import prometheus_text
 from .vault_page import vault_page
@@ -132,11 +133,10 @@ def _verified(vault: Vault, job: Mapping[str, Any]) -> dict[str, Verification]:
     for vm in job["vms"]:
         if vm["point"]:
             try:
-                result = read_verification(vault.client_folder(vm["client"]), os.path.basename(vm["point"]))
+                directory = vault.client_folder(vm["client"]).directory
             except PointNotFoundError:
                 continue
-            except CorruptVaultError as error:
-                result = Verification(job["finished"], False, (error.message,))
+            result = read_verification(os.path.join(directory, os.path.basename(vm["point"])))
             if result is not None:
                 found[vm["client"]] = result
     return found

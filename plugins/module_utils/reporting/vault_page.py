@@ -112,7 +112,7 @@ def _client(client: ClientHistory, now: float) -> Row:
     newest = client.newest_run()
     if newest is not None and newest.vm["status"] not in (COMPLETED, WITH_WARNINGS):
         notes.append(f"{badge(newest.vm['status'])} {text(newest.vm['reason'])}")
-    notes += [text(problem) for _point_id, found in client.verified if not found.ok for problem in found.problems]
+    notes += [text(detail) for detail in _details(client)]
     return Row(
         [
             f'{name(client.vm_name)} <span class="quiet">client {name(client.client)}</span>',
@@ -128,6 +128,13 @@ def _client(client: ClientHistory, now: float) -> Row:
         ],
         notes,
     )
+
+
+def _details(client: ClientHistory) -> list[str]:
+    """Return what verifications found besides the problems that the client has by them."""
+    found = [problem for _point_id, result in client.verified for problem in result.problems]
+    fresh = [problem for problem in found if not any(problem.message in told for told in client.problems)]
+    return list(dict.fromkeys(map(str, fresh)))
 
 
 def _verified(client: ClientHistory) -> str:

@@ -8,82 +8,54 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import CorruptVaultError
-
-_LATEST = 1e11  # seconds since the epoch: dates that every calendar function can show
-
-Check = Callable[[Any], bool]
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _time(value: Any) -> bool:
-    return _number(value) and 0 <= value <= _LATEST
-
-
-def _count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _optional(check: Check) -> Check:
-    return lambda value: value is None or check(value)
-
-
-def _list_of(check: Check) -> Check:
-    return lambda value: isinstance(value, list) and all(check(item) for item in value)
+from .shape import Check, is_count, is_number, is_text, is_time, list_of, optional
 
 
 def _counts(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(_count(number) for number in value.values())
+    return isinstance(value, Mapping) and all(is_count(number) for number in value.values())
 
 
 def _disk(value: Any) -> bool:
-    return isinstance(value, Mapping) and _count(value.get("slot")) and _text(value.get("reason"))
+    return isinstance(value, Mapping) and is_count(value.get("slot")) and is_text(value.get("reason"))
 
 
 _VM: dict[str, Check] = {
-    "vm_id": _text,
-    "vm_name": _text,
-    "client": _text,
-    "status": _text,
-    "reason": _text,
-    "method": _text,
-    "requested_type": _text,
-    "type": _optional(_text),
-    "point": _optional(_text),
-    "bytes_read": _count,
-    "bytes_stored": _count,
-    "started": _time,
-    "finished": _time,
-    "duration": _number,
-    "outage": _optional(_number),
-    "proxy": _optional(_text),
-    "skipped_disks": _list_of(_disk),
-    "warnings": _list_of(_text),
+    "vm_id": is_text,
+    "vm_name": is_text,
+    "client": is_text,
+    "status": is_text,
+    "reason": is_text,
+    "method": is_text,
+    "requested_type": is_text,
+    "type": optional(is_text),
+    "point": optional(is_text),
+    "bytes_read": is_count,
+    "bytes_stored": is_count,
+    "started": is_time,
+    "finished": is_time,
+    "duration": is_number,
+    "outage": optional(is_number),
+    "proxy": optional(is_text),
+    "skipped_disks": list_of(_disk),
+    "warnings": list_of(is_text),
 }
 _JOB: dict[str, Check] = {
-    "id": _text,
-    "subclient": _text,
-    "requested_type": _text,
-    "status": _text,
-    "started": _time,
-    "finished": _time,
-    "duration": _number,
+    "id": is_text,
+    "subclient": is_text,
+    "requested_type": is_text,
+    "status": is_text,
+    "started": is_time,
+    "finished": is_time,
+    "duration": is_number,
     "counts": _counts,
-    "bytes_read": _count,
-    "bytes_stored": _count,
-    "warnings": _list_of(_text),
-    "vms": _list_of(lambda value: isinstance(value, Mapping)),
+    "bytes_read": is_count,
+    "bytes_stored": is_count,
+    "warnings": list_of(is_text),
+    "vms": list_of(lambda value: isinstance(value, Mapping)),
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import CorruptVaultError
 from .files import read_json, write_json
+from .shape import is_count, is_text, is_time, optional
 
 VERIFICATION_NAME = "verification.json"
 
@@ -30,6 +31,10 @@ class Problem:
     file: str | None
     offset: int | None
     message: str
+
+    def __str__(self) -> str:
+        """Return it for people, who want to know which file it is."""
+        return self.message if self.file is None or self.file in self.message else f"{self.file}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -66,18 +71,24 @@ def read_verification(directory: str) -> Verification | None:
     """Return the stored result, or nothing: a result that cannot be read proves nothing, so it is made again."""
     try:
         return _parse(read_json(os.path.join(directory, VERIFICATION_NAME)))
-    except (OSError, CorruptVaultError, KeyError, TypeError, ValueError, AttributeError):
+    except (OSError, CorruptVaultError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
 
 
 def _parse(document: Mapping[str, Any]) -> Verification:
     problems = tuple(
-        Problem(item.get("point"), item.get("file"), item.get("offset"), str(item["message"]))
+        Problem(item.get("point"), item.get("file"), item.get("offset"), item["message"])
         for item in document["problems"]
     )
+    for problem in problems:
+        texts = optional(is_text)(problem.point) and optional(is_text)(problem.file) and is_text(problem.message)
+        if not texts or not optional(is_count)(problem.offset):
+            raise ValueError("a problem has wrong values")
     # Nobody is told that all is well where a problem is listed, nor of damage without a reason.
     if document["ok"] is not (not problems):
         raise ValueError("the result contradicts itself")
+    if not is_time(document["verified_at"]):
+        raise ValueError("that is no time")
     return Verification(
         verified_at=float(document["verified_at"]),
         ok=not problems,

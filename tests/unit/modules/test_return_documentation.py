@@ -104,8 +104,9 @@ def bad_points(succeed: Any, estate: Estate) -> Results:
 
 @pytest.fixture
 def recovery_point_results(succeed: Any, estate: Estate) -> Results:
-    backup_vm(estate.vault, estate.request(PLAN))
-    args = {"vault": estate.vault.path, "client": "web_01", "point": "latest", "pinned": True}
+    bad_points(succeed, estate)
+    bad = estate.client.scan()[0][0].id
+    args = {"vault": estate.vault.path, "client": "web_01", "point": bad, "pinned": True}
     return [succeed("recovery_point", args)]
 
 

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,17 @@ from unit.vault.builders import add_point, make_client, noise, write_image
 from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import JobStore, new_job, vm_record
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
+from ansible_collections.ovm.backup.plugins.module_utils.vault.verification_record import (
+    VERIFICATION_NAME,
+    Problem,
+    Verification,
+    write_verification,
+)
 
 MOMENT = 1795395723.0  # 2026-11-23 01:02:03 UTC
 DAY = 86400.0
 GIB, MIB = 1 << 30, 1 << 20
+DAMAGE = "block at 65536 has another hash"
 HOSTILE = "<script>alert('x')</script> \"&\\\n\u202egnp.exe"
 PHYSICAL = {"slot": 1, "name": "asm", "kind": "physical", "reason": "physical disks are not backed up"}
 TOLD = "disk 'asm' (slot 1) is not backed up: physical disks are not backed up"
@@ -98,10 +104,9 @@ def add_client(directory: Path, name: str, *, points: int = 1, **changes: Any) -
     return client, found
 
 
-def verify(client: Client, point: Point | str, *, ok: bool = True, at: float = MOMENT + DAY, **changes: Any) -> Path:
-    """Leave the result of a verification beside a point."""
-    point_id = point if isinstance(point, str) else point.id
-    path = Path(client.directory) / point_id / "verification.json"
-    document = {"verified_at": at, "ok": ok, "problems": [] if ok else ["block at 65536 has another hash"], **changes}
-    path.write_text(json.dumps(document), encoding="utf-8")
-    return path
+def verify(client: Client, point: Point, *, at: float = MOMENT + DAY, problem: str | None = None) -> Path:
+    """Leave the result of a verification beside a point: it is good, or there is a problem in its disk file."""
+    problems = () if problem is None else (Problem(point.id, point.disks[0].file, 65536, problem),)
+    directory = Path(client.directory) / point.id
+    write_verification(str(directory), Verification(at, not problems, problems, 1, 1.0, {}, job_id()))
+    return directory / VERIFICATION_NAME

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from unit.reporting.builders import (
+    DAMAGE,
     DAY,
     GIB,
     HOSTILE,
@@ -85,11 +86,6 @@ class Page(HTMLParser):
         """Return the row whose name begins so."""
         [found] = [row for row in self.rows if row["name"].startswith(name)]
         return {title: " ".join(cell.split()) for title, cell in found.items()}
-
-
-@pytest.fixture
-def vault(tmp_path: Path) -> Vault:
-    return Vault.create(str(tmp_path / "vault"), clock=lambda: 1.0)
 
 
 def page_of(vault: Vault, job: str | None = None, **options: Any) -> Page:
@@ -198,7 +194,7 @@ def test_what_a_verification_found(vault: Vault) -> None:
     directory = Path(vault.path)
     (good, [first]), (bad, [second]) = add_client(directory, "good01"), add_client(directory, "bad01")
     verify(good, first)
-    verify(bad, second, ok=False, problems=[f"file {HOSTILE}"])
+    verify(bad, second, problem=f"file {HOSTILE}")
     unknown, [third] = add_client(directory, "unknown01")
     verify(unknown, third).write_text("{}")
     vms = [(planned(client.name), {"point": made(id=first.id)}) for client in (good, bad, unknown)]
@@ -206,9 +202,8 @@ def test_what_a_verification_found(vault: Vault) -> None:
     shown = page_of(vault, add_job(vault, 0, *vms)["id"])
     assert "was verified on 2026-11-24 01:02 : it is good" in shown.row("good01")["notes"].replace("02:", "02 :")
     notes = shown.row("bad01")["notes"]
-    assert "and is damaged:" in notes and notes.endswith(f"file {SHOWN}")
-    assert "is damaged: it is not the result of a verification" in shown.row("unknown01")["notes"]
-    assert "verified" not in shown.row("odd01")["notes"]
+    assert "and is damaged:" in notes and notes.endswith(f"{second.disks[0].file}: file {SHOWN}")
+    assert not any("verified" in shown.row(vm)["notes"] for vm in ("unknown01", "odd01"))
 
 
 def test_pictures(vault: Vault) -> None:
@@ -255,7 +250,7 @@ def test_vault(vault: Vault, tmp_path: Path) -> None:
     db01, points = add_client(directory, "db01", points=2)
     verify(db01, points[1])
     bad01, bad = add_client(directory, "bad01")
-    verify(bad01, bad[0], ok=False)
+    verify(bad01, bad[0], problem=DAMAGE)
     add_client(directory, "gone01")
     fine, failed = {"point": made()}, {"failure": "the vault is full"}
     template = (planned("template", action="skip", method="skip", reason="templates are not backed up"), {})
@@ -289,9 +284,7 @@ def test_vault(vault: Vault, tmp_path: Path) -> None:
         "Subclients": "gold, nightly",
     }
     assert shown.row("bad01")["Newest good point"] == "✗ none"
-    assert shown.row("bad01")["notes"] == (
-        f"recovery point {bad[0].id}: a verification found it damagedblock at 65536 has another hash"
-    )
+    assert shown.row("bad01")["notes"] == (f"recovery point {bad[0].id} was found bad by a verification: {DAMAGE}")
     assert shown.row("template")["Newest good point"] == "none"
     assert shown.row("template")["notes"] == "– Skipped templates are not backed up"
     assert (shown.row("gone01")["Last jobs"], shown.row("gone01")["Subclients"]) == ("✓", "nightly")

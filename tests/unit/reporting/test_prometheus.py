@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from unit.reporting.builders import DAY, HOSTILE, MOMENT, add_client, add_job, job_id, made, planned, verify
+from unit.reporting.builders import DAMAGE, DAY, HOSTILE, MOMENT, add_client, add_job, job_id, made, planned, verify
 
 from ansible_collections.ovm.backup.plugins.module_utils.reporting.history import read_history
 from ansible_collections.ovm.backup.plugins.module_utils.reporting.prometheus import METRICS, STATUSES, prometheus_text
@@ -19,11 +18,6 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vau
 
 PREFIX = "ovm_backup_"
 Labels = tuple[tuple[str, str], ...]
-
-
-@pytest.fixture
-def vault(tmp_path: Path) -> Vault:
-    return Vault.create(str(tmp_path / "vault"), clock=lambda: 1.0)
 
 
 def samples(vault: Vault) -> dict[str, dict[Labels, float]]:
@@ -115,7 +109,7 @@ def test_every_status_has_a_number() -> None:
 def test_several_subclients_and_states(vault: Vault) -> None:
     directory = Path(vault.path)
     client, points = add_client(directory, "db01", points=2)
-    verify(client, points[1], ok=False)
+    verify(client, points[1], problem=DAMAGE)
     add_client(directory, "gone01")
     skipped = (planned("template", action="skip", reason="templates are not backed up"), {})
     add_job(vault, 0, (planned("db01"), {"point": made()}), (planned("gone01"), {"point": made()}), skipped)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.reporting.builders import DAY, MIB, MOMENT, add_client, add_job, job_id, made, planned, verify
+from unit.reporting.builders import DAMAGE, DAY, MIB, MOMENT, add_client, add_job, job_id, made, planned, verify
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import (
     CorruptVaultError,
@@ -28,11 +28,6 @@ from ansible_collections.ovm.backup.plugins.module_utils.reporting import charts
 from ansible_collections.ovm.backup.plugins.module_utils.reporting.report import Report, ReportRequest, make_report
 from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import JobStore, new_job
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
-
-
-@pytest.fixture
-def vault(tmp_path: Path) -> Vault:
-    return Vault.create(str(tmp_path / "vault"), clock=lambda: 1.0)
 
 
 def night(vault: Vault, number: int, **changes: Any) -> dict[str, Any]:
@@ -77,7 +72,7 @@ def test_document_of_a_vault(vault: Vault) -> None:
     directory = Path(vault.path)
     client, points = add_client(directory, "db01", points=2)
     verify(client, points[0], at=MOMENT + 5)
-    verify(client, points[1], ok=False, at=MOMENT + 4)
+    verify(client, points[1], at=MOMENT + 4, problem=DAMAGE)
     job = night(vault, 2)
     (directory / "jobs" / f"{job_id(3)}.json").write_text("[]")
     found = report(vault)
@@ -101,7 +96,7 @@ def test_document_of_a_vault(vault: Vault) -> None:
                 "points": 2,
                 "bytes_stored": sum(point.stored for point in points),
                 "good_point": {"id": points[0].id, "type": "full", "created": MOMENT, "age": 2 * DAY + 600},
-                "problems": [f"recovery point {points[1].id}: a verification found it damaged"],
+                "problems": [f"recovery point {points[1].id} was found bad by a verification: {DAMAGE}"],
                 "verified_at": MOMENT + 5,
                 "verifications": [
                     {"point": points[0].id, "verified_at": MOMENT + 5, "ok": True, "problems": []},
@@ -109,7 +104,7 @@ def test_document_of_a_vault(vault: Vault) -> None:
                         "point": points[1].id,
                         "verified_at": MOMENT + 4,
                         "ok": False,
-                        "problems": ["block at 65536 has another hash"],
+                        "problems": [f"{points[1].disks[0].file}: {DAMAGE}"],
                     },
                 ],
             }

@@ -46,6 +46,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_writer impor
 from ansible_collections.ovm.backup.plugins.module_utils.vault.format import Geometry, digest
 
 BLOCK, SEGMENT = 64, 256
+pytestmark = pytest.mark.usefixtures("no_sync")
 LINE = b"All work and no play makes Jack a dull boy. "
 
 
@@ -65,12 +66,6 @@ def second_state() -> bytes:
     data[3 * SEGMENT : 4 * SEGMENT] = bytes(SEGMENT)
     data[-1] ^= 0xFF
     return bytes(data)
-
-
-@pytest.fixture(autouse=True)
-def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That files are durable is tested elsewhere; here it would only take time."""
-    monkeypatch.setattr("os.fsync", lambda _descriptor: None)
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_writer impor
 from ansible_collections.ovm.backup.plugins.module_utils.vault.format import Geometry, digest
 
 BLOCK, SEGMENT = 64, 256
+pytestmark = pytest.mark.usefixtures("no_sync")
 RUN = 70  # segments of zeros, which take two frames
 
 
@@ -48,12 +49,6 @@ def second_state() -> bytes:
     data[9 * SEGMENT : 9 * SEGMENT + 5] = b"hello"
     data[-SEGMENT - 70 : -70] = bytes(SEGMENT)
     return bytes(data)
-
-
-@pytest.fixture(autouse=True)
-def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That files are durable is tested elsewhere; here it would only take time."""
-    monkeypatch.setattr("os.fsync", lambda _descriptor: None)
 
 
 @pytest.fixture

@@ -30,11 +30,6 @@ PIN = Pin("keep it", 1.0, None)
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Client:
-    return make_client(tmp_path / "vault")
-
-
-@pytest.fixture
 def points(client: Client, tmp_path: Path) -> list[Point]:
     """Two chains: a full with two incrementals, a full with one; a day between all."""
     made: list[Point] = []

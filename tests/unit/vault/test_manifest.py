@@ -22,11 +22,6 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Cli
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Client:
-    return make_client(tmp_path / "vault")
-
-
-@pytest.fixture
 def point(tmp_path: Path, client: Client) -> Point:
     return add_point(client, write_image(tmp_path / "raw", noise(3000)), vm_name="web \u00e4 \"\x1f' \ud800 \U0001f600")
 

@@ -30,11 +30,6 @@ class PowerCut(BaseException):
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Client:
-    return make_client(tmp_path / "vault")
-
-
-@pytest.fixture
 def folder(client: Client, tmp_path: Path) -> str:
     """The folder of a point."""
     return os.path.join(client.directory, add_point(client, write_image(tmp_path / "raw", noise(5000))).id)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.vault.builders import add_disk, add_point, describe, make_client, noise, write_image
+from unit.vault.builders import add_disk, add_point, describe, noise, write_image
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVaultError, VaultWriteError
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore import restore_disk
@@ -70,11 +70,6 @@ class Faults:
             patch.setattr(os, "open", self._wrap_open(os.open))
             patch.setattr(builtins, "open", self._wrap_open(builtins.open))
             yield
-
-
-@pytest.fixture
-def client(tmp_path: Path) -> Client:
-    return make_client(tmp_path / "vault")
 
 
 @pytest.fixture

@@ -21,11 +21,6 @@ NOW, HOUR, LIMIT = 1_700_000_000.0, 3600.0, 86400.0
 PLAN: dict[str, Any] = {"subclient": "all", "requested_type": "full", "warnings": [], "vms": []}
 
 
-@pytest.fixture
-def vault(tmp_path: Path) -> Vault:
-    return Vault.create(str(tmp_path / "vault"), clock=lambda: 1.0)
-
-
 def run_of(vault: Vault, age: float = 2 * HOUR, *, job: bool = True) -> str:
     """Return the id of a run that began so many seconds ago, by default with an open job."""
     run_id = new_job_id(vault.id, NOW - age)

@@ -35,11 +35,6 @@ class Time:
             self.then()
 
 
-@pytest.fixture
-def vault(tmp_path: Path) -> Vault:
-    return Vault.create(str(tmp_path / "vault"))
-
-
 def hold(vault: Vault, client: str, run_id: str = RUN, lease: float = 600.0) -> None:
     vault.prepare_client(client).lock(owner="a run", run_id=run_id).hold(lease)
 

@@ -29,11 +29,6 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture
-def vault(tmp_path: Path) -> Vault:
-    return Vault.create(str(tmp_path / "vault"))
-
-
 @contextmanager
 def held_elsewhere(path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process has the turn; closing its standard input ends it."""

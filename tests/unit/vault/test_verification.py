@@ -31,13 +31,8 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.verification_reco
     write_verification,
 )
 
+pytestmark = pytest.mark.usefixtures("no_sync")
 Chain = tuple[Client, list[Point]]
-
-
-@pytest.fixture(autouse=True)
-def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That files are durable is tested elsewhere; here it would only take time."""
-    monkeypatch.setattr("os.fsync", lambda _descriptor: None)
 
 
 @pytest.fixture
@@ -62,6 +57,12 @@ def verify_all(client: Client, points: list[Point], **options: Any) -> list[Veri
     found = [verifier.verify(client, point) for point in points]
     assert None not in found
     return [one for one in found if one is not None]
+
+
+def test_a_problem_for_people() -> None:
+    assert str(Problem("p", FILE, 7, "another hash")) == f"{FILE}: another hash"
+    assert str(Problem("p", FILE, 7, f"/vault/{FILE} is damaged")) == f"/vault/{FILE} is damaged"
+    assert str(Problem(None, None, None, "a problem")) == "a problem"
 
 
 # --- what is good ----------------------------------------------------------------------------------------------------
@@ -112,7 +113,14 @@ def test_the_result_lasts(chain: Chain) -> None:
         {"ok": None},
         {"problems": None},
         {"problems": [7]},
+        {"ok": False, "problems": [{"message": 7}]},
+        {"ok": False, "problems": [{"message": "x", "file": []}]},
+        {"ok": False, "problems": [{"message": "x", "offset": "y"}]},
         {"verified_at": "yesterday"},
+        {"verified_at": None},
+        {"verified_at": float("nan")},
+        {"verified_at": 1e300},
+        {"bytes_read": float("inf")},
         {"versions": 7},
     ],
 )

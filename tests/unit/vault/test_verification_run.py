@@ -36,13 +36,8 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.verification_summ
     verification_summary,
 )
 
+pytestmark = pytest.mark.usefixtures("no_sync")
 NAME = "VM 'web 01 \u00e4' (client web01)"
-
-
-@pytest.fixture(autouse=True)
-def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That files are durable is tested elsewhere; here it would only take time."""
-    monkeypatch.setattr("os.fsync", lambda _descriptor: None)
 
 
 def vault_of(client: Client) -> Vault:
