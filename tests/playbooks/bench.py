@@ -118,6 +118,13 @@ class Playbook:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP if frozen else signal.SIGCONT)
 
+    def freeze_transfer(self, frozen: bool = True) -> None:
+        """Stop the module that transfers, but not Ansible, or let it go on. It is the process that has the image open."""
+        for pid in self.family():
+            with contextlib.suppress(OSError):
+                if any("VirtualDisks" in os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()):
+                    os.kill(pid, signal.SIGSTOP if frozen else signal.SIGCONT)
+
     def kill(self) -> None:
         """Kill it with all that it started, as a crash of the proxy does: nothing gets a chance to clean up."""
         while self.process.poll() is None or self.family():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import filecmp
 import json
 import subprocess
+import time
 from typing import Any
 
 from playbooks.bench import Bench, Playbook, only, reasons, wait_until
@@ -75,9 +76,16 @@ def test_outage_covers_what_was_changed_since_the_first_pass(bench: Bench) -> No
 
 
 def test_transfer_is_given_up_in_time(bench: Bench) -> None:
-    # With one pass and much compression the transfer takes twice as long as it may.
-    bench.subclients = {"one": only(VM, max_outage=3, two_pass=False)}
-    bench.backup("one", code=2, **SLOW)
+    limit = 6
+    bench.subclients = {"one": only(VM, max_outage=limit, two_pass=False)}
+    playbook = bench.start("backup", subclient="one", **SLOW)
+    reached(bench, playbook, lambda: stored(bench, "*/*.img.zst"), "the transfer")
+    # It is stopped where it is until its time is over.
+    playbook.freeze_transfer()
+    over = time.monotonic() + limit
+    wait_until(lambda: time.monotonic() > over, "the time is over")
+    playbook.freeze_transfer(False)
+    assert playbook.wait().code == 2
     assert bench.state_of(VM) == "RUNNING"
     assert bench.points(VM) == []
     assert reasons(bench.job())[VM].startswith("The transfer was given up after ")

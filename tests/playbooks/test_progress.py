@@ -6,13 +6,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import signal
-from pathlib import Path
 
-from playbooks.bench import Bench, Playbook, only, wait_until
+from playbooks.bench import Bench, only, wait_until
 
 SLOW = {"ovm_backup_compression_level": 19, "ovm_backup_progress_interval": 0.2}
 LINE = re.compile(
@@ -22,21 +18,13 @@ LINE = re.compile(
 )
 
 
-def freeze_the_module(playbook: Playbook, frozen: bool) -> None:
-    """Stop the module, but not Ansible, or let it go on. It is the process that has the image open."""
-    for pid in playbook.family():
-        with contextlib.suppress(OSError):
-            if any("VirtualDisks" in os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()):
-                os.kill(pid, signal.SIGSTOP if frozen else signal.SIGCONT)
-
-
 def test_lines_appear_while_the_module_runs(bench: Bench) -> None:
-    bench.subclients = {"files": only("bigfiles01")}
+    bench.subclients = {"files": only("bigfiles01", two_pass=False)}
     playbook = bench.start("backup", subclient="files", **SLOW)
     wait_until(lambda: list(bench.temporary.glob("*/progress.json")), "the module writes how far it is")
-    freeze_the_module(playbook, True)
+    playbook.freeze_transfer()
     wait_until(lambda: LINE.search(playbook.log.read_text(encoding="utf-8")), "a line is printed")
-    freeze_the_module(playbook, False)
+    playbook.freeze_transfer(False)
     outcome = playbook.wait()
     assert outcome.code == 0, outcome.output
     assert bench.statuses() == {"bigfiles01": "Completed"}
