@@ -119,7 +119,7 @@ class Playbook:
                 os.kill(pid, signal.SIGSTOP if frozen else signal.SIGCONT)
 
     def freeze_transfer(self, frozen: bool = True) -> None:
-        """Stop the module that transfers, but not Ansible, or let it go on. It is the process that has the image open."""
+        """Stop the module that has an image open, but not Ansible, or let it go on."""
         for pid in self.family():
             with contextlib.suppress(OSError):
                 if any("VirtualDisks" in os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()):
