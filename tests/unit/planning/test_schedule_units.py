@@ -163,7 +163,7 @@ def test_names_are_escaped_as_systemd_does() -> None:
 @given(LINES, LINES)
 def test_different_names_have_different_units(one: str, other: str) -> None:
     schedule = [{"calendar": "daily"}, {"calendar": "daily", "task": "verify"}]
-    names = [unit.name for name in {one, other} for unit in units(schedule, f"x{name}")]
+    names = [unit.name for name in sorted({one, other}) for unit in units(schedule, f"x{name}")]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"[A-Za-z0-9:_.\\-]+", name) for name in names)
 
