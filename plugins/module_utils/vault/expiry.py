@@ -8,10 +8,10 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from dataclasses import dataclass, field, replace
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from ..errors import VaultError, VaultLockedError
 from .lock import ClientLock
@@ -65,7 +65,7 @@ class Expiration:
 
     policy: RetentionPolicy
     now: float
-    zone: ZoneInfo
+    zone: datetime.tzinfo
     owner: str
     run_id: str
 
