@@ -51,8 +51,8 @@ options:
     default: [localhost]
   restart_job:
     description:
-      - Id of a finished job of the subclient, or V(latest). Only the VMs that failed there are backed up,
-        in the type of that job unless O(backup_type) is given.
+      - Id of a finished job of the subclient, or V(latest), which is looked for among the last 1000 jobs of the vault.
+      - Only the VMs that failed there are backed up, in the type of that job unless O(backup_type) is given.
     type: str
   additional_settings:
     description:
@@ -270,7 +270,8 @@ plan:
           elements: str
           returned: always
         expected_outage:
-          description: Seconds that it will be down, V(null) if that is not known or it will not be.
+          description:
+            - Seconds that it will be down, as the last backups took. V(null) if that is not known or it will not be.
           type: float
           returned: always
         outage_until:
