@@ -36,7 +36,7 @@ options:
     description:
       - Type to plan instead of the subclient's own, V(full), V(incremental), V(differential) or V(synthetic_full).
       - Synthetic fulls are planned from the vault alone. The manager is only asked when no VM of the subclient has a
-        recovery point, because its first backup is a full.
+        recovery point, because its first backup is a full. A VM that has one of another subclient is skipped then.
     type: str
   force:
     description:
@@ -51,7 +51,8 @@ options:
     default: [localhost]
   restart_job:
     description:
-      - Id of a finished job of the subclient, or V(latest). Only the VMs that failed there are backed up.
+      - Id of a finished job of the subclient, or V(latest), which is looked for among the last 1000 jobs of the vault.
+      - Only the VMs that failed there are backed up, in the type of that job unless O(backup_type) is given.
     type: str
   additional_settings:
     description:
@@ -269,7 +270,8 @@ plan:
           elements: str
           returned: always
         expected_outage:
-          description: Seconds that it will be down, V(null) if that is not known or it will not be.
+          description:
+            - Seconds that it will be down, as the last backups took. V(null) if that is not known or it will not be.
           type: float
           returned: always
         outage_until:
@@ -347,8 +349,9 @@ def make(module: AnsibleModule, subclient: Subclient) -> dict[str, Any]:
         "backup_type": parameters["backup_type"],
         "proxies": parameters["proxies"],
         "settings": settings,
+        "restart": restart is not None,
     }
-    synthetic = plan_synthetic_fulls(subclient, state, **common) if restart is None else None
+    synthetic = plan_synthetic_fulls(subclient, state, **common)
     if synthetic is not None:
         return {"plan": synthetic.as_dict()}
     with manager_client(module) as client:
@@ -359,7 +362,6 @@ def make(module: AnsibleModule, subclient: Subclient) -> dict[str, Any]:
         state,
         now=time.time(),
         force=parameters["force"],
-        restart=restart is not None,
         is_ours=is_ours,
         **common,
     )

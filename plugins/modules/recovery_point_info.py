@@ -371,7 +371,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, open_vault, vault_options
-from ..module_utils.vault.description import describe_client, describe_point
+from ..module_utils.vault.description import describe_client, describe_point, describe_points
 
 
 def main() -> None:
@@ -391,7 +391,7 @@ def main() -> None:
                 result["recovery_points"].append(describe_point(client, client.point(wanted)))
                 continue
             points, damaged = client.scan()
-            result["recovery_points"] += [describe_point(client, point) for point in points]
+            result["recovery_points"] += describe_points(client, points)
             result["damaged"] += [{"client": client.name, "id": bad.id, "problem": bad.error} for bad in damaged]
     module.exit_json(**result)
 

@@ -16,7 +16,8 @@ from ..manager.inventory import Disk
 from .disks import disk_label
 from .state import ClientState, VaultDisk
 
-BACKUP_TYPES = ("full", "incremental", "differential", "synthetic_full")
+SYNTHETIC_FULL = "synthetic_full"
+BACKUP_TYPES = ("full", "incremental", "differential", SYNTHETIC_FULL)
 _INCREMENTS = ("incremental", "differential")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 from dataclasses import dataclass
 
 from .durations import format_duration
@@ -21,6 +22,11 @@ from .windows import local_time, window_state
 # Of the time that an outage may last, what is kept for starting the VM again.
 START_SHARE = 0.1
 START_SECONDS = 60.0
+# So many of the last outages are looked at: enough that a slow one or two are outvoted, few enough to follow a change.
+LAST_OUTAGES = 5
+# An older measurement says nothing any more. A VM whose backups are refused gets no new ones, so that it is tried again
+# after this time; the hard limit protects it then.
+MEASURED_WITHIN = 14 * 86400.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ def plan_outage(
     """Return the decision as it stands once window and limit of the subclient are looked at."""
     if (decision.action, decision.method) != ("backup", "shutdown"):
         return OutagePlan(decision)
-    expected = expected_outage(state, subclient.two_pass, backup_type)
+    expected = expected_outage(state, subclient.two_pass, backup_type, now)
     found = window_state(subclient.outage_window, subclient.timezone, now)
     until = found.until if found.open else None
     if subclient.max_outage and expected is not None and expected > subclient.max_outage:
@@ -65,15 +71,20 @@ def plan_outage(
     return OutagePlan(decision, expected, until)
 
 
-def expected_outage(state: ClientState | None, two_pass: bool, backup_type: str) -> float | None:
-    """Return the seconds that the last comparable outage lasted, nothing if there was none.
+def expected_outage(state: ClientState | None, two_pass: bool, backup_type: str, now: float) -> float | None:
+    """Return the median (seconds) of the last comparable outages, nothing if there was none lately.
 
     With two passes all data is compared in any case, with one it matters how much is compressed and stored.
     """
-    for outage in reversed(state.outages if state is not None else ()):
-        if outage.two_pass == two_pass and (two_pass or outage.type == backup_type):
-            return outage.seconds
-    return None
+    comparable = [
+        outage.seconds
+        for outage in (state.outages if state is not None else ())
+        # A wrong clock may have put one into the future, where it would never become old.
+        if abs(now - outage.ended) <= MEASURED_WITHIN
+        and outage.two_pass == two_pass
+        and (two_pass or outage.type == backup_type)
+    ]
+    return statistics.median(comparable[-LAST_OUTAGES:]) if comparable else None
 
 
 def outage_budget(*, max_outage: float, until: float | None, expected: float | None, now: float) -> OutageBudget:

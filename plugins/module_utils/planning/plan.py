@@ -15,9 +15,8 @@ from typing import Callable
 
 from ..errors import InvalidInputError, NothingSelectedError
 from ..manager.inventory import Disk, Inventory, Vm
-from ..vault.jobs import FAILED
 from .additional_settings import check_offered
-from .backup_type import TypeDecision, combine_types, decide_disk_type
+from .backup_type import SYNTHETIC_FULL, TypeDecision, combine_types, decide_disk_type
 from .content import Selected, Selection, select
 from .disks import DiskChoice, choose_disks, disk_label
 from .durations import format_duration
@@ -57,19 +56,15 @@ def make_plan(
     C(backup_type) overrides the subclient's, C(force) backs up whatever the age of the newest recovery point is,
     C(restart) backs up only what the job C(vault.last_job) did not, C(settings) are the additional settings of the
     site, and C(is_ours) tells the clones that we made ourselves, which are no VMs to back up. A synthetic full is
-    planned here only as the first backup of its VMs: see C(plan_synthetic_fulls).
+    planned here only as the first backup of its VMs, those that have a recovery point are left out: see
+    C(plan_synthetic_fulls).
 
     Raises C(NothingSelectedError) if a rule, a group or the whole content selects nothing and the subclient does not
     allow that, C(InvalidInputError) for a backup type that is wrong or not offered, for an empty list of proxies, and
     if there is no job to restart.
     """
-    if restart and vault.last_job is None:
-        raise InvalidInputError(
-            f"restart_job: subclient {quoted(subclient.name)} has no finished job: run it without", key="restart_job"
-        )
-    if restart and backup_type is None and vault.last_job is not None:
-        backup_type = vault.last_job.requested_type
-    requested = checked_run(subclient, backup_type, proxies, settings or {})
+    restarted = restarted_job(subclient, vault) if restart else None
+    requested = checked_run(subclient, backup_type, proxies, settings or {}, restarted)
     vms = tuple(sorted((vm for vm in inventory.vms.values() if not is_ours(vm)), key=lambda vm: vm.id))
     selection = select(subclient.content, subclient.exclude_vms, vms, inventory)
     warnings = [*selection.warnings]
@@ -80,8 +75,7 @@ def make_plan(
     warnings.extend(str(problem) for problem in selection.empty)
 
     states = vault.by_vm()
-    unfinished = vault.last_job if restart else None
-    planner = _Planner(subclient, inventory, states, _assign(vms, states), requested, force, unfinished, now)
+    planner = _Planner(subclient, inventory, states, _assign(vms, states), requested, force, restarted, now)
     planned = [planner.plan_vm(item) for item in selection.selected]
     if planned and all(item.action == "skip" for item in planned):
         warnings.append("the content selects no VM that can be backed up")
@@ -96,12 +90,36 @@ def make_plan(
     )
 
 
+def restarted_job(subclient: Subclient, vault: VaultState) -> LastJob:
+    """Return the job that is restarted; raise C(InvalidInputError) if there is none."""
+    if vault.last_job is None:
+        raise InvalidInputError(
+            f"restart_job: subclient {quoted(subclient.name)} has no finished job: run it without", key="restart_job"
+        )
+    return vault.last_job
+
+
+def judge_restart(job: LastJob, vm_id: str) -> tuple[bool, str]:
+    """Return whether a VM failed in the job that is restarted, and what follows from that, as a reason."""
+    if vm_id in job.failed:
+        return True, f"it failed in job {job.id}, which is restarted"
+    status = job.statuses.get(vm_id)
+    what = f"has the status {status} in" if status is not None else "was not in"
+    return False, f"it {what} job {job.id}, which is restarted for what failed there"
+
+
 def checked_run(
-    subclient: Subclient, backup_type: str | None, proxies: Sequence[str], settings: Mapping[str, bool]
+    subclient: Subclient,
+    backup_type: str | None,
+    proxies: Sequence[str],
+    settings: Mapping[str, bool],
+    restarted: LastJob | None = None,
 ) -> str:
     """Return the type that is asked for; raise C(InvalidInputError) for a run that cannot be."""
     if not proxies:
         raise InvalidInputError("proxies: one proxy at least is needed to run backups", key="proxies")
+    if backup_type is None and restarted is not None:
+        backup_type = restarted.requested_type
     requested = checked_backup_type(backup_type) if backup_type is not None else subclient.backup_type
     check_offered(requested, settings)
     return requested
@@ -213,7 +231,7 @@ class _Planner:
         vm = item.vm
         state = self.states.get(vm.id)
         choice = choose_disks(vm, self.subclient.exclude_disks, self.inventory)
-        disks = () if vm.is_template else choice.wanted
+        disks = () if vm.is_template or self._is_consolidated(state) else choice.wanted
         types = [(disk, self._type(disk, state)) for disk in disks]
         total = combine_types(types) if types else TypeDecision(self.requested, "not backed up")
         outage = plan_outage(self._decide(vm, choice, state), self.subclient, state, total.type, self.now)
@@ -250,22 +268,28 @@ class _Planner:
             return MethodDecision("skip", "skip", _no_disk_reason(choice))
         how = decide_method(vm, choice.wanted, self.inventory, self.subclient.nfs_policy)
         is_current, due, warnings = self._judge(vm, state)
+        if not is_current and state is not None and self._is_consolidated(state):
+            text = (
+                f"its newest recovery point {state.newest_point} was made by no job of this subclient, so no synthetic "
+                "full is made of it: run another backup type first"
+            )
+            return MethodDecision("skip", "skip", text, (f"not backed up: {text}",))
         if is_current:
             # Nothing is done, so what stands in the way of a backup now is no failure.
             return MethodDecision("current", how.method, due, (*warnings, *_unprotected(choice.wanted, state)))
         reason = f"{how.reason}; {due}" if how.action == "backup" else how.reason
         return dataclasses.replace(how, reason=reason, warnings=(*warnings, *how.warnings))
 
+    def _is_consolidated(self, state: ClientState | None) -> bool:
+        """Return whether what is asked for is made from the recovery points of a VM, never by reading its disks."""
+        return self.requested == SYNTHETIC_FULL and state is not None and state.newest_point is not None
+
     def _judge(self, vm: Vm, state: ClientState | None) -> tuple[bool, str, tuple[str, ...]]:
         """Return whether nothing is to be done for a VM now, why (not), and warnings."""
-        job = self.restarted
-        if job is None:
+        if self.restarted is None:
             return self._judge_age(state)
-        status = job.statuses.get(vm.id)
-        if status == FAILED:
-            return False, f"it failed in job {job.id}, which is restarted", ()
-        what = f"has the status {status} in" if status is not None else "was not in"
-        return True, f"it {what} job {job.id}, which is restarted for what failed there", ()
+        failed, reason = judge_restart(self.restarted, vm.id)
+        return not failed, reason, ()
 
     def _judge_age(self, state: ClientState | None) -> tuple[bool, str, tuple[str, ...]]:
         """Return whether the newest recovery point is young enough, why (not), and warnings."""

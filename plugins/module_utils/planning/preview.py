@@ -74,6 +74,8 @@ def _outage_lines(vm: Mapping[str, Any]) -> list[str]:
         return []
     expected, until = vm["expected_outage"], vm["outage_until"]
     text = (
-        f"{format_seconds(expected)}, as the last one" if expected is not None else "not known, none was measured yet"
+        f"{format_seconds(expected)}, as the last ones"
+        if expected is not None
+        else "not known, none was measured lately"
     )
     return [f"  outage: {text}" + (f"; it has to end before {utc_time(until)}" if until is not None else "")]

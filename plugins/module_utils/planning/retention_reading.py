@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-import zoneinfo
+import datetime
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import InvalidInputError
 from ..vault.retention import RetentionPolicy
 from .reading import Problems, problem_details, problem_text, quoted, read_count, read_mapping
+from .windows import zone_of
 
 RULES = tuple(rule.name for rule in fields(RetentionPolicy))
 # More would mean nothing, and a number of days must still be one that a date can be computed with.
@@ -48,15 +49,11 @@ def checked_policy(policy: Mapping[str, Any]) -> RetentionPolicy:
     return read
 
 
-def checked_time_zone(name: str) -> zoneinfo.ZoneInfo:
+def checked_time_zone(name: str) -> datetime.tzinfo:
     """Return a time zone by its name; raise C(InvalidInputError) when this host does not know it."""
     try:
-        return zoneinfo.ZoneInfo(name)
-    # A folder of zones, a name that leads elsewhere or what is not a zone at all raises one of the others.
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+        return zone_of(name)
+    except ValueError as error:
         raise InvalidInputError(
-            f"timezone: {quoted(name)} is no time zone that this host knows. Use a name such as Europe/Vienna or UTC; "
-            "if it is one, install the package tzdata there (of the system, or of Python)",
-            key="timezone",
-            value=name,
+            f"timezone: {quoted(name)} is not a time zone that is known here: {error}", key="timezone", value=name
         ) from error

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..vault.jobs import FAILED
 from ..vault.outages import Outage
 
 
@@ -81,6 +82,11 @@ class LastJob:
     requested_type: str
     vms: Mapping[str, str]
     statuses: Mapping[str, str]
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Return the ids of the VMs that failed."""
+        return tuple(vm_id for vm_id, status in self.statuses.items() if status == FAILED)
 
 
 @dataclass(frozen=True)

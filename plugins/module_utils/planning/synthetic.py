@@ -11,13 +11,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from .backup_type import SYNTHETIC_FULL
 from .order import Candidate, round_robin
-from .plan import checked_run, empty_plan, with_slots
+from .plan import checked_run, empty_plan, judge_restart, restarted_job, with_slots
 from .plan_types import Plan, VmPlan
-from .state import ClientState, VaultState
+from .state import ClientState, LastJob, VaultState
 from .subclient import Subclient
-
-SYNTHETIC_FULL = "synthetic_full"
 
 
 def plan_synthetic_fulls(
@@ -25,38 +24,56 @@ def plan_synthetic_fulls(
     vault: VaultState,
     *,
     backup_type: str | None = None,
+    restart: bool = False,
     proxies: Sequence[str] = ("localhost",),
     settings: Mapping[str, bool] | None = None,
 ) -> Plan | None:
     """Return what a run of synthetic fulls does, or nothing for a run that has to ask the manager.
 
     It consolidates the clients that any job of the subclient has made a recovery point of, least recently protected
-    first. If there is none, no synthetic full can be made, and the run makes the first backups instead. Raises as
+    first. If there is none, no synthetic full can be made, and the run makes the first backups instead. C(restart) does
+    only what failed in the job C(vault.last_job); if these all were first backups, they are made again. Raises as
     C(make_plan) does.
     """
-    requested = checked_run(subclient, backup_type, proxies, settings or {})
+    restarted = restarted_job(subclient, vault) if restart else None
+    requested = checked_run(subclient, backup_type, proxies, settings or {}, restarted)
     members = [state for state in vault.clients if subclient.name in state.subclients and state.newest_point]
     if requested != SYNTHETIC_FULL or not members:
         return None
-    planned = {state.vm_id: _plan_client(state, subclient) for state in members}
+    failed = set(restarted.failed) if restarted is not None else set()
+    without_point = failed - {state.vm_id for state in members}
+    if failed and failed == without_point:
+        return None
+    planned = {state.vm_id: _plan_client(state, subclient, restarted) for state in members}
     queue = round_robin(Candidate(state.vm_id, state.vm_name, "", state.protected_at) for state in members)
     order = sorted((planned[item.vm_id] for item in queue), key=lambda item: item.action)  # backup before current, fail
     vms = [
         with_slots(dataclasses.replace(item, order=number + 1, proxy=proxies[number % len(proxies)]), subclient, None)
         for number, item in enumerate(order)
     ]
-    return dataclasses.replace(empty_plan(subclient, requested), vms=tuple(vms))
+    names = restarted.vms if restarted is not None else {}
+    warnings = [
+        f"{names.get(vm_id, vm_id)} failed in the job, too, but has no recovery point of this subclient: run another "
+        "backup type for it"
+        for vm_id in sorted(without_point, key=lambda vm_id: names.get(vm_id, vm_id))
+    ]
+    return dataclasses.replace(empty_plan(subclient, requested), vms=tuple(vms), warnings=tuple(warnings))
 
 
-def _plan_client(state: ClientState, subclient: Subclient) -> VmPlan:
+def _plan_client(state: ClientState, subclient: Subclient, restarted: LastJob | None) -> VmPlan:
     action, method = "backup", "consolidate"
     reason = f"recovery point {state.newest_point} and what it builds on become a synthetic full"
-    if not state.newest_healthy:
+    failed, why = judge_restart(restarted, state.vm_id) if restarted is not None else (True, "")
+    if not failed:
+        action, reason = "current", why
+    elif not state.newest_healthy:
         action, method = "fail", "skip"
         reason = f"its newest recovery point {state.newest_point} is damaged: the next backup makes a full"
     elif state.newest_is_full:
         action = "current"
         reason = f"its newest recovery point {state.newest_point} is a full already"
+    elif why:
+        reason = f"{reason}; {why}"
     return VmPlan(
         vm_id=state.vm_id,
         vm_name=state.vm_name,

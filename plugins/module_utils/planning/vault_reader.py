@@ -12,11 +12,11 @@ import dataclasses
 from collections.abc import Sequence
 
 from ..errors import InvalidInputError, VaultError
-from ..vault.health import problem_of_disk
+from ..vault.health import Health
 from ..vault.jobs import JobStore
 from ..vault.manifest import Point
 from ..vault.outages import read_outages
-from ..vault.points import Client, Vault
+from ..vault.points import Client, DamagedPoint, Vault
 from .state import ClientState, GoodPoint, LastJob, VaultDisk, VaultState
 
 
@@ -26,7 +26,7 @@ def read_vault_state(vault: Vault, subclient: str | None = None, *, job_id: str 
     With C(subclient) also its last finished job, or the job with this id. Raises C(PointNotFoundError) if there is no
     such job.
     """
-    clients = tuple(_client_state(client) for client in vault.clients())
+    clients = tuple(_client_state(client, *client.scan(), Health(client)) for client in vault.clients())
     return VaultState(clients, _last_job(JobStore(vault), subclient, job_id) if subclient is not None else None)
 
 
@@ -36,15 +36,16 @@ def read_coverage_state(vault: Vault) -> VaultState:
 
 
 def _with_newest_good(client: Client) -> ClientState:
-    state = _client_state(client)
-    points, _damaged = client.scan()
-    good = _newest_good(client, points)
+    points, damaged = client.scan()
+    health = Health(client)
+    state = _client_state(client, points, damaged, health)
+    good = _newest_good(points, health)
     return dataclasses.replace(state, vm_name=state.vm_name or client.name, newest_good=good)
 
 
-def _newest_good(client: Client, points: Sequence[Point]) -> GoodPoint | None:
+def _newest_good(points: Sequence[Point], health: Health) -> GoodPoint | None:
     for point in reversed(points):
-        if client.problem_of(point) is None:
+        if health.problem_of(point) is None:
             return GoodPoint(
                 point.id,
                 point.created,
@@ -57,10 +58,11 @@ def _newest_good(client: Client, points: Sequence[Point]) -> GoodPoint | None:
     return None
 
 
-def _client_state(client: Client) -> ClientState:
+def _client_state(
+    client: Client, points: Sequence[Point], damaged: Sequence[DamagedPoint], health: Health
+) -> ClientState:
     document = client.document
     vm_id, vm_name = str(document["vm_id"]), str(document.get("vm_name", ""))
-    points, damaged = client.scan()
     subclients = frozenset(point.subclient for point in points if point.subclient is not None)
     known = ClientState(
         client.name, vm_id, vm_name=vm_name, subclients=subclients, outages=read_outages(client.directory)
@@ -71,24 +73,24 @@ def _client_state(client: Client) -> ClientState:
     if not points:
         return known
     newest = points[-1]
-    disks = _disks(client, points)
+    disks = _disks(client, points, health)
     return dataclasses.replace(
         known,
         newest_point=newest.id,
         # The disks are as of the moment when the transfer began, so that is how old the protection is.
         newest_created=newest.created,
-        newest_healthy=client.problem_of(newest) is None,
+        newest_healthy=health.problem_of(newest) is None,
         disks=disks,
         newest_is_full=newest.is_full,
     )
 
 
-def _disks(client: Client, points: list[Point]) -> tuple[VaultDisk, ...]:
+def _disks(client: Client, points: Sequence[Point], health: Health) -> tuple[VaultDisk, ...]:
     """Return the disks of the newest point, and what can be built on."""
     newest = points[-1]
     found = []
     for disk in newest.disks:
-        problem = problem_of_disk(client, newest, disk)
+        problem = health.problem_of_disk(newest, disk)
         healthy = problem is None
         try:
             base, full = client.last_full(newest, disk)
@@ -96,7 +98,7 @@ def _disks(client: Client, points: list[Point]) -> tuple[VaultDisk, ...]:
             found.append(VaultDisk(disk.disk_id, disk.slot, disk.size, healthy, problem=problem))
             continue
         later = [point for point in points if point.sequence > base.sequence and point.disk(disk.disk_id) is not None]
-        full_problem = None if healthy else problem_of_disk(client, base, full)
+        full_problem = None if healthy else health.problem_of_disk(base, full)
         found.append(
             VaultDisk(
                 disk.disk_id,

@@ -8,16 +8,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import CorruptVaultError
+from ..vault.health import Health
 from ..vault.jobs import SKIPPED, DamagedJob, JobStore
 from ..vault.manifest import Point
 from ..vault.points import Client, Vault
-from ..vault.verification_record import Verification, read_verification
+from ..vault.verification_record import Verification
 
 # Records of jobs that are read for reports on the whole vault. Recovery points are looked at whatever their age.
 LOOK_BACK = 500
@@ -129,12 +129,9 @@ def read_client(client: Client) -> ClientHistory:
         problems.append(error.message)
     points, damaged = client.scan()
     problems += [f"recovery point {bad.id}: {bad.error}" for bad in damaged]
-    verified = tuple(
-        (point.id, found)
-        for point in points
-        if (found := read_verification(os.path.join(client.directory, point.id))) is not None
-    )
-    good, why = _newest_good(client, points, thorough=not all(found.ok for _point_id, found in verified))
+    health = Health(client)
+    verified = tuple((point.id, found) for point in points if (found := health.verification(point)) is not None)
+    good, why = _newest_good(health, points, thorough=not all(found.ok for _point_id, found in verified))
     return ClientHistory(
         client=client.name,
         vm_name=str(document.get("vm_name") or client.name),
@@ -147,7 +144,7 @@ def read_client(client: Client) -> ClientHistory:
     )
 
 
-def _newest_good(client: Client, points: Sequence[Point], *, thorough: bool) -> tuple[Point | None, list[str]]:
+def _newest_good(health: Health, points: Sequence[Point], *, thorough: bool) -> tuple[Point | None, list[str]]:
     """Return the newest point that can be restored as far as is known, and what is wrong with newer ones.
 
     With C(thorough), what is wrong with older ones, too.
@@ -156,7 +153,7 @@ def _newest_good(client: Client, points: Sequence[Point], *, thorough: bool) -> 
     for point in reversed(points):
         if good is not None and not thorough:
             break
-        problem = client.problem_of(point)
+        problem = health.problem_of(point)
         if problem is not None:
             subject = f"recovery point {point.id}"
             problems.append(problem if problem.startswith(subject) else f"{subject}: {problem}")

@@ -9,12 +9,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
+from .health import Health
 from .manifest import Point
 from .pins import describe_pin, read_pin
 from .points import Client
-from .verification_record import read_verification
 
 
 def describe_client(client: Client) -> dict[str, Any]:
@@ -24,11 +25,21 @@ def describe_client(client: Client) -> dict[str, Any]:
 
 def describe_point(client: Client, point: Point) -> dict[str, Any]:
     """Return a recovery point, with what is known of it besides its manifest."""
-    directory = os.path.join(client.directory, point.id)
-    verification = read_verification(directory)
-    return {
-        **point.as_dict(),
-        "problem": client.problem_of(point),
-        "verification": verification.as_dict() if verification is not None else None,
-        **describe_pin(read_pin(directory)),
-    }
+    return describe_points(client, [point])[0]
+
+
+def describe_points(client: Client, points: Iterable[Point]) -> list[dict[str, Any]]:
+    """Return recovery points of a client; what they share is looked at once."""
+    health = Health(client)
+    found = []
+    for point in points:
+        verification = health.verification(point)
+        found.append(
+            {
+                **point.as_dict(),
+                "problem": health.problem_of(point),
+                "verification": verification.as_dict() if verification is not None else None,
+                **describe_pin(read_pin(os.path.join(client.directory, point.id))),
+            }
+        )
+    return found

@@ -8,12 +8,13 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from dataclasses import dataclass, field, replace
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from ..errors import VaultError, VaultLockedError
+from .health import Health
 from .lock import ClientLock
 from .manifest import Point
 from .pins import read_pin
@@ -65,7 +66,7 @@ class Expiration:
 
     policy: RetentionPolicy
     now: float
-    zone: ZoneInfo
+    zone: datetime.tzinfo
     owner: str
     run_id: str
 
@@ -147,25 +148,14 @@ def belongs_to(client: Client, subclient: str) -> bool:
     return bool(points) and points[-1].subclient == subclient
 
 
-class _Scanned(Client):
-    """A client whose manifests are read once, however long its chains are."""
-
-    def __init__(self, directory: str) -> None:
-        super().__init__(directory)
-        self.points, self.damaged = self.scan()
-        self._known = {point.id: point for point in self.points}
-
-    def point(self, point_id: str = "latest") -> Point:
-        return self._known[point_id] if point_id in self._known else super().point(point_id)
-
-
 def _facts(client: Client) -> list[PointFacts]:
     """Return what retention has to know of all recovery points of a client."""
-    scanned = _Scanned(client.directory)
-    return [_facts_of(scanned, point) for point in scanned.points] + [_unreadable(bad) for bad in scanned.damaged]
+    points, damaged = client.scan()
+    health = Health(client)
+    return [_facts_of(client, point, health) for point in points] + [_unreadable(bad) for bad in damaged]
 
 
-def _facts_of(client: Client, point: Point) -> PointFacts:
+def _facts_of(client: Client, point: Point, health: Health) -> PointFacts:
     pin = read_pin(os.path.join(client.directory, point.id))
     return PointFacts(
         id=point.id,
@@ -173,9 +163,9 @@ def _facts_of(client: Client, point: Point) -> PointFacts:
         created=point.created,
         type=point.type,
         bases=frozenset(disk.base for disk in point.disks if disk.base is not None),
-        problem=client.problem_of(point),
+        problem=health.problem_of(point),
         pin=None if pin is None else pin.note,
-        consolidates=getattr(point, "consolidates", None),
+        consolidates=point.consolidates,
         content=frozenset((disk.disk_id, disk.content_hash) for disk in point.disks),
         stored=point.stored,
     )

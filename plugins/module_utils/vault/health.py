@@ -4,56 +4,107 @@
 
 # Private to the collection: not a public API, may change in any release.
 
-"""What is known of the state of a recovery point without reading its data."""
+"""What is known of the state of recovery points without reading their data."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import VaultError
 from .manifest import Point, PointDisk
-from .verification_record import read_verification
+from .verification_record import Verification, read_verification
 
 if TYPE_CHECKING:
     from .points import Client
 
-_Place = tuple[str, str]  # recovery point and name of a file in its folder
+
+@dataclass(frozen=True)
+class _Link:
+    """What is wrong with a disk of a point or with anything below it: each the newest of its kind."""
+
+    broken: str | None = None  # the chain cannot be put together
+    file: str | None = None  # a file is missing or has another size
+    found_bad: str | None = None  # a verification says so
+
+    @property
+    def problem(self) -> str | None:
+        return self.broken or self.file or self.found_bad
 
 
-def problem_of(client: Client, point: Point) -> str | None:
-    """Return why a point cannot be built upon in all its disks, or nothing."""
-    problems = (problem_of_disk(client, point, disk) for disk in point.disks)
-    return next(filter(None, problems), None) or _found_bad(client, point.id, None)
+class Health:
+    """The state of a client's recovery points during one look at them.
 
-
-def problem_of_disk(client: Client, point: Point, disk: PointDisk) -> str | None:
-    """Return why a disk of a point cannot be built upon, or nothing.
-
-    Looks at manifests and file sizes, and at what verifications have found.
+    However many points build on a file, its size is looked at once, and each result of a verification is read once.
+    What changes after that is not seen: make a new one for a new look.
     """
-    needed: list[_Place] = []
-    try:
-        for path, _hash, size in client.disk_files(point, disk):
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._links: dict[tuple[str, str], _Link] = {}
+        self._verifications: dict[str, Verification | None] = {}
+
+    def problem_of(self, point: Point) -> str | None:
+        """Return why a point cannot be built upon in all its disks, or nothing."""
+        problems = (self.problem_of_disk(point, disk) for disk in point.disks)
+        found = next(filter(None, problems), None)
+        verification = self.verification(point)
+        if found is None and verification is not None and not verification.ok:
+            return _found_bad(point, verification.problems[0].message)
+        return found
+
+    def problem_of_disk(self, point: Point, disk: PointDisk) -> str | None:
+        """Return why a disk of a point cannot be built upon, or nothing.
+
+        Looks at manifests and file sizes, and at what verifications have found.
+        """
+        link = _Link()
+        chain: list[tuple[Point, PointDisk]] = []
+        try:
+            while True:
+                known = self._links.get((point.id, disk.file))
+                if known is not None:
+                    link = known
+                    break
+                chain.append((point, disk))
+                if disk.base is None:
+                    break
+                point, disk = self._client.base_of(point, disk)
+        except VaultError as error:
+            link = _Link(broken=error.message)
+        for point, disk in reversed(chain):
+            if link.broken is None:
+                link = _Link(
+                    file=self._problem_of_file(point, disk) or link.file,
+                    found_bad=self._found_bad(point, disk) or link.found_bad,
+                )
+            self._links[(point.id, disk.file)] = link
+        return link.problem
+
+    def verification(self, point: Point) -> Verification | None:
+        """Return the stored result of the latest verification of a point, or nothing."""
+        if point.id not in self._verifications:
+            self._verifications[point.id] = read_verification(os.path.join(self._client.directory, point.id))
+        return self._verifications[point.id]
+
+    def _problem_of_file(self, point: Point, disk: PointDisk) -> str | None:
+        path = os.path.join(self._client.directory, point.id, disk.file)
+        try:
             found = os.stat(path).st_size
-            if found != size:
-                return f"{path} has {found} bytes instead of {size}"
-            folder, name = os.path.split(path)
-            needed.append((os.path.basename(folder), name))
-    except VaultError as error:
-        return error.message
-    except OSError as error:
-        return f"{error.filename}: {error.strerror}"
-    # A file may have been found damaged with any of the points of the chain.
-    bad = (_found_bad(client, holder, needed) for holder, _name in needed)
-    return next(filter(None, bad), None)
+        except OSError as error:
+            return f"{error.filename}: {error.strerror}"
+        return None if found == disk.file_size else f"{path} has {found} bytes instead of {disk.file_size}"
+
+    def _found_bad(self, point: Point, disk: PointDisk) -> str | None:
+        """Return what the verification of a point says against the files of a disk, its own or one that it needs."""
+        verification = self.verification(point)
+        if verification is None or verification.ok:
+            return None
+        files = (path.split("/")[-2:] for path, _hash, _size in self._client.disk_files(point, disk))
+        problem = verification.concerns({(holder, name) for holder, name in files})
+        return _found_bad(point, problem.message) if problem is not None else None
 
 
-def _found_bad(client: Client, holder: str, files: Collection[_Place] | None) -> str | None:
-    """Return what the verification of a point says against these files, or against anything."""
-    verification = read_verification(os.path.join(client.directory, holder))
-    if verification is None or verification.ok:
-        return None
-    problem = verification.problems[0] if files is None else verification.concerns(files)
-    return f"recovery point {holder} was found bad by a verification: {problem.message}" if problem else None
+def _found_bad(point: Point, message: str) -> str:
+    return f"recovery point {point.id} was found bad by a verification: {message}"

@@ -30,6 +30,9 @@ WITH_WARNINGS = "Completed with warnings"
 WITH_ERRORS = "Completed with errors"
 FAILED = "Failed"
 SKIPPED = "Skipped"
+# Among so many of the newest records of a vault the last job of a subclient is looked for. Records are never removed,
+# and a subclient that has no job among them would have all of them read for each of its plans.
+LOOK_BACK = 1000
 
 _JOB_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-([0-9a-f]{8})-[0-9a-f]{6}")
 _SAFE = re.compile(r"[^\w.-]")
@@ -241,16 +244,22 @@ class JobStore:
         return document
 
     def finished(
-        self, *, subclient: str | None = None, limit: int | None = None, until: str | None = None
+        self,
+        *,
+        subclient: str | None = None,
+        limit: int | None = None,
+        until: str | None = None,
+        look_back: int | None = None,
     ) -> FinishedJobs:
         """Return finished jobs, the newest last, and with them what is wrong with records that cannot be used.
 
         C(subclient) leaves out other jobs, C(until) those that began after this job, C(limit) all but the newest ones.
+        No more than the newest C(look_back) records are read.
         """
         jobs: list[dict[str, Any]] = []
         damage: list[DamagedJob] = []
         # The id begins with the time at which the job began.
-        for job_id in sorted(self._ids(), reverse=True):
+        for job_id in sorted(self._ids(), reverse=True)[:look_back]:
             if limit is not None and len(jobs) == limit:
                 break
             if until is not None and job_id > until:
@@ -268,8 +277,11 @@ class JobStore:
         return FinishedJobs(tuple(reversed(jobs)), tuple(reversed(damage)))
 
     def last_of(self, subclient: str) -> dict[str, Any] | None:
-        """Return the last finished job of a subclient; records that cannot be read are passed over."""
-        found = self.finished(subclient=subclient, limit=1).jobs
+        """Return the last finished job of a subclient; records that cannot be read are passed over.
+
+        It is only looked for among the newest C(LOOK_BACK) records of the vault.
+        """
+        found = self.finished(subclient=subclient, limit=1, look_back=LOOK_BACK).jobs
         return found[-1] if found else None
 
     def failed_percent(self, job_id: str) -> float:

@@ -22,7 +22,7 @@ from . import format as fmt
 from .chain import DiskChain, open_chain
 from .disk_writer import DiskWriter, FrameCompressor
 from .files import exists, make_directory, read_json, sync_directory, vault_errors, write_file, write_json
-from .health import problem_of
+from .health import Health
 from .lock import ClientLock
 from .manifest import MANIFEST_NAME, Point, PointDisk, disk_file_name, read_manifest, write_manifest
 from .removal import clear_away, remove_point
@@ -133,9 +133,9 @@ class Client:
             files.append((os.path.join(self.directory, point.id, disk.file), disk.header_hash, disk.file_size))
             if disk.base is None:
                 return files
-            point, disk = self._base_of(point, disk)
+            point, disk = self.base_of(point, disk)
 
-    def _base_of(self, point: Point, disk: PointDisk) -> tuple[Point, PointDisk]:
+    def base_of(self, point: Point, disk: PointDisk) -> tuple[Point, PointDisk]:
         """Return what a disk of a point that is no full builds on."""
         base = self._listed.get(str(disk.base)) or self.point(str(disk.base))
         found = base.disk(disk.disk_id)
@@ -153,8 +153,11 @@ class Client:
         return open_chain([(path, header_hash) for path, header_hash, _size in self.disk_files(point, disk)])
 
     def problem_of(self, point: Point) -> str | None:
-        """Return why a point cannot be built upon, or nothing; looks at all but the data."""
-        return problem_of(self, point)
+        """Return why a point cannot be built upon, or nothing; looks at all but the data.
+
+        For many points of a client C(Health) does the same without looking at anything twice.
+        """
+        return Health(self).problem_of(point)
 
     def last_full(self, point: Point, disk: PointDisk) -> tuple[Point, PointDisk]:
         """Return the full or synthetic full of a disk that its state in C(point) comes from: its most recent one.
@@ -162,7 +165,7 @@ class Client:
         There is none between, because whatever is added to a client builds on its newest point or starts anew.
         """
         while disk.base is not None:
-            point, disk = self._base_of(point, disk)
+            point, disk = self.base_of(point, disk)
         return point, disk
 
     def read_file(self, point: Point, kind: str) -> bytes:

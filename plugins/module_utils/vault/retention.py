@@ -17,7 +17,6 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Callable, NamedTuple
-from zoneinfo import ZoneInfo
 
 _DAY = 86400
 # The clocks of several proxies differ a little; what lies further ahead was made by a clock that was wrong.
@@ -121,7 +120,7 @@ class _Verdict:
             self.drop.setdefault(point.id, []).append(why_not)
 
 
-def decide(points: Collection[PointFacts], policy: RetentionPolicy, *, now: float, zone: ZoneInfo) -> Review:
+def decide(points: Collection[PointFacts], policy: RetentionPolicy, *, now: float, zone: datetime.tzinfo) -> Review:
     """Decide on all recovery points of one client.
 
     Days, weeks, months and years are those of the calendar in C(zone); C(keep_days) counts elapsed time.
@@ -197,7 +196,7 @@ def _replaced(good: Sequence[PointFacts], ahead: set[str]) -> dict[str, str]:
     return found
 
 
-def _apply(policy: RetentionPolicy, points: Sequence[PointFacts], now: float, zone: ZoneInfo) -> _Verdict:
+def _apply(policy: RetentionPolicy, points: Sequence[PointFacts], now: float, zone: datetime.tzinfo) -> _Verdict:
     """Let all rules of a policy count these points, which come from old to new."""
     verdict = _Verdict()
     if policy.keep_last is not None:
@@ -217,7 +216,7 @@ def _apply(policy: RetentionPolicy, points: Sequence[PointFacts], now: float, zo
     return verdict
 
 
-def _fill(slots: _Slots, count: int, points: Sequence[PointFacts], zone: ZoneInfo, verdict: _Verdict) -> None:
+def _fill(slots: _Slots, count: int, points: Sequence[PointFacts], zone: datetime.tzinfo, verdict: _Verdict) -> None:
     """Keep the newest point of each of the last C(count) slots that have a point."""
     labels = {point.id: slots.label(datetime.datetime.fromtimestamp(_created(point), zone).date()) for point in points}
     newest = {labels[point.id]: point.id for point in points}

@@ -11,13 +11,12 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from .summary import format_bytes
 from .text import left, one_line, width
 
 
-def retention_summary(clients: Sequence[Mapping[str, Any]], *, zone: ZoneInfo, dry_run: bool) -> list[str]:
+def retention_summary(clients: Sequence[Mapping[str, Any]], *, zone: datetime.tzinfo, dry_run: bool) -> list[str]:
     """Return the lines for clients in the form of C(Expiry.as_dict), one paragraph for each."""
     expired = sum(len(client["expired"]) for client in clients)
     would = "would be " if dry_run else ""
@@ -30,7 +29,7 @@ def retention_summary(clients: Sequence[Mapping[str, Any]], *, zone: ZoneInfo, d
     return [one_line(text) for text in lines]
 
 
-def _client_lines(client: Mapping[str, Any], zone: ZoneInfo, would: str) -> list[str]:
+def _client_lines(client: Mapping[str, Any], zone: datetime.tzinfo, would: str) -> list[str]:
     counts = f"{len(client['kept'])} kept, {len(client['expired'])} {would}removed, {format_bytes(client['freed'])}"
     lines = [f"{client['client']} (VM {client['vm_name']}): {counts}"]
     lines += [f"  Skipped: {client['skipped']}"] if client["skipped"] else []
@@ -54,7 +53,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _local(moment: float | None, zone: ZoneInfo) -> str:
+def _local(moment: float | None, zone: datetime.tzinfo) -> str:
     """Return a moment as a clock in the zone shows it; in the repeated hour the zone's short name tells which."""
     if moment is None:
         return left("-", 16)

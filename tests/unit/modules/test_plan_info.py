@@ -128,6 +128,25 @@ def test_synthetic_fulls_without_the_manager(
     assert "configuration" not in vm
 
 
+def test_restart_of_synthetic_fulls_without_the_manager(
+    succeed: Any, args: dict[str, Any], simulator: Simulator, vault: Vault
+) -> None:
+    args = {**args, "definition": rule(field="name", value="files01")}
+    backed_up(vault, succeed("plan_info", args)["plan"]["vms"][0], simulator)
+    plan = succeed("plan_info", {**args, "backup_type": "synthetic_full"})["plan"]
+    store = JobStore(vault)
+    store.start(new_job(RUN, plan, now=1.0))
+    store.put_vm(RUN, vm_record(plan["vms"][0], started=1.0, finished=2.0, failure="no space"))
+    store.finish(RUN, now=3.0)
+    simulator.clear_calls()
+    again = succeed("plan_info", {**args, "restart_job": "latest"})["plan"]
+    assert simulator.calls() == []
+    assert again["requested_type"] == "synthetic_full"
+    assert [(vm["vm_name"], vm["action"], vm["method"]) for vm in again["vms"]] == [
+        ("files01", "current", "consolidate")
+    ]
+
+
 def test_restart_of_a_job(succeed: Any, fail: Any, args: dict[str, Any], vault: Vault) -> None:
     failed = fail("plan_info", {**args, "restart_job": "latest"})
     assert failed["msg"] == "restart_job: subclient 'all' has no finished job: run it without"

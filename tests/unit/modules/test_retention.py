@@ -175,8 +175,8 @@ def test_damage(run_module: Any, args: dict[str, Any], estate: Estate, points: l
         ({"policy": {}}, "retention: policy: keeps nothing: set at least one of keep_last, keep_days, keep_daily, "
             "keep_weekly, keep_monthly, keep_yearly, or leave it out to keep everything"),
         ({"policy": {"keep_last": 0}}, "retention: policy.keep_last: must be between 1 and 100000, not 0"),
-        ({"timezone": "Europe/Wien"}, "timezone: 'Europe/Wien' is no time zone that this host knows. Use a name such "
-            "as Europe/Vienna or UTC; if it is one, install the package tzdata there (of the system, or of Python)"),
+        ({"timezone": "Europe/Wien"}, "timezone: 'Europe/Wien' is not a time zone that is known here: it must be a "
+            "name of the IANA data base, such as Europe/Berlin (did you mean 'Europe/Vienna'?)"),
     ],
 )  # fmt: skip
 def test_wrong_values(

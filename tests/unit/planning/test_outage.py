@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.planning.outage import 
 from ansible_collections.ovm.backup.plugins.module_utils.planning.plan import VmPlan, make_plan
 from ansible_collections.ovm.backup.plugins.module_utils.vault.outages import Outage
 
+DAY = 24 * HOUR
 FILES = vm("files", disk(0, "nfs1"))
 # NOW is a Tuesday, 22:13:20 UTC.
 OPEN = [{"from": "22:00", "to": "23:00"}]
@@ -22,8 +24,8 @@ CLOSES = NOW + 2800
 CLOSED = [{"days": ["wed"], "from": "01:00", "to": "02:00"}]
 
 
-def outage(seconds: float, *, two_pass: bool = True, type: str = "incremental") -> Outage:
-    return Outage(seconds, NOW - HOUR, two_pass, type)
+def outage(seconds: float, *, two_pass: bool = True, type: str = "incremental", age: float = HOUR) -> Outage:
+    return Outage(seconds, NOW - age, two_pass, type)
 
 
 def planned(*outages: Outage, of: Any = FILES, force: bool = False, **settings: Any) -> VmPlan:
@@ -37,13 +39,19 @@ def planned(*outages: Outage, of: Any = FILES, force: bool = False, **settings: 
     ("outages", "two_pass", "backup_type", "expected"),
     [
         ((), True, "incremental", None),
-        ((outage(5), outage(7.5)), True, "incremental", 7.5),
+        ((outage(5), outage(7.5)), True, "incremental", 6.25),
         ((outage(5, two_pass=False),), True, "incremental", None),
         ((outage(5), outage(60, two_pass=False)), True, "full", 5),
         ((outage(60, two_pass=False), outage(5)), False, "incremental", 60),
         # With one pass a full takes longer than an incremental.
         ((outage(60, two_pass=False, type="full"),), False, "incremental", None),
         ((outage(60, two_pass=False, type="full"), outage(20, two_pass=False)), False, "full", 60),
+        # Of the last five, whatever was before them.
+        ((*[outage(900)] * 5, outage(1), outage(2), outage(3)), True, "incremental", 3),
+        ((*[outage(900)] * 5, outage(1), outage(9), outage(4), outage(800), outage(2)), True, "incremental", 4),
+        # What is older than 14 days, or lies as far in the future, does not count.
+        ((outage(900, age=15 * DAY), outage(20, age=14 * DAY)), True, "incremental", 20),
+        ((outage(900, age=15 * DAY), outage(900, age=-15 * DAY)), True, "incremental", None),
     ],
 )
 def test_expected_outage(outages: tuple[Outage, ...], two_pass: bool, backup_type: str, expected: float | None) -> None:
@@ -65,6 +73,13 @@ def test_more_than_is_allowed_fails() -> None:
     assert found.reason == "an outage of 1 min 2 s is expected, allowed are 1 min (max_outage)"
     assert planned(outage(60), max_outage="1m").action == "backup"
     assert planned(max_outage="1m").action == "backup"  # nothing is known yet
+
+
+def test_a_slow_outage_locks_no_vm_out() -> None:
+    slow = outage(3600)
+    assert planned(outage(30), outage(40), slow, max_outage="1m").action == "backup"
+    assert planned(slow, max_outage="1m").action == "fail"
+    assert planned(replace(slow, ended=NOW - 15 * DAY), max_outage="1m").action == "backup"
 
 
 @pytest.mark.parametrize("force", [False, True])

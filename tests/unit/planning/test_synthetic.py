@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import pytest
-from unit.planning.estate import HOUR, client, subclient, vault, vm
+from unit.planning.estate import HOUR, NOW, client, inventory, subclient, vault, vm
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError
-from ansible_collections.ovm.backup.plugins.module_utils.planning.state import ClientState
+from ansible_collections.ovm.backup.plugins.module_utils.planning.plan import make_plan
+from ansible_collections.ovm.backup.plugins.module_utils.planning.state import ClientState, LastJob, VaultState
 from ansible_collections.ovm.backup.plugins.module_utils.planning.synthetic import plan_synthetic_fulls
 
 OURS = frozenset({"prod", "other"})
@@ -73,3 +74,88 @@ def test_wrong_runs_are_refused() -> None:
         plan_synthetic_fulls(subclient(), vault(), proxies=[])
     with pytest.raises(InvalidInputError, match=r"^backup_type: 'x' is not a backup type"):
         plan_synthetic_fulls(subclient(), vault(), backup_type="x")
+    with pytest.raises(InvalidInputError, match=r"^restart_job: subclient 'prod' has no finished job: run it without$"):
+        plan_synthetic_fulls(subclient(), vault(), restart=True)
+
+
+def finished_job(requested: str = "synthetic_full", **statuses: str) -> LastJob:
+    names = {f"id-{name}": name for name in statuses}
+    return LastJob("J1", requested, names, {f"id-{name}": status for name, status in statuses.items()})
+
+
+RESTARTED = "it failed in job J1, which is restarted"
+
+
+def test_restart_makes_only_what_failed() -> None:
+    clients = (
+        member("bad"),
+        member("done"),
+        member("later"),
+        member("damaged", newest_healthy=False),
+        member("full", newest_is_full=True),
+        client(vm("foreign")),
+    )
+    job = finished_job(bad="Failed", done="Completed", damaged="Failed", full="Failed", foreign="Failed", gone="Failed")
+    plan = plan_synthetic_fulls(subclient(), VaultState(clients, job), restart=True)  # in the type of the job
+    assert plan is not None
+    assert {item.vm_name: (item.action, item.method, item.reason) for item in plan.vms} == {
+        "bad": (
+            "backup",
+            "consolidate",
+            f"recovery point P1 and what it builds on become a synthetic full; {RESTARTED}",
+        ),
+        "done": (
+            "current",
+            "consolidate",
+            "it has the status Completed in job J1, which is restarted for what failed there",
+        ),
+        "later": ("current", "consolidate", "it was not in job J1, which is restarted for what failed there"),
+        "damaged": ("fail", "skip", "its newest recovery point P1 is damaged: the next backup makes a full"),
+        "full": ("current", "consolidate", "its newest recovery point P1 is a full already"),
+    }
+    tail = "failed in the job, too, but has no recovery point of this subclient: run another backup type for it"
+    assert plan.warnings == (f"foreign {tail}", f"gone {tail}")
+    assert [item.vm_name for item in plan.vms][0] == "bad"
+
+
+def test_restart_in_another_type() -> None:
+    incremental = VaultState((member("a"),), finished_job("incremental", a="Failed"))
+    assert plan_synthetic_fulls(subclient(), incremental, restart=True) is None
+    assert plan_synthetic_fulls(subclient(), incremental, restart=True, backup_type="synthetic_full") is not None
+    synthetic = VaultState((member("a"),), finished_job(a="Failed"))
+    assert plan_synthetic_fulls(subclient(), synthetic, restart=True, backup_type="incremental") is None
+
+
+def test_restart_of_first_backups_asks_the_manager() -> None:
+    """A VM without recovery point failed: only the manager knows it. What succeeded is not read a second time."""
+    guests = [vm("new"), vm("done"), vm("other")]
+    state = VaultState((member("done"), client(guests[2])), finished_job(new="Failed", done="Completed"))
+    assert plan_synthetic_fulls(subclient(), state, restart=True) is None
+    found = make_plan(subclient(), inventory(*guests), state, now=NOW, restart=True)
+    assert {item.vm_name: (item.action, item.type) for item in found.vms} == {
+        "new": ("backup", "full"),
+        "done": ("current", "synthetic_full"),
+        "other": ("current", "synthetic_full"),
+    }
+    nothing_failed = VaultState((member("done"),), finished_job(done="Completed"))
+    plan = plan_synthetic_fulls(subclient(), nothing_failed, restart=True)
+    assert plan is not None
+    assert [item.action for item in plan.vms] == ["current"]
+
+
+@pytest.mark.parametrize("healthy", [True, False])
+@pytest.mark.parametrize("force", [True, False])
+def test_no_vm_with_a_recovery_point_is_read_in_full(force: bool, healthy: bool) -> None:
+    guests = [vm("known"), vm("new")]
+    state = vault(client(guests[0], newest_healthy=healthy))
+    assert plan_synthetic_fulls(subclient(), state, backup_type="synthetic_full") is None
+    found = make_plan(subclient(), inventory(*guests), state, now=NOW, backup_type="synthetic_full", force=force)
+    new, known = found.vms
+    assert (new.vm_name, new.action, new.type) == ("new", "backup", "full")
+    reason = (
+        "its newest recovery point P1 was made by no job of this subclient, so no synthetic full is made of it: run "
+        "another backup type first"
+    )
+    assert (known.action, known.method, known.reason, known.disks) == ("skip", "skip", reason, ())
+    assert (known.type, known.type_reason) == ("synthetic_full", "not backed up")
+    assert known.warnings == (f"not backed up: {reason}",)

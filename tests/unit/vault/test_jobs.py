@@ -22,6 +22,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.errors import (
     OvmBackupError,
     PointNotFoundError,
 )
+from ansible_collections.ovm.backup.plugins.module_utils.vault import jobs as jobs_module
 from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import (
     JobStore,
     new_job,
@@ -395,6 +396,25 @@ def test_last_job_of_a_subclient(store: JobStore, jobs: Path) -> None:
     assert store.last_of("nightly") == finished
     assert (store.last_of("weekly") or {})["id"] == NEXT_RUN
     assert store.last_of("never") is None
+
+
+def test_only_the_newest_records_are_read(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    started(store)
+    finished = store.finish(RUN, now=MOMENT)
+    for number in range(4):
+        later = f"20261125T01020{number}Z-0a1b2c3d-4e5f62"
+        store.start(new_job(later, run_plan(*VMS, subclient="weekly"), now=MOMENT))
+        store.finish(later, now=MOMENT)
+    read: list[str] = []
+    original = JobStore.read
+    monkeypatch.setattr(JobStore, "read", lambda self, job_id: (read.append(job_id), original(self, job_id))[1])
+    monkeypatch.setattr(jobs_module, "LOOK_BACK", 5)
+    assert store.last_of("nightly") == finished
+    assert len(read) == 5
+    monkeypatch.setattr(jobs_module, "LOOK_BACK", 4)
+    assert store.last_of("nightly") is None
+    assert len(read) == 9
+    assert store.finished(subclient="nightly").jobs == (finished,)
 
 
 def test_no_jobs_at_all(store: JobStore, jobs: Path) -> None:
