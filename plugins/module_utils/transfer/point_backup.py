@@ -23,7 +23,7 @@ from ..vault.drafts import FIRST, SECOND, Draft, FirstPassDisk, find_draft
 from ..vault.format import Geometry
 from ..vault.lock import ClientLock
 from ..vault.manifest import Point, PointDisk, disk_file_name
-from ..vault.point_making import PointOutcome, begin_point, discarded_on_failure, taken_over, versions
+from ..vault.point_making import PointOutcome, clear_away_left, discarded_on_failure, taken_over, versions
 from ..vault.points import Client, Vault
 from .deadline import Deadline
 from .disk_backup import backup_disk
@@ -58,7 +58,8 @@ def client_at_work(
 
 def new_draft(client: Client, request: BackupRequest, notes: list[str], now: float) -> Draft:
     """Begin a recovery point that several steps of the run may make together."""
-    writer = begin_point(client, notes, now=now, level=request.compression_level)
+    clear_away_left(client, notes)
+    writer = client.new_point(now=now, level=request.compression_level)
     return Draft(writer, request.run_id, request.plan["vm_id"])
 
 

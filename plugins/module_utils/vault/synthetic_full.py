@@ -23,7 +23,7 @@ from .files import vault_errors
 from .jobs import new_job_id, vault_of_run
 from .lock import ClientLock
 from .manifest import Point, PointDisk
-from .point_making import PointOutcome, make_point, versions
+from .point_making import PointOutcome, clear_away_left, make_point, taken_over, versions
 from .points import Client, DamagedPoint, PointWriter, Vault
 
 SYNTHETIC_FULL = "synthetic_full"
@@ -74,9 +74,11 @@ def make_synthetic_full(
     started = clock()
     run_id = _run_id(vault, request, started)
     with _lock(client, request, run_id) as lock:
+        left = taken_over(lock)
+        clear_away_left(client, left)
         newest = newest_point(client)
         if newest.is_full:
-            return PointOutcome(newest, False, ())
+            return PointOutcome(newest, False, tuple(left))
         check_space(client, newest)
         made = _Consolidation(client, newest, request, progress, workers)
 
@@ -103,7 +105,7 @@ def make_synthetic_full(
                 consolidates=newest.id,
             )
 
-        return make_point(client, lock, fill, now=clock(), level=request.compression_level)
+        return make_point(client, lock, fill, left, now=clock(), level=request.compression_level)
 
 
 def newest_point(client: Client) -> Point:
