@@ -19,7 +19,7 @@ from typing import Any, Callable, NamedTuple
 from ..errors import CorruptVaultError, PointNotFoundError, SourceError
 from ..vault.chain import DiskChain, open_chain
 from ..vault.disk_writer import FrameCompressor
-from ..vault.drafts import FIRST, SECOND, Draft, FirstPassDisk, find_draft
+from ..vault.drafts import FINAL, FIRST, SECOND, Draft, FirstPassDisk, find_draft
 from ..vault.format import Geometry
 from ..vault.lock import ClientLock
 from ..vault.manifest import Point, PointDisk, disk_file_name
@@ -27,7 +27,7 @@ from ..vault.point_making import PointOutcome, clear_away_left, discarded_on_fai
 from ..vault.points import Client, Vault
 from .deadline import Deadline
 from .disk_backup import backup_disk
-from .merge import publish_draft
+from .merge import merge_passes, publish_draft
 from .request import BackupRequest, check_request
 from .source import ImageSource, image_path
 
@@ -90,7 +90,10 @@ def backup_vm(
                 if not publish:
                     draft.save()
                     lock.check()
-            point = publish_draft(client, lock, draft, clock=clock) if publish else draft.point
+            point = draft.point
+            if publish:
+                merge_passes(client, draft, level=request.compression_level, clock=clock)
+                point = publish_draft(lock, draft)
     return PointOutcome(point, created, tuple(notes), publish)
 
 
@@ -273,7 +276,8 @@ class PointTransfer:
                 first = None  # the disk was resized between the passes, or there was only one
                 choice = self._choose(planned, geometry, stack)
                 kind, reason, base_id, below = choice.type, choice.reason, choice.base_id, choice.chain
-                file_name, writer = self._writer.disk_writer(planned["slot"], planned["name"], geometry, choice.form)
+                file_name = disk_file_name(planned["slot"], planned["name"])
+                writer = self._draft.disk_writer(FINAL, file_name, geometry, choice.form, self._compressor)
             stack.callback(writer.abort)
             result = backup_disk(
                 source,

@@ -52,11 +52,13 @@ def clear_away_left(client: Client, notes: list[str]) -> None:
 
 
 @contextlib.contextmanager
-def discarded_on_failure(writer: PointWriter) -> Iterator[None]:
-    """Leave nothing of a recovery point in the vault after any failure, interruption included."""
+def discarded_on_failure(
+    writer: PointWriter, failures: tuple[type[BaseException], ...] = (BaseException,)
+) -> Iterator[None]:
+    """Leave nothing of a recovery point in the vault after any failure, interruption included, or after these only."""
     try:
         yield
-    except BaseException:
+    except failures:
         # A second failure here must not hide the first.
         with contextlib.suppress(Exception):
             writer.discard()
