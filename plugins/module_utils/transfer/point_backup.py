@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import os
@@ -16,7 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable, NamedTuple
 
-from ..errors import CorruptVaultError, PointNotFoundError, SourceError
+from ..errors import CorruptVaultError, PointNotFoundError, SourceError, VaultError
 from ..vault.chain import DiskChain, open_chain
 from ..vault.disk_writer import FrameCompressor
 from ..vault.drafts import FINAL, FIRST, SECOND, Draft, FirstPassDisk, find_draft
@@ -326,6 +327,11 @@ class PointTransfer:
             self._notes.append(f"disk {planned['name']} was backed up in full: {error.message}")
             which = "newest" if point is self._parent else "full"
             return None, f"the {which} recovery point {point.id} is damaged"
+        except VaultError as error:
+            if error.details.get("errno") not in (errno.EMFILE, errno.ENFILE):
+                raise
+            # Every further backup would fail like this one, but a full ends the chain.
+            return None, f"recovery point {point.id} builds on more files than can be opened at once"
         if chain.geometry != geometry:
             chain.close()
             return None, f"disk resized from {chain.geometry.size} to {geometry.size} bytes"
