@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import os
 import platform
+import resource
 import select
 import signal
 import stat
@@ -118,6 +119,7 @@ def engine(module: AnsibleModule, *libraries: str) -> Iterator[None]:
     if missing:
         names = ", ".join(name for name, _error in missing)
         module.fail_json(msg=missing_required_lib(names), exception=missing[0][1])
+    _allow_many_files()
     # A terminated run, or one whose connection is lost, must remove its clone and its half-made point: make that an
     # exception like that of Ctrl-C. Who ignores the loss of the connection (async, nohup) goes on doing so.
     for number in _ENDING:
@@ -128,6 +130,13 @@ def engine(module: AnsibleModule, *libraries: str) -> Iterator[None]:
             yield
     except OvmBackupError as error:
         module.fail_json(msg=error.message, failure=error.as_failure())
+
+
+def _allow_many_files() -> None:
+    """Raise the soft limit of open files to the hard one: all files of a chain are open while it is read."""
+    with contextlib.suppress(OSError, ValueError):
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @contextlib.contextmanager

@@ -30,7 +30,8 @@ options:
       - V(present) makes the first pass, unless this run has a draft or the recovery point already. The VM must be
         planned with the method V(shutdown).
       - V(published) merges the passes and makes the recovery point exist. O(compression_level) is for the few blocks
-        that have to be compressed anew.
+        that have to be compressed anew. When the merge fails, the draft stays, so that the same run can repeat
+        it. It is removed when its data is damaged, and by the next run.
       - V(absent) removes the draft.
     type: str
     choices: [absent, present, published]

@@ -123,6 +123,21 @@ def test_runs_that_are_killed(bench: Bench) -> None:
     assert len(bench.points(VM)) == 1
 
 
+def test_merge_that_fails_is_tried_again_and_leaves_nothing(bench: Bench) -> None:
+    bench.subclients = {"one": only(VM)}
+    playbook = begun(bench)
+    [first] = stored(bench, "*/first/*.img.zst")
+    # What no merge can write over.
+    (first.parent.parent / first.name).mkdir()
+    change(bench, MIB)
+    assert playbook.wait().code == 2
+    assert "FAILED - RETRYING: " in playbook.log.read_text(encoding="utf-8")
+    assert (bench.state_of(VM), bench.points(VM), stored(bench, "*-*/")) == ("RUNNING", [], [])
+    reason = reasons(bench.job())[VM]
+    assert reason.startswith("the recovery point is not published: Cannot remove ")
+    assert reason.endswith(f"{first.name}: Is a directory")
+
+
 def complete(bench: Bench) -> bool:
     """Tell whether a draft waits for its publication."""
     return any(json.loads(path.read_text())["point"] for path in stored(bench, "*/draft.json"))

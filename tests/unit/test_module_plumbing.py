@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -225,6 +226,28 @@ def test_failure_of_the_engine(run: Module, error: Exception, failure: dict[str,
     assert failed
     assert (result["msg"], result["failure"]) == (str(error), failure)
     assert "exception" not in result
+
+
+def test_many_files_may_be_open(run: Module) -> None:
+    """A chain is read with all of its files open."""
+    kept = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def act(_module: AnsibleModule) -> dict[str, Any]:
+        return {"limits": resource.getrlimit(resource.RLIMIT_NOFILE)}
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, kept[1]))
+    try:
+        assert run(act, {}, {})[0]["limits"] == [kept[1], kept[1]]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, kept)
+
+
+def test_open_files_that_cannot_be_more(run: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise ValueError("not allowed to raise maximum limit")
+
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    assert run(lambda _module: {"done": True}, {}, {})[0]["done"]
 
 
 def test_other_exceptions_are_left_to_ansible(run: Module) -> None:

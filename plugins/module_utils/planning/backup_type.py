@@ -20,6 +20,10 @@ SYNTHETIC_FULL = "synthetic_full"
 BACKUP_TYPES = ("full", "incremental", "differential", SYNTHETIC_FULL)
 _INCREMENTS = ("incremental", "differential")
 
+# A disk is read with all files of its chain open, and systems let a process open 1024 files, some of them for
+# other things. A chain that has grown beyond that could neither be continued nor restored nor consolidated.
+LONGEST_CHAIN = 500
+
 
 @dataclass(frozen=True)
 class TypeDecision:
@@ -35,7 +39,8 @@ def decide_disk_type(disk: Disk, requested: str, state: ClientState | None, max_
 
     An incremental builds on the newest recovery point, a differential on the most recent full or synthetic full of the
     disk. A disk is the same disk if it has the same id and size; its name, slot and storage repository do not matter.
-    C(max_increments) is how many recovery points may follow a full of the disk, 0 for any number.
+    C(max_increments) is how many recovery points may follow a full of the disk, 0 for any number; an incremental never
+    follows more than C(LONGEST_CHAIN).
     """
     if state is None or state.newest_point is None:
         return TypeDecision("full", "first backup of this VM")
@@ -53,6 +58,9 @@ def decide_disk_type(disk: Disk, requested: str, state: ClientState | None, max_
         return TypeDecision("full", f"disk resized from {known.size} to {disk.size} bytes")
     if max_increments and known.increments >= max_increments:
         return TypeDecision("full", f"{known.increments} recovery points follow its last full, {max_increments} may")
+    if requested == "incremental" and known.increments >= LONGEST_CHAIN:
+        reason = f"{known.increments} recovery points follow its last full, and a chain ends after {LONGEST_CHAIN}"
+        return TypeDecision("full", reason)
     if requested == "incremental":
         return TypeDecision("incremental", f"changes since recovery point {state.newest_point}", state.newest_point)
     return TypeDecision("differential", f"changes since full recovery point {known.full_point}", known.full_point)

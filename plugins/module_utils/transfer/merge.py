@@ -17,42 +17,77 @@ from ..errors import CorruptVaultError
 from ..vault.chain import open_chain, open_overlay
 from ..vault.consolidation import merge_disk_files
 from ..vault.disk_reader import DiskFile
-from ..vault.disk_writer import DiskWriter, FrameCompressor
-from ..vault.drafts import FIRST, SECOND, Draft, FirstPassDisk, base_files
-from ..vault.files import vault_errors
+from ..vault.disk_writer import FrameCompressor
+from ..vault.drafts import FINAL, FIRST, SECOND, Draft, FirstPassDisk, base_files
+from ..vault.files import exists, file_size, require_space, vault_errors
 from ..vault.format import Geometry, bits
 from ..vault.lock import ClientLock
 from ..vault.manifest import Point, PointDisk
 from ..vault.points import Client
 
 
-def publish_draft(
-    client: Client, lock: ClientLock, draft: Draft, *, level: int = 1, clock: Callable[[], float] = time.time
-) -> Point:
-    """Make the recovery point of a draft exist and return it. C(level) is for what has to be compressed anew."""
-    point = draft.point
-    if point is None:
-        raise ValueError("the draft has no manifest yet")
-    if draft.second:
+def check_merge_space(client: Client, draft: Draft) -> None:
+    """Raise C(VaultWriteError) when the vault has no room to merge what the first pass has stored, before an outage.
+
+    The disks are merged one after the other, so the largest file counts. What the second pass adds nobody knows yet.
+    """
+    sizes = [file_size(draft.path(FIRST, disk.file)) for disk in draft.disks]
+    require_space(
+        f"The passes over client {client.name} could not be merged", draft.writer.directory, max(sizes, default=0)
+    )
+
+
+def merge_passes(client: Client, draft: Draft, *, level: int = 1, clock: Callable[[], float] = time.time) -> None:
+    """Make one file of both passes for each disk. C(level) is for what has to be compressed anew.
+
+    The files of the passes go as soon as that of their disk is complete, and the draft says so: whoever repeats it
+    after a failure goes on there.
+    """
+    compressor = FrameCompressor(level)
+    while draft.second:
         started = clock()
-        compressor = FrameCompressor(level)
-        disks = tuple(
-            _merged(client, draft, disk, compressor) if disk.disk_id in draft.second else disk for disk in point.disks
-        )
-        completed = clock()
-        merge = round(completed - started, 3)
-        durations = {**point.durations, "transfer": round(point.durations["transfer"] + merge, 3), "merge": merge}
-        point = dataclasses.replace(point, disks=disks, durations=durations, completed=completed)
+        disk = next(disk for disk in _manifest(draft).disks if disk.disk_id in draft.second)
+        merged = _merged(client, draft, disk, compressor)
+        _note_merged(draft, merged, started, clock())
+        for part in (SECOND, FIRST):
+            draft.remove(part, disk.file)
+
+
+def publish_draft(lock: ClientLock, draft: Draft) -> Point:
+    """Make the recovery point of a draft, whose passes are merged, exist and return it."""
+    point = _manifest(draft)
     draft.strip()
     lock.check()
     draft.writer.publish(point)
     return point
 
 
+def _manifest(draft: Draft) -> Point:
+    if draft.point is None:
+        raise ValueError("the draft has no manifest yet")
+    return draft.point
+
+
+def _note_merged(draft: Draft, merged: PointDisk, started: float, completed: float) -> None:
+    point, seconds = _manifest(draft), completed - started
+    draft.point = dataclasses.replace(
+        point,
+        disks=tuple(merged if disk.disk_id == merged.disk_id else disk for disk in point.disks),
+        durations={
+            **point.durations,
+            "transfer": round(point.durations["transfer"] + seconds, 3),
+            "merge": round(point.durations.get("merge", 0.0) + seconds, 3),
+        },
+        completed=completed,
+    )
+    del draft.second[merged.disk_id]
+    draft.save()
+
+
 def _merged(client: Client, draft: Draft, disk: PointDisk, compressor: FrameCompressor) -> PointDisk:
     """Return the disk as its file of both passes holds it, which is made and compared with what was read."""
     first = next(item for item in draft.disks if item.disk_id == disk.disk_id)
-    path = os.path.join(draft.writer.directory, disk.file)
+    path = draft.path(FINAL, disk.file)
     header_hash = _merge(draft, disk, first, path, compressor)
     with open_chain([(path, header_hash), *base_files(client, disk.base, disk.disk_id)]) as chain:
         if chain.content_hash() != disk.content_hash:
@@ -66,15 +101,18 @@ def _merged(client: Client, draft: Draft, disk: PointDisk, compressor: FrameComp
 
 
 def _merge(draft: Draft, disk: PointDisk, first: FirstPassDisk, path: str, compressor: FrameCompressor) -> str:
-    files = [(draft.path(SECOND, disk.file), disk.header_hash), (draft.path(FIRST, first.file), first.header_hash)]
-    with open_overlay(files) as overlay:
+    below = draft.path(FIRST, first.file)
+    if not exists(below):
+        # A killed step has renamed it; whether the file is the right one its reader will see.
+        return first.header_hash
+    with open_overlay([(draft.path(SECOND, disk.file), disk.header_hash), (below, first.header_hash)]) as overlay:
         if not overlay.files[0].records:
             # Nothing was changed between the passes.
-            with vault_errors("rename", files[1][0]):
-                os.rename(files[1][0], path)
+            with vault_errors("rename", below):
+                os.rename(below, path)
             return first.header_hash
         kind = "incremental" if first.base is not None else "full"
-        writer = DiskWriter(path, Geometry(first.size), kind, compressor)
+        writer = draft.disk_writer(FINAL, disk.file, Geometry(first.size), kind, compressor)
         try:
             merge_disk_files(overlay, writer, compressor)
             return writer.finish().header_hash

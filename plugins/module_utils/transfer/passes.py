@@ -16,12 +16,12 @@ import time
 from dataclasses import dataclass
 from typing import Callable
 
-from ..errors import InvalidInputError, PointNotFoundError, VaultError
+from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError, VaultError
 from ..vault.drafts import find_draft
 from ..vault.manifest import Point
 from ..vault.point_making import PointOutcome, discarded_on_failure
 from ..vault.points import Vault
-from .merge import publish_draft
+from .merge import check_merge_space, merge_passes, publish_draft
 from .point_backup import PointTransfer, Progress, client_at_work, existing_point, new_draft
 from .request import BackupRequest, check_request
 
@@ -65,13 +65,18 @@ def first_pass(
             draft.disks = PointTransfer(client, draft, request, progress, clock, notes).first_pass()
             draft.seconds = clock() - started
             draft.notes = tuple(notes)
+            check_merge_space(client, draft)
             draft.save()
             lock.check()
     return FirstPass(True, sum(disk.read for disk in draft.disks), draft.seconds, tuple(notes))
 
 
 def publish(vault: Vault, request: BackupRequest, *, clock: Callable[[], float] = time.time) -> PointOutcome:
-    """Make the recovery point exist that the steps of a run have made; after a failure it does not, nor its draft."""
+    """Make the recovery point exist that the steps of a run have made; after a failure it does not.
+
+    The passes have cost an outage: when merging them fails, as in a vault that is full, they stay for a repetition of
+    this step. They go when their data is wrong, and after an interruption, for then nobody will repeat it.
+    """
     client = vault.client(request.plan["client"])
     with client.lock(owner=request.owner, run_id=request.run_id) as lock:
         done = existing_point(vault, request)
@@ -84,8 +89,10 @@ def publish(vault: Vault, request: BackupRequest, *, clock: Callable[[], float] 
                 "point to publish",
                 client=client.name,
             )
+        with discarded_on_failure(draft.writer, (CorruptVaultError, KeyboardInterrupt)):
+            merge_passes(client, draft, level=request.compression_level, clock=clock)
         with discarded_on_failure(draft.writer):
-            point = publish_draft(client, lock, draft, level=request.compression_level, clock=clock)
+            point = publish_draft(lock, draft)
     return PointOutcome(point, True, ())
 
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import json
 import os
@@ -16,18 +17,18 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable, NamedTuple
 
-from ..errors import CorruptVaultError, PointNotFoundError, SourceError
+from ..errors import CorruptVaultError, PointNotFoundError, SourceError, VaultError
 from ..vault.chain import DiskChain, open_chain
 from ..vault.disk_writer import FrameCompressor
-from ..vault.drafts import FIRST, SECOND, Draft, FirstPassDisk, find_draft
+from ..vault.drafts import FINAL, FIRST, SECOND, Draft, FirstPassDisk, find_draft
 from ..vault.format import Geometry
 from ..vault.lock import ClientLock
 from ..vault.manifest import Point, PointDisk, disk_file_name
-from ..vault.point_making import PointOutcome, begin_point, discarded_on_failure, taken_over, versions
+from ..vault.point_making import PointOutcome, clear_away_left, discarded_on_failure, taken_over, versions
 from ..vault.points import Client, Vault
 from .deadline import Deadline
 from .disk_backup import backup_disk
-from .merge import publish_draft
+from .merge import merge_passes, publish_draft
 from .request import BackupRequest, check_request
 from .source import ImageSource, image_path
 
@@ -58,7 +59,8 @@ def client_at_work(
 
 def new_draft(client: Client, request: BackupRequest, notes: list[str], now: float) -> Draft:
     """Begin a recovery point that several steps of the run may make together."""
-    writer = begin_point(client, notes, now=now, level=request.compression_level)
+    clear_away_left(client, notes)
+    writer = client.new_point(now=now, level=request.compression_level)
     return Draft(writer, request.run_id, request.plan["vm_id"])
 
 
@@ -89,7 +91,10 @@ def backup_vm(
                 if not publish:
                     draft.save()
                     lock.check()
-            point = publish_draft(client, lock, draft, clock=clock) if publish else draft.point
+            point = draft.point
+            if publish:
+                merge_passes(client, draft, level=request.compression_level, clock=clock)
+                point = publish_draft(lock, draft)
     return PointOutcome(point, created, tuple(notes), publish)
 
 
@@ -272,7 +277,8 @@ class PointTransfer:
                 first = None  # the disk was resized between the passes, or there was only one
                 choice = self._choose(planned, geometry, stack)
                 kind, reason, base_id, below = choice.type, choice.reason, choice.base_id, choice.chain
-                file_name, writer = self._writer.disk_writer(planned["slot"], planned["name"], geometry, choice.form)
+                file_name = disk_file_name(planned["slot"], planned["name"])
+                writer = self._draft.disk_writer(FINAL, file_name, geometry, choice.form, self._compressor)
             stack.callback(writer.abort)
             result = backup_disk(
                 source,
@@ -321,6 +327,11 @@ class PointTransfer:
             self._notes.append(f"disk {planned['name']} was backed up in full: {error.message}")
             which = "newest" if point is self._parent else "full"
             return None, f"the {which} recovery point {point.id} is damaged"
+        except VaultError as error:
+            if error.details.get("errno") not in (errno.EMFILE, errno.ENFILE):
+                raise
+            # Every further backup would fail like this one, but a full ends the chain.
+            return None, f"recovery point {point.id} builds on more files than can be opened at once"
         if chain.geometry != geometry:
             chain.close()
             return None, f"disk resized from {chain.geometry.size} to {geometry.size} bytes"

@@ -26,7 +26,8 @@ from .manifest import Point, parse_point
 from .points import Client, PointWriter
 
 DRAFT_NAME = "draft.json"
-FIRST, SECOND = "first", "second"
+# Where the passes have their files; what is no part of either lies where the recovery point will have it.
+FIRST, SECOND, FINAL = "first", "second", ""
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class FirstPassDisk:
 class Draft:
     """C(point) is the manifest to be, once the disks are complete; until then there are only the C(disks).
 
-    C(second) maps the id of a disk to the header hash of what the second pass stored over the first. C(seconds) is how
-    long the first pass took.
+    C(second) maps the id of a disk to the header hash of what the second pass stored over the first, until both are
+    merged. C(seconds) is how long the first pass took.
     """
 
     writer: PointWriter
@@ -65,15 +66,20 @@ class Draft:
         return next((disk for disk in self.disks if disk.disk_id == disk_id), None)
 
     def path(self, part: str, file: str) -> str:
-        """Return where a pass has its file of a disk."""
+        """Return where a pass, or the recovery point to be, has its file of a disk."""
         return os.path.join(self.writer.directory, part, file)
 
     def disk_writer(
         self, part: str, file: str, geometry: fmt.Geometry, kind: str, compressor: FrameCompressor
     ) -> DiskWriter:
-        """Return a writer for a pass's file of a disk."""
+        """Return a writer for such a file; what a killed step of this run has left of it goes."""
         make_directory(os.path.join(self.writer.directory, part))
+        self.remove(part, file)
         return DiskWriter(self.path(part, file), geometry, kind, compressor)
+
+    def remove(self, part: str, file: str) -> None:
+        """Remove such a file; a missing one is fine."""
+        _remove(self.path(part, file))
 
     def files_below(self, client: Client, disk: FirstPassDisk) -> list[tuple[str, str]]:
         """Return path and header hash of the first pass's file of a disk and of those that it builds on."""
@@ -98,9 +104,12 @@ class Draft:
         """Remove everything that is no part of the recovery point."""
         for part in (FIRST, SECOND):
             remove_tree(os.path.join(self.writer.directory, part))
-        path = os.path.join(self.writer.directory, DRAFT_NAME)
-        with vault_errors("remove", path), contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+        _remove(os.path.join(self.writer.directory, DRAFT_NAME))
+
+
+def _remove(path: str) -> None:
+    with vault_errors("remove", path), contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def base_files(client: Client, base: str | None, disk_id: str) -> list[tuple[str, str]]:

@@ -47,6 +47,31 @@ def exists(path: str) -> bool:
     return True
 
 
+def file_size(path: str) -> int:
+    """Return the size of a file in bytes."""
+    with vault_errors("look at", path):
+        return os.stat(path).st_size
+
+
+def free_space(directory: str) -> int:
+    """Return how many bytes may be written into a directory."""
+    with vault_errors("look at", directory):
+        found = os.statvfs(directory)
+    return found.f_bavail * found.f_frsize
+
+
+def require_space(refusal: str, directory: str, needed: int) -> None:
+    """Raise C(VaultWriteError), which begins with the C(refusal), when there is no room for so many bytes."""
+    free = free_space(directory)
+    if needed > free:
+        raise VaultWriteError(
+            f"{refusal}: up to {needed} bytes are needed, {free} are free in {directory}. Free space there or let "
+            "recovery points expire",
+            path=directory,
+            errno=errno.ENOSPC,
+        )
+
+
 def sync_directory(path: str) -> None:
     """Make the entries of a directory durable."""
     with vault_errors("sync", path):

@@ -40,20 +40,25 @@ def taken_over(lock: ClientLock) -> list[str]:
     return [f"took over the lock that run {dead.get('run_id')} left behind"] if dead is not None else []
 
 
-def begin_point(client: Client, notes: list[str], *, now: float, level: int) -> PointWriter:
-    """Begin a recovery point, once what interrupted runs left is removed and noted. The lock is held."""
+def clear_away_left(client: Client, notes: list[str]) -> None:
+    """Remove and note what interrupted runs left. The lock is held.
+
+    It comes before any choice of a recovery point to build on: a hidden one that is pinned is put back, and may be the
+    newest.
+    """
     left = client.remove_unpublished()
     if left:
         notes.append(f"removed what interrupted runs left in the vault: {', '.join(left)}")
-    return client.new_point(now=now, level=level)
 
 
 @contextlib.contextmanager
-def discarded_on_failure(writer: PointWriter) -> Iterator[None]:
-    """Leave nothing of a recovery point in the vault after any failure, interruption included."""
+def discarded_on_failure(
+    writer: PointWriter, failures: tuple[type[BaseException], ...] = (BaseException,)
+) -> Iterator[None]:
+    """Leave nothing of a recovery point in the vault after any failure, interruption included, or after these only."""
     try:
         yield
-    except BaseException:
+    except failures:
         # A second failure here must not hide the first.
         with contextlib.suppress(Exception):
             writer.discard()
@@ -64,16 +69,18 @@ def make_point(
     client: Client,
     lock: ClientLock,
     fill: Callable[[PointWriter, list[str]], Point],
+    notes: list[str],
     *,
     now: float,
     level: int,
 ) -> PointOutcome:
     """Make and publish the point that C(fill) writes and describes; it may add to the notes. The lock is held.
 
+    What interrupted runs left is cleared away already.
+
     After any failure, interruption included, the point does not exist and leaves nothing in the vault.
     """
-    notes = taken_over(lock)
-    writer = begin_point(client, notes, now=now, level=level)
+    writer = client.new_point(now=now, level=level)
     with discarded_on_failure(writer):
         point = fill(writer, notes)
         lock.check()

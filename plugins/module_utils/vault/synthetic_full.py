@@ -9,21 +9,20 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import os
 import time
 from dataclasses import dataclass, replace
 from typing import Any, Callable
 
-from ..errors import CorruptVaultError, PointNotFoundError, VaultWriteError
+from ..errors import CorruptVaultError, PointNotFoundError
 from .consolidation import merge_disk_files
 from .disk_writer import FrameCompressor
-from .files import vault_errors
+from .files import free_space, require_space
 from .jobs import new_job_id, vault_of_run
 from .lock import ClientLock
 from .manifest import Point, PointDisk
-from .point_making import PointOutcome, make_point, versions
+from .point_making import PointOutcome, clear_away_left, make_point, taken_over, versions
 from .points import Client, DamagedPoint, PointWriter, Vault
 
 SYNTHETIC_FULL = "synthetic_full"
@@ -74,9 +73,11 @@ def make_synthetic_full(
     started = clock()
     run_id = _run_id(vault, request, started)
     with _lock(client, request, run_id) as lock:
+        left = taken_over(lock)
+        clear_away_left(client, left)
         newest = newest_point(client)
         if newest.is_full:
-            return PointOutcome(newest, False, ())
+            return PointOutcome(newest, False, tuple(left))
         check_space(client, newest)
         made = _Consolidation(client, newest, request, progress, workers)
 
@@ -103,7 +104,7 @@ def make_synthetic_full(
                 consolidates=newest.id,
             )
 
-        return make_point(client, lock, fill, now=clock(), level=request.compression_level)
+        return make_point(client, lock, fill, left, now=clock(), level=request.compression_level)
 
 
 def newest_point(client: Client) -> Point:
@@ -129,20 +130,11 @@ def newest_point(client: Client) -> Point:
 
 def check_space(client: Client, point: Point) -> None:
     """Raise C(VaultWriteError) when the vault has no room for the disks of a point as fulls."""
-    with vault_errors("look at", client.directory):
-        found = os.statvfs(client.directory)
-    free = found.f_bavail * found.f_frsize
     # Sizes of files cost nothing to add up. Only where they are too much it is worth to leave out what is superseded.
     needed = sum(size for disk in point.disks for _path, _hash, size in client.disk_files(point, disk))
-    if needed > free:
+    if needed > free_space(client.directory):
         needed = sum(_wanted(client, point, disk) for disk in point.disks)
-    if needed > free:
-        raise VaultWriteError(
-            f"No synthetic full of client {client.name} can be made: up to {needed} bytes are needed, {free} are free "
-            f"in {client.directory}. Free space there or let recovery points expire",
-            path=client.directory,
-            errno=errno.ENOSPC,
-        )
+    require_space(f"No synthetic full of client {client.name} can be made", client.directory, needed)
 
 
 def _wanted(client: Client, point: Point, disk: PointDisk) -> int:

@@ -148,6 +148,16 @@ def test_so_many_increments_may_follow_a_full(limit: int, increments: int, expec
         assert found.type == requested
 
 
+@pytest.mark.parametrize(("limit", "increments", "full"), [(0, 499, False), (0, 500, True), (2000, 501, True)])
+def test_no_chain_gets_longer_than_can_be_opened(limit: int, increments: int, full: bool) -> None:
+    state = client(GUEST, disks=(VaultDisk("disk-0.img", 0, GIB, True, "P0", True, increments),))
+    reason = f"{increments} recovery points follow its last full, and a chain ends after 500"
+    expected = TypeDecision("full", reason) if full else CHANGES
+    assert decide_disk_type(disk(0), "incremental", state, limit) == expected
+    # A differential builds on the full alone.
+    assert decide_disk_type(disk(0), "differential", state, limit) == SINCE_FULL
+
+
 ADDED = TypeDecision("full", "disk was not in the newest recovery point")
 RESIZED = TypeDecision("full", "disk resized from 1 to 2 bytes")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from unit.transfer.builders import (
     ticking,
     vm_plan,
 )
-from unit.vault.builders import MIB, noise
+from unit.vault.builders import KIB, MIB, content_hash, noise
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import (
     OvmBackupError,
@@ -278,3 +279,40 @@ def test_leftovers_of_dead_runs(estate: Estate, leave: Callable[[Path], object])
     assert again.notes == (f"removed what interrupted runs left in the vault: {dead.name}",)
     assert not dead.exists() and other.exists()
     assert [point.id for point in Client(estate.client.directory).scan()[0]] == [first.id, again.point.id]
+
+
+# --- a chain that is too long ----------------------------------------------------------------------------------------
+
+
+def test_more_files_than_can_be_opened_give_a_full(estate: Estate) -> None:
+    """Or no backup would ever succeed again."""
+    data = estate.write(0, noise(MIB))
+    backup_vm(estate.vault, estate.request(), clock=ticking())
+    for number in range(1, 31):
+        run = f"20261124T010203Z-0a1b2c3d-{number:06x}"
+        backup_vm(estate.vault, estate.request(incremental(vm_plan()), run_id=run), clock=ticking(MOMENT + number))
+    newest = estate.client.point()
+    used = {int(name) for name in os.listdir("/proc/self/fd")}
+    free = [number for number in range(1000) if number not in used]
+    kept = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[20], kept[1]))
+    try:
+        with pytest.raises(VaultError, match="Too many open files"):
+            estate.client.open_disk(newest, newest.disks[0])
+        request = estate.request(incremental(vm_plan()), run_id=NEXT_RUN)
+        point = backup_vm(estate.vault, request, clock=ticking(MOMENT + 60)).point
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, kept)
+    assert (point.type, point.disks[0].base) == ("full", None)
+    assert point.reason == f"recovery point {newest.id} builds on more files than can be opened at once"
+    assert point.disks[0].content_hash == content_hash(data, 64 * KIB)
+
+
+def test_other_problems_to_open_the_chain_are_failures(estate: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    backup_vm(estate.vault, estate.request(), clock=ticking())
+
+    def refuse(*_arguments: object) -> None:
+        raise VaultError("Cannot open it: Permission denied", errno=errno.EACCES)
+
+    monkeypatch.setattr(Client, "open_disk", refuse)
+    assert "Permission denied" in failing(estate, estate.request(incremental(vm_plan()), run_id=NEXT_RUN)).message

@@ -301,8 +301,17 @@ def killed_while(estate: Estate, step: str, monkeypatch: pytest.MonkeyPatch, err
             first_pass(estate.vault, request)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), VaultError("full")])
-@pytest.mark.parametrize("step", ["first", "second", "merge"])
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [
+        ("first", KeyboardInterrupt()),
+        ("first", VaultError("full")),
+        ("second", KeyboardInterrupt()),
+        ("second", VaultError("full")),
+        ("merge", KeyboardInterrupt()),
+        ("merge", CorruptVaultError("bad")),
+    ],
+)
 def test_step_that_is_interrupted_leaves_nothing(
     estate: Estate, step: str, error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:

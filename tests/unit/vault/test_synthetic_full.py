@@ -401,3 +401,26 @@ def test_a_lock_that_is_lost_on_the_way(estate: Estate, chained: tuple[Point, Po
         (Path(estate.client.directory) / "lock.json").unlink(missing_ok=True)
 
     fails(estate, VaultLockedError, progress=break_in)
+
+
+def test_a_pinned_point_whose_removal_was_interrupted_is_the_newest_again(
+    estate: Estate, chained: tuple[Point, Point]
+) -> None:
+    """What is consolidated is chosen after interrupted work is settled, or the synthetic full would hold older data."""
+    folder = Path(estate.client.directory) / SECOND
+    (folder / "point.json").rename(folder / ".point.json.expired")
+    (folder / "pin.json").write_text('{"note": ""}')
+    assert estate.client.scan()[0] == [chained[0]]
+    outcome = make_synthetic_full(estate.vault, request(), clock=ticking(LATER))
+    assert (outcome.created, outcome.point.consolidates, outcome.point.parent) == (True, SECOND, SECOND)
+    assert [one.content_hash for one in outcome.point.disks] == [one.content_hash for one in chained[1].disks]
+
+
+def test_what_an_interrupted_run_left_is_removed_before_a_full_is_left_as_it_is(
+    estate: Estate, chained: tuple[Point, Point]
+) -> None:
+    made = make_synthetic_full(estate.vault, request(), clock=ticking(LATER)).point
+    left = estate.client.new_point(now=LATER)
+    outcome = make_synthetic_full(estate.vault, request(), clock=ticking(LATER))
+    assert outcome == PointOutcome(made, False, (f"removed what interrupted runs left in the vault: {left.id}",))
+    assert not Path(left.directory).exists()
