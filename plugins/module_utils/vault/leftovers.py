@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Callable
 
 from ..errors import CorruptVaultError, InvalidInputError, VaultLockedError
-from .files import sync_directory, vault_errors, write_json
+from .files import sync_directory, vault_errors
 from .jobs import JobStore, vault_of_run
-from .lock import ClientLock
+from .lock import ClientLock, owes
 from .points import Client, Vault
 from .runs import judge, read_locks
 from .summary import format_bytes
@@ -130,7 +130,7 @@ class Cleaner:
                     self._unlink(item.path)
             self._findings.leftovers += found
         finally:
-            self._give_back(client, lock)
+            lock.give_back()
 
     def _of_client(self, client: Client, status: dict[str, Any] | None) -> Iterator[Leftover]:
         """Yield what is left in the folder of a client that no living run has the lock of."""
@@ -149,7 +149,7 @@ class Cleaner:
                 yield Leftover("lock_file", self._relative(path), reason, client.name, run_id, _size(path))
             elif os.path.isdir(path):
                 yield from self._old_files_of(path, client.name)
-        if status is not None and not _owes(status):
+        if status is not None and not owes(status):
             path = os.path.join(client.directory, "lock.json")
             reason = f"a lock of run {run_id or 'unknown'}, which is dead and owes nothing"
             yield Leftover("lock", self._relative(path), reason, client.name, run_id, 0)
@@ -177,14 +177,6 @@ class Cleaner:
 
     def _lock(self, client: Client) -> ClientLock:
         return client.lock(owner=self._owner, run_id=self._run_id)
-
-    def _give_back(self, client: Client, lock: ClientLock) -> None:
-        found = lock.taken_over
-        if found is not None and _owes({**found, "debts": lock.debts}):
-            lock.check()
-            write_json(os.path.join(client.directory, "lock.json"), {**found, "debts": lock.debts})
-        else:
-            lock.release()
 
     # --- jobs --------------------------------------------------------------------------------------------------------
 
@@ -281,11 +273,6 @@ def leftover_lines(found: Mapping[str, Any]) -> list[str]:
         for item in found["leftovers"]
     ]
     return [one_line(text) for text in [*lines, *(f"kept: {item['path']}: {item['reason']}" for item in found["kept"])]]
-
-
-def _owes(status: dict[str, Any]) -> bool:
-    """Return whether a dead run's lock has something to be settled: a debt, or a VM that may have a clone."""
-    return bool(status.get("vm_id")) or any((status.get("debts") or {}).values())
 
 
 def _names(directory: str) -> list[str]:
