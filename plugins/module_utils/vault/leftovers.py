@@ -21,7 +21,9 @@ from ..errors import CorruptVaultError, InvalidInputError, VaultLockedError
 from .files import sync_directory, vault_errors
 from .jobs import JobStore, vault_of_run
 from .lock import ClientLock, owes
+from .manifest import MANIFEST_NAME
 from .points import Client, Vault
+from .removal import is_kept
 from .runs import judge, read_locks
 from .summary import format_bytes
 from .text import one_line
@@ -109,7 +111,7 @@ class Cleaner:
             self._keep_for_the_living(client, status)
             return
         seen = list(self._of_client(client, status))
-        if not seen or self._check:
+        if self._check or not (seen or client.unpublished()):
             self._findings.leftovers += seen
             return
         lock = self._lock(client)
@@ -124,11 +126,12 @@ class Cleaner:
             taken = {**lock.taken_over, "debts": lock.debts} if lock.taken_over is not None else None
             found = list(self._of_client(client, taken))
             found += [item for item in seen if item.kind == "lock_file"]
-            client.remove_unpublished()
+            removed = client.remove_unpublished()
             for item in found:
                 if item.kind == "file":
                     self._unlink(item.path)
-            self._findings.leftovers += found
+                if item.kind != "point" or os.path.basename(item.path) in removed:
+                    self._findings.leftovers.append(item)
         finally:
             lock.give_back()
 
@@ -137,18 +140,19 @@ class Cleaner:
         run_id = status.get("run_id") if status is not None else None
         for name in client.unpublished():
             path = os.path.join(client.directory, name)
+            if is_kept(path):
+                continue  # whoever clears away puts it back
             reason = "a recovery point that was never published, or whose removal was interrupted"
             yield Leftover("point", self._relative(path), reason, client.name, run_id, _size(path))
         for name in _names(client.directory):
             path = os.path.join(client.directory, name)
-            if name.startswith(".") and name.endswith(_TEMPORARY) and os.path.isfile(path):
-                reason = "a file whose writing was interrupted"
-                yield Leftover("file", self._relative(path), reason, client.name, run_id, _size(path))
-            elif status is None and name.startswith("lock.json.") and name.endswith(_TEMPORARY):
+            if status is None and name.startswith("lock.json.") and name.endswith(_TEMPORARY):
                 reason = "a lock whose writing was interrupted"
                 yield Leftover("lock_file", self._relative(path), reason, client.name, run_id, _size(path))
-            elif os.path.isdir(path):
+            elif os.path.lexists(os.path.join(path, MANIFEST_NAME)):  # what is not published goes as a whole
                 yield from self._old_files_of(path, client.name)
+        # Some files of a client are written without its lock.
+        yield from self._old_files_of(client.directory, client.name)
         if status is not None and not owes(status):
             path = os.path.join(client.directory, "lock.json")
             reason = f"a lock of run {run_id or 'unknown'}, which is dead and owes nothing"
@@ -240,8 +244,6 @@ class Cleaner:
 
     def _old_files_of(self, directory: str, client: str | None) -> Iterator[Leftover]:
         """Yield the temporary files in a folder of which nobody knows who writes there: only old ones are left."""
-        if client is not None and not os.path.lexists(os.path.join(directory, "point.json")):
-            return  # goes as a whole
         for name in _names(directory):
             path = os.path.join(directory, name)
             if name.startswith(".") and name.endswith(_TEMPORARY) and self._age_of(path) > self._limit:
