@@ -220,10 +220,10 @@ def wait_for_slots(module: AnsibleModule, vault: Vault, lock: ClientLock) -> flo
         )
     except BaseException:
         with contextlib.suppress(VaultError):
-            if any(lock.debts.values()):
+            if lock.taken_over is None and any(lock.debts.values()):
                 lock.hold(ENDED)  # the next run settles it
             else:
-                lock.release()
+                lock.give_back()
         raise
 
 

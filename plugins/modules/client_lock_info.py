@@ -76,6 +76,10 @@ locks:
         - Next to nothing when the run is done with this client and leaves what it owes to the next one.
       type: float
       returned: always
+    lived_on:
+      description: Whether the run was heard of after its locks had run out. Then they do not tell that it is dead.
+      type: bool
+      returned: always
     vm_id:
       description: Id of the client's VM on the manager, V(null) if the run did not note it.
       type: str
@@ -103,23 +107,30 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, lock_owner, open_vault, vault_options
-from ..module_utils.vault.runs import Held, read_locks
+from ..module_utils.vault.points import Vault
+from ..module_utils.vault.runs import Held, lived_on, read_locks
 
 SHOWN = ("run_id", "owner", "host", "heartbeat", "lease", "alive", "vm_id", "vm_name", "manager_id")
 
 
-def describe(lock: Held) -> dict[str, Any]:
+def describe(vault: Vault, lock: Held, locks: list[Held]) -> dict[str, Any]:
     """Return a lock in plain types."""
-    shown = {key: lock.status.get(key) for key in SHOWN}
-    return {"client": lock.client, **shown, "vm_stopped": bool((lock.status.get("debts") or {}).get("vm_stopped"))}
+    return {
+        "client": lock.client,
+        **{key: lock.status.get(key) for key in SHOWN},
+        "lived_on": lived_on(vault, lock.run_id, locks),
+        "vm_stopped": bool((lock.status.get("debts") or {}).get("vm_stopped")),
+    }
 
 
 def main() -> None:
     """Run as a module."""
     module = AnsibleModule(argument_spec=vault_options(), supports_check_mode=True)
     with engine(module, "blake3"):
-        locks = [describe(lock) for lock in read_locks(open_vault(module), lock_owner(module))]
-    module.exit_json(changed=False, locks=locks)
+        vault = open_vault(module)
+        locks = read_locks(vault, lock_owner(module))
+        result = [describe(vault, lock, locks) for lock in locks]
+    module.exit_json(changed=False, locks=result)
 
 
 if __name__ == "__main__":

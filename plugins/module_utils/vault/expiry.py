@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import VaultError, VaultLockedError
 from .health import Health
-from .lock import ClientLock
+from .lock import ClientLock, owes
 from .manifest import Point
 from .pins import read_pin
 from .points import Client, DamagedPoint
@@ -109,17 +109,16 @@ class Expiration:
         """Remove under the lock. C(done) grows with each point, so that an error does not hide what was removed."""
         lock = self._lock(client)
         lock.hold(_LEASE)
-        if lock.debts:
-            # A run has died in this very moment and owes something to the VM: leave that to the next backup.
-            lock.hold(0.001)
-            raise VaultLockedError(f"Client {client.name} has the lock of a run that has just died", holder={})
         try:
+            if lock.taken_over is not None and owes({**lock.taken_over, "debts": lock.debts}):
+                # A run has died in this very moment: leave what it has left to the next backup.
+                raise VaultLockedError(f"Client {client.name} has the lock of a run that has just died", holder={})
             with lock:  # renews the lease
                 client.remove_unpublished()
                 while self._remove_some(client, lock, done):
                     pass
         finally:
-            lock.release()
+            lock.give_back()
 
     def _remove_some(self, client: Client, lock: ClientLock, done: _Done) -> bool:
         """Decide and remove from new to old; return whether that has to begin anew because a point was just pinned."""
@@ -179,7 +178,7 @@ def _check_free(client: Client, lock: ClientLock) -> None:
     """Raise C(VaultLockedError) when another run works on the client, or has died and left work for the next backup."""
     lock.foresee()
     left = lock.taken_over
-    if left is not None and (left.get("vm_id") or left.get("debts")):
+    if left is not None and owes(left):
         raise VaultLockedError(
             f"Client {client.name} has the lock of run {left.get('run_id')}, which has died: the next backup with this "
             "vault settles what that run left",

@@ -18,10 +18,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Callable
 
 from ..errors import CorruptVaultError, InvalidInputError, VaultLockedError
-from .files import sync_directory, vault_errors, write_json
+from .files import sync_directory, vault_errors
 from .jobs import JobStore, vault_of_run
-from .lock import ClientLock
+from .lock import ClientLock, owes
+from .manifest import MANIFEST_NAME
 from .points import Client, Vault
+from .removal import is_kept
 from .runs import judge, read_locks
 from .summary import format_bytes
 from .text import one_line
@@ -109,7 +111,7 @@ class Cleaner:
             self._keep_for_the_living(client, status)
             return
         seen = list(self._of_client(client, status))
-        if not seen or self._check:
+        if self._check or not (seen or client.unpublished()):
             self._findings.leftovers += seen
             return
         lock = self._lock(client)
@@ -124,32 +126,34 @@ class Cleaner:
             taken = {**lock.taken_over, "debts": lock.debts} if lock.taken_over is not None else None
             found = list(self._of_client(client, taken))
             found += [item for item in seen if item.kind == "lock_file"]
-            client.remove_unpublished()
+            removed = client.remove_unpublished()
             for item in found:
                 if item.kind == "file":
                     self._unlink(item.path)
-            self._findings.leftovers += found
+                if item.kind != "point" or os.path.basename(item.path) in removed:
+                    self._findings.leftovers.append(item)
         finally:
-            self._give_back(client, lock)
+            lock.give_back()
 
     def _of_client(self, client: Client, status: dict[str, Any] | None) -> Iterator[Leftover]:
         """Yield what is left in the folder of a client that no living run has the lock of."""
         run_id = status.get("run_id") if status is not None else None
         for name in client.unpublished():
             path = os.path.join(client.directory, name)
+            if is_kept(path):
+                continue  # whoever clears away puts it back
             reason = "a recovery point that was never published, or whose removal was interrupted"
             yield Leftover("point", self._relative(path), reason, client.name, run_id, _size(path))
         for name in _names(client.directory):
             path = os.path.join(client.directory, name)
-            if name.startswith(".") and name.endswith(_TEMPORARY) and os.path.isfile(path):
-                reason = "a file whose writing was interrupted"
-                yield Leftover("file", self._relative(path), reason, client.name, run_id, _size(path))
-            elif status is None and name.startswith("lock.json.") and name.endswith(_TEMPORARY):
+            if status is None and name.startswith("lock.json.") and name.endswith(_TEMPORARY):
                 reason = "a lock whose writing was interrupted"
                 yield Leftover("lock_file", self._relative(path), reason, client.name, run_id, _size(path))
-            elif os.path.isdir(path):
+            elif os.path.lexists(os.path.join(path, MANIFEST_NAME)):  # what is not published goes as a whole
                 yield from self._old_files_of(path, client.name)
-        if status is not None and not _owes(status):
+        # Some files of a client are written without its lock.
+        yield from self._old_files_of(client.directory, client.name)
+        if status is not None and not owes(status):
             path = os.path.join(client.directory, "lock.json")
             reason = f"a lock of run {run_id or 'unknown'}, which is dead and owes nothing"
             yield Leftover("lock", self._relative(path), reason, client.name, run_id, 0)
@@ -177,14 +181,6 @@ class Cleaner:
 
     def _lock(self, client: Client) -> ClientLock:
         return client.lock(owner=self._owner, run_id=self._run_id)
-
-    def _give_back(self, client: Client, lock: ClientLock) -> None:
-        found = lock.taken_over
-        if found is not None and _owes({**found, "debts": lock.debts}):
-            lock.check()
-            write_json(os.path.join(client.directory, "lock.json"), {**found, "debts": lock.debts})
-        else:
-            lock.release()
 
     # --- jobs --------------------------------------------------------------------------------------------------------
 
@@ -248,8 +244,6 @@ class Cleaner:
 
     def _old_files_of(self, directory: str, client: str | None) -> Iterator[Leftover]:
         """Yield the temporary files in a folder of which nobody knows who writes there: only old ones are left."""
-        if client is not None and not os.path.lexists(os.path.join(directory, "point.json")):
-            return  # goes as a whole
         for name in _names(directory):
             path = os.path.join(directory, name)
             if name.startswith(".") and name.endswith(_TEMPORARY) and self._age_of(path) > self._limit:
@@ -281,11 +275,6 @@ def leftover_lines(found: Mapping[str, Any]) -> list[str]:
         for item in found["leftovers"]
     ]
     return [one_line(text) for text in [*lines, *(f"kept: {item['path']}: {item['reason']}" for item in found["kept"])]]
-
-
-def _owes(status: dict[str, Any]) -> bool:
-    """Return whether a dead run's lock has something to be settled: a debt, or a VM that may have a clone."""
-    return bool(status.get("vm_id")) or any((status.get("debts") or {}).values())
 
 
 def _names(directory: str) -> list[str]:

@@ -32,22 +32,14 @@ from typing import Any
 
 from ..errors import VaultLockedError, VaultWriteError
 from .files import sync_directory, vault_errors
+from .processes import is_dead_process, this_process
 
 HEARTBEAT_SECONDS = 30.0
 STALE_SECONDS = 300.0
 # How often a lock that changes hands while we look at it is looked at again.
 _ATTEMPTS = 5
 _PROCESS_KEYS = ("pid", "boot", "process_start")
-
-
-def _boot_id() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            boot = file.read().strip()
-        # Process ids mean something only inside their name space: two containers of one host have different ones.
-        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return ""
+_VM_KEYS = ("vm_id", "vm_name", "manager_id")
 
 
 def _parse(content: bytes | None) -> dict[str, Any]:
@@ -58,17 +50,14 @@ def _parse(content: bytes | None) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
+def owes(holder: Mapping[str, Any]) -> bool:
+    """Return whether a dead run's lock has something to be settled: a debt, or a VM that may have a clone."""
+    debts = holder.get("debts")
+    return bool(holder.get("vm_id")) or (isinstance(debts, dict) and any(debts.values()))
+
+
 def _number(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) else 0.0
-
-
-def _process_start(pid: int) -> str | None:
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            # The name of the program, in parentheses, may hold blanks; the start time is the 20th field after it.
-            return file.read().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return None
 
 
 class ClientLock:
@@ -111,7 +100,7 @@ class ClientLock:
             "host": platform.node(),
             "debts": {},
         }
-        self._process = {"pid": os.getpid(), "boot": _boot_id(), "process_start": _process_start(os.getpid())}
+        self._process = this_process()
         self.taken_over: dict[str, Any] | None = None
 
     def __enter__(self) -> ClientLock:
@@ -126,8 +115,8 @@ class ClientLock:
             self._thread.join()
         if not self._joined:
             # A lock that cannot be removed is taken over later: its process will be gone.
-            with contextlib.suppress(VaultWriteError):
-                self.release()
+            with contextlib.suppress(VaultWriteError, VaultLockedError):
+                self.give_back()
         elif self._mine():
             for key in _PROCESS_KEYS:
                 self._document.pop(key, None)
@@ -190,6 +179,20 @@ class ClientLock:
             os.unlink(self._path)
         return True
 
+    def give_back(self) -> None:
+        """Release the lock; but if a dead run had it and left something to be settled, it is that run's again.
+
+        Then its lease is over, so whoever settles what dead runs have left finds it.
+        """
+        left = {**(self.taken_over or {}), "debts": self.debts}
+        if self.taken_over is None or not owes(left):
+            self.release()
+            return
+        if "lease" not in left or not self._is_gone(left):
+            # Of a process that may be looked for on another host, or broken knowingly.
+            left = {**{key: left[key] for key in left if key not in _PROCESS_KEYS}, "lease": 0.0}
+        self._replace(json.dumps(left, sort_keys=True).encode("utf-8"))
+
     def check(self) -> None:
         """Raise C(VaultLockedError) when the lock is no longer ours, because somebody broke it."""
         if self._mine():
@@ -233,7 +236,7 @@ class ClientLock:
     def _is_joinable(self, holder: Mapping[str, Any]) -> bool:
         """Return whether the lock is held by this run, and by no other process of it."""
         same_run = holder.get("run_id") == self._document["run_id"] and "lease" in holder
-        return same_run and (not holder.get("pid") or self._is_dead_process(holder))
+        return same_run and (not holder.get("pid") or is_dead_process(holder))
 
     def _create(self) -> bool:
         with vault_errors("lock", self._path):
@@ -259,12 +262,15 @@ class ClientLock:
     def _renew(self) -> None:
         """Write the lock again; raise C(VaultLockedError) when it is somebody else's by now."""
         self._document["heartbeat"] = self._clock()
+        self._replace(self._content())
+
+    def _replace(self, content: bytes) -> None:
         # Other processes of the run may do the same at the same time.
         temporary = f"{self._path}.{self._token}.new"
         with vault_errors("write", self._path):
             try:
                 with open(temporary, "wb") as file:
-                    file.write(self._content())
+                    file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
                 # Asked as late as can be: to write may have taken long, and a lock that was lost must stay lost.
@@ -313,10 +319,16 @@ class ClientLock:
         """Take over what dead runs owed, also those whose lock was set aside by a run that then died too."""
         left = self._beside(".aside")
         for path in left:
-            self.taken_over = _parse(self._read(path))
-            debts = self.taken_over.get("debts")
+            found, before = _parse(self._read(path)), self.taken_over or {}
+            if before.get("vm_id") and not found.get("vm_id"):
+                found.update({key: before.get(key) for key in _VM_KEYS})
+            self.taken_over = found
+            debts = found.get("debts")
             owed = debts if isinstance(debts, dict) else {}
             self._document["debts"] = {**self._document["debts"], **{key: owed[key] for key in owed if owed[key]}}
+            # Should this run die as well, whoever settles that has to know of which VM it is.
+            if found.get("vm_id") and not self._document.get("vm_id"):
+                self._document.update({key: found.get(key) for key in _VM_KEYS})
         if left:
             self._renew()
         for path in left:
@@ -358,24 +370,7 @@ class ClientLock:
     def _is_gone(self, holder: dict[str, Any]) -> bool:
         if "lease" in holder:
             return self._clock() > _number(holder.get("heartbeat")) + _number(holder["lease"])
-        return self._is_dead_process(holder)
-
-    def _is_dead_process(self, holder: Mapping[str, Any]) -> bool:
-        boot = self._process["boot"]
-        same_place = boot and holder.get("boot") == boot and holder.get("host") == platform.node()
-        pid = holder.get("pid")
-        if not same_place or not isinstance(pid, int) or pid <= 0:
-            return False
-        before, now = holder.get("process_start"), _process_start(pid)
-        if now is not None:
-            return isinstance(before, str) and now != before
-        try:
-            os.kill(pid, 0)  # /proc may be mounted so that it hides the processes of others
-        except ProcessLookupError:
-            return True
-        except (OSError, OverflowError):
-            return False
-        return False
+        return is_dead_process(holder)
 
     def _refusal(self, holder: dict[str, Any]) -> VaultLockedError:
         age = max(0.0, self._clock() - _number(holder.get("heartbeat")))

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import CorruptVaultError, PointNotFoundError
 from . import format as fmt
-from .files import read_json, write_json
+from .files import read_json, vault_errors, write_json
 
 MANIFEST_NAME = "point.json"
 MANIFEST_VERSION = 1
@@ -115,6 +115,18 @@ def write_manifest(directory: str, point: Point) -> None:
     """Publish a point. All that it names must be durable by now."""
     body = {"format": "ovm.backup recovery point", "version": MANIFEST_VERSION, **point.as_dict()}
     write_json(os.path.join(directory, MANIFEST_NAME), {**body, "blake3": fmt.digest(fmt.canonical(body))})
+
+
+def is_published(directory: str) -> bool:
+    """Return whether a recovery point exists at this moment; an I/O error is an error, not an absence."""
+    path = os.path.join(directory, MANIFEST_NAME)
+    with vault_errors("open", path):
+        try:
+            # To open it asks the server of a network file system, where a look at the directory may not.
+            with open(path, "rb"):
+                return True
+        except FileNotFoundError:
+            return False
 
 
 def read_manifest(directory: str) -> Point:

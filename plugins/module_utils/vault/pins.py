@@ -21,7 +21,7 @@ from typing import Any
 
 from ..errors import CorruptVaultError, PointNotFoundError, VaultWriteError
 from .files import read_json, sync_directory, vault_errors, write_json
-from .manifest import MANIFEST_NAME
+from .manifest import is_published
 
 PIN_NAME = "pin.json"
 
@@ -83,11 +83,5 @@ def remove_pin(directory: str) -> None:
 
 
 def _check_published(directory: str) -> None:
-    try:
-        # To open it asks the server of a network file system, where a look at the directory may not.
-        with open(os.path.join(directory, MANIFEST_NAME), "rb"):
-            return
-    except FileNotFoundError as error:
-        raise PointNotFoundError(
-            f"Recovery point {os.path.basename(directory)} has just been removed", path=directory
-        ) from error
+    if not is_published(directory):
+        raise PointNotFoundError(f"Recovery point {os.path.basename(directory)} has just been removed", path=directory)

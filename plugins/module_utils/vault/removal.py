@@ -48,11 +48,19 @@ def clear_away(directory: str) -> bool:
     return True
 
 
+def is_kept(directory: str) -> bool:
+    """Return whether a folder holds a hidden point that is pinned: that is not cleared away, but published again."""
+    with vault_errors("look at", directory):
+        try:
+            found = os.listdir(directory)
+        except FileNotFoundError:
+            return False
+    return PIN_NAME in found and HIDDEN_NAME in found
+
+
 def _put_back(directory: str) -> bool:
     """Publish a hidden point again if it is pinned."""
-    with vault_errors("look at", directory):
-        found = os.listdir(directory)
-    if PIN_NAME not in found or HIDDEN_NAME not in found:
+    if not is_kept(directory):
         return False
     _rename(directory, HIDDEN_NAME, MANIFEST_NAME)
     return True

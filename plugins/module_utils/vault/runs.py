@@ -10,7 +10,8 @@ No process watches a run. What it leaves in the vault tells of it: the locks tha
 the VMs that it has finished. A run is dead when one of these is so, and none of its locks is alive:
 
 * its job is closed,
-* a lock of it has run out, which it would have renewed,
+* a lock of it has run out, which it would have renewed, and nothing was heard of it after that: a run goes on with
+  other VMs, or tries again, when one of its modules was interrupted and ended its lease,
 * it has given no sign of life for longer than a limit: no lock, no record of a VM, nothing but an open job or none.
 
 A lock that cannot be read may be anybody's. While there is one, no run is taken for dead.
@@ -33,6 +34,9 @@ from .summary import format_seconds
 
 # Whoever is done with a client and leaves what it owes gives its lock a lease below this: no sign of death.
 _GIVEN_UP = 1.0
+# Seconds by which the last sign of a run that is dead may seem to be later than the end of its lease: the clocks of
+# proxies, control node and the vault's server agree within a few seconds.
+_MARGIN = 5.0
 
 
 @dataclass(frozen=True)
@@ -78,15 +82,27 @@ def judge(vault: Vault, run_id: str, locks: Sequence[Held], *, now: float, limit
     job = _job(vault, run_id)
     if job is not None and job["state"] == "finished":
         return Verdict(True, "the job of the run is finished")
-    ran_out = next((lock for lock in own if not 0 < (lock.status.get("lease") or 0) < _GIVEN_UP), None)
+    ran_out = next((lock for lock in own if not _is_given_up(lock)), None)
+    lock_state = "has no lock"
     if ran_out is not None:
-        return Verdict(True, f"the lock of the run on client {ran_out.client} ran out")
-    silent = now - last_sign(vault, run_id, job)
+        if not lived_on(vault, run_id, locks):
+            return Verdict(True, f"the lock of the run on client {ran_out.client} ran out")
+        lock_state = f"went on after its lock on client {ran_out.client} had run out"
+    silent = now - max([last_sign(vault, run_id, job), *map(_heartbeat, own)])
     state = "its job is open" if job is not None else "it has no readable job"
-    text = f"the run has no lock, {state}, and the last sign of it is {format_seconds(silent)} old"
+    text = f"the run {lock_state}, {state}, and the last sign of it is {format_seconds(silent)} old"
     if silent > limit:
         return Verdict(True, text)
     return Verdict(False, f"{text}; it counts as dead after {format_seconds(limit)}")
+
+
+def lived_on(vault: Vault, run_id: str | None, locks: Sequence[Held]) -> bool:
+    """Return whether a run has been heard of after its locks ran out: then they do not tell that it is dead."""
+    own = [lock for lock in locks if run_id is not None and lock.run_id == run_id]
+    ends = [_heartbeat(lock) + _number(lock, "lease") for lock in own if not _is_given_up(lock)]
+    if run_id is None or not ends:
+        return False
+    return max([*map(_heartbeat, own), *_records(vault, run_id)]) > max(ends) + _MARGIN
 
 
 def last_sign(vault: Vault, run_id: str, job: dict[str, Any] | None) -> float:
@@ -94,10 +110,28 @@ def last_sign(vault: Vault, run_id: str, job: dict[str, Any] | None) -> float:
     signs = [_time_of(run_id)]
     if job is not None and isinstance(job.get("started"), (int, float)):
         signs.append(float(job["started"]))
-    folder = os.path.join(vault.path, "jobs", run_id)
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        signs += [entry.stat().st_mtime for entry in entries]
-    return max(signs)
+    return max([*signs, *_records(vault, run_id)])
+
+
+def _records(vault: Vault, run_id: str) -> list[float]:
+    """Return when the records of the VMs of a run were written."""
+    found: list[float] = []
+    with contextlib.suppress(OSError), os.scandir(os.path.join(vault.path, "jobs", run_id)) as entries:
+        found += [entry.stat().st_mtime for entry in entries]
+    return found
+
+
+def _is_given_up(lock: Held) -> bool:
+    return 0 < _number(lock, "lease") < _GIVEN_UP
+
+
+def _heartbeat(lock: Held) -> float:
+    return _number(lock, "heartbeat")
+
+
+def _number(lock: Held, key: str) -> float:
+    value = lock.status.get(key)
+    return float(value) if isinstance(value, (int, float)) else 0.0
 
 
 def _job(vault: Vault, run_id: str) -> dict[str, Any] | None:

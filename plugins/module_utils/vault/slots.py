@@ -8,26 +8,32 @@
 
 A slot is a small file in the vault that names the client and its run. It counts only while that run has the lock of the
 client, so what a dead run had is free as soon as its lock is: slots need no lease of their own.
+
+Who has to wait leaves a ticket, which counts as long as a slot would. It reserves a place for each name that was ever
+full for it, against all who came later, so that nobody waits for ever; what it has not been refused is left to others.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import time
 from collections.abc import Mapping
-from typing import Callable
+from typing import Any, Callable
 
-from ..errors import VaultLockedError
-from .files import make_directory, vault_errors, write_file
+from ..errors import CorruptVaultError, VaultLockedError
+from .files import make_directory, read_json, vault_errors, write_json
 from .lock import HEARTBEAT_SECONDS
 from .points import Vault
 from .turns import turns
 
-_PAUSE = 1.0  # seconds between two looks
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0  # seconds between two looks
 _MUTEX_LIMIT = 300.0  # seconds: others have it for some reads of small files only
 _UNSAFE = re.compile(r"[^\w.-]")
+_SLOT, _TICKET = ".slot", ".ticket"
+_WAITING = "waiting"
 
 
 def take_slots(
@@ -40,72 +46,126 @@ def take_slots(
     renew: Callable[[], object],
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
+    now: Callable[[], float] = time.time,
 ) -> float:
     """Take a slot of each name for a client whose lock the run has, all or none; return the seconds of waiting.
 
     C(limits) say how many slots each name has. C(renew) is called now and then to keep the lock of the client. Raises
-    C(VaultLockedError) when there is no slot within C(limit) seconds.
+    C(VaultLockedError) when there is no slot within C(limit) seconds. C(now) is the time that others know, too.
     """
     began = renewed = clock()
-    while True:
-        with turns(vault, {"slots": 1}, limit=_MUTEX_LIMIT):
-            full = next(filter(None, (_taken_by(vault, name, limits[name], client) for name in sorted(limits))), None)
-            if full is None:
-                for name in limits:
-                    write_file(os.path.join(_folder(vault, name), client), run_id.encode("ascii"))
-                return clock() - began
-        if clock() - began >= limit:
-            name, others = full
-            raise VaultLockedError(
-                f"There was no place for client {client} in {limit:g} s: {limits[name]} may be at work at once for "
-                f"{name}, and these are: {', '.join(others)}",
-                path=_folder(vault, name),
-            )
-        if clock() - renewed >= HEARTBEAT_SECONDS:
-            renew()
-            renewed = clock()
-        sleep(_PAUSE)
+    pause = _FIRST_PAUSE
+    ticket: dict[str, Any] = {"client": client, "run": run_id, "time": now(), "names": {}}
+    try:
+        while True:
+            full = _full(vault, ticket, limits)
+            if not full or not full.keys() <= ticket["names"].keys():
+                with turns(vault, {"slots": 1}, limit=_MUTEX_LIMIT):
+                    full = _full(vault, ticket, limits, tidy=True)
+                    if not full:
+                        for name in limits:
+                            _write(_folder(vault, name), _SLOT, {"client": client, "run": run_id})
+                        return clock() - began
+                    ticket["names"].update({name: limits[name] for name in full})
+                    _write(_folder(vault, _WAITING), _TICKET, ticket)
+            left = limit - (clock() - began)
+            if left <= 0:
+                name = min(full)
+                raise VaultLockedError(
+                    f"There was no place for client {client} in {limit:g} s: {limits[name]} may be at work at once for "
+                    f"{name}, and these are: {', '.join(full[name])}",
+                    path=_folder(vault, name),
+                )
+            if clock() - renewed >= HEARTBEAT_SECONDS:
+                renew()
+                renewed = clock()
+            sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+    finally:
+        if ticket["names"]:
+            _unlink(os.path.join(_folder(vault, _WAITING), _file_name(client, _TICKET)))
 
 
 def free_slots(vault: Vault, client: str) -> None:
     """Give back all slots of a client. What fails here does no harm: without its lock a slot does not count."""
     with contextlib.suppress(OSError), os.scandir(os.path.join(vault.path, "slots")) as entries:
         for entry in entries:
-            with contextlib.suppress(OSError):
-                os.unlink(os.path.join(entry.path, client))
+            for ending in (_SLOT, _TICKET):
+                _unlink(os.path.join(entry.path, _file_name(client, ending)))
 
 
-def _is_temporary(name: str) -> bool:
-    return name.startswith(".") and name.endswith(".new")
+def _full(
+    vault: Vault, ticket: Mapping[str, Any], limits: Mapping[str, int], *, tidy: bool = False
+) -> dict[str, list[str]]:
+    """Return the names that have no place for whose ticket it is, each with those who are in the way.
+
+    C(tidy) removes what does not count; whoever writes has to be kept away then.
+    """
+    waiting = _read(vault, _WAITING, _TICKET, tidy)
+    order = (ticket["time"], ticket["client"])
+    earlier = [one for one in waiting if (one["time"], one["client"]) < order and one["client"] != ticket["client"]]
+    full = {}
+    for name in limits:
+        holders = [one["client"] for one in _read(vault, name, _SLOT, tidy)]
+        if ticket["client"] in holders:
+            continue
+        first = [one for one in earlier if name in one["names"] and one["client"] not in holders]
+        # Subclients may have different limits: one with a low limit needs a place below that.
+        if len(holders) + len(first) >= min([limits[name], *(one["names"][name] for one in first)]):
+            full[name] = [*holders, *(f"{one['client']} (waits longer)" for one in first)]
+    return full
+
+
+def _read(vault: Vault, name: str, ending: str, tidy: bool) -> list[dict[str, Any]]:
+    """Return the slots or tickets that count, by client."""
+    folder = _folder(vault, name)
+    found = []
+    with vault_errors("list", folder), contextlib.suppress(FileNotFoundError):
+        for file_name in os.listdir(folder):
+            if file_name.endswith(ending):
+                path = os.path.join(folder, file_name)
+                document = _document(path)
+                if document is not None and _counts(vault, document):
+                    found.append(document)
+                elif tidy:
+                    _unlink(path)
+    return sorted(found, key=lambda one: str(one["client"]))
+
+
+def _document(path: str) -> dict[str, Any] | None:
+    """Return a slot or a ticket; what cannot be read is none."""
+    try:
+        document = read_json(path)
+        if path.endswith(_TICKET):
+            names = {str(name): int(number) for name, number in document["names"].items()}
+            document.update(time=float(document["time"]), names=names)
+        return {**document, "client": str(document["client"]), "run": str(document["run"])}
+    except (OSError, CorruptVaultError, KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _counts(vault: Vault, document: Mapping[str, Any]) -> bool:
+    """Return whether the run that a slot or a ticket names has the lock of its client."""
+    lock = vault.client_folder(document["client"]).lock(owner="", run_id=document["run"])
+    status = lock.status() if os.path.isdir(lock.directory) else None
+    return status is not None and bool(status["alive"]) and status.get("run_id") == document["run"]
+
+
+def _write(folder: str, ending: str, document: Mapping[str, Any]) -> None:
+    if not os.path.isdir(folder):
+        make_directory(folder)
+    write_json(os.path.join(folder, _file_name(document["client"], ending)), document)
+
+
+def _file_name(client: str, ending: str) -> str:
+    """Return a name that cannot be taken for a temporary file, and that is not too long either."""
+    return hashlib.sha256(client.encode("utf-8", "surrogatepass")).hexdigest()[:32] + ending
 
 
 def _folder(vault: Vault, name: str) -> str:
     return os.path.join(vault.path, "slots", _UNSAFE.sub("_", name))
 
 
-def _taken_by(vault: Vault, name: str, limit: int, client: str) -> tuple[str, list[str]] | None:
-    """Return the name and who has its slots if there is none left for the client; remove slots that do not count."""
-    folder = _folder(vault, name)
-    make_directory(folder)
-    with vault_errors("list", folder):
-        found = sorted(other for other in os.listdir(folder) if not _is_temporary(other))
-    holders = []
-    for other in found:
-        path = os.path.join(folder, other)
-        if other == client or _counts(vault, other, path):
-            holders.append(other)
-        else:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-    return None if client in holders or len(holders) < limit else (name, holders)
-
-
-def _counts(vault: Vault, client: str, path: str) -> bool:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            run_id = file.read()
-    except OSError:
-        return False
-    lock = vault.client_folder(client).lock(owner="", run_id=run_id)
-    status = lock.status() if os.path.isdir(lock.directory) else None
-    return status is not None and bool(status["alive"]) and status.get("run_id") == run_id
+def _unlink(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)

@@ -17,8 +17,7 @@ from typing import Callable
 from ..errors import CorruptVaultError, PointNotFoundError
 from .chain import open_chain
 from .disk_check import FileCheck, check_disk_file
-from .files import exists
-from .manifest import MANIFEST_NAME, Point, PointDisk
+from .manifest import Point, PointDisk, is_published
 from .point_making import versions
 from .points import Client
 from .verification_record import Problem, Verification
@@ -71,7 +70,7 @@ class Verifier:
         self.expect(client, point)
         problems = self._problems(client, point)
         # A removal takes the manifest away first: what is missing without it is no damage.
-        if not exists(os.path.join(client.directory, point.id, MANIFEST_NAME)):
+        if not is_published(os.path.join(client.directory, point.id)):
             return None
         finished = self._clock()
         return Verification(

@@ -146,6 +146,20 @@ def test_places_are_taken_and_given_back(
     assert succeed("client_lock", other) == TAKEN
 
 
+def test_what_a_dead_run_left_outlasts_the_wait_for_a_place(
+    succeed: Any, fail: Any, args: dict[str, Any], estate: Estate, lock: Path
+) -> None:
+    """It may have a clone, which whoever settles finds by the lock only."""
+    place = {"slots": [{"name": "server-1", "limit": 1}], "slot_timeout": 0.0}
+    succeed("client_lock", {**args, **place})
+    dead = estate.vault.prepare_client("db_01").lock(owner="a run", run_id=RUN, vm_id="v1", vm_name="db01")
+    dead.hold(-1.0)
+    path = lock.parent.parent / "db_01" / "lock.json"
+    before = path.read_bytes()
+    fail("client_lock", {**args, "client": "db_01", "run_id": NEXT_RUN, **place})
+    assert json.loads(path.read_bytes()) == json.loads(before)
+
+
 def test_wrong_limit_of_a_place(fail: Any, args: dict[str, Any], lock: Path) -> None:
     failed = fail("client_lock", {**args, "slots": [{"name": "server-1", "limit": 0}]})
     assert failed["msg"] == "slots: the limit of server-1 must be at least 1, not 0"

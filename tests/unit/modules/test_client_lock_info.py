@@ -36,7 +36,7 @@ def test_locks_by_client(succeed: Any, estate: Estate) -> None:
     web.write_text(json.dumps({**document, "heartbeat": beat}))
     db = json.loads(hold(estate, "db_01", NEXT_RUN).read_bytes())
     before = estate.tree
-    common = {"owner": "a run", "host": platform.node(), "lease": 3600.0, "manager_id": None}
+    common = {"owner": "a run", "host": platform.node(), "lease": 3600.0, "lived_on": False, "manager_id": None}
     found = succeed("client_lock_info", {"vault": estate.vault.path})
     assert found == {
         "changed": False,
@@ -48,6 +48,17 @@ def test_locks_by_client(succeed: Any, estate: Estate) -> None:
         ],
     }  # fmt: skip
     assert estate.tree == before
+
+
+def test_a_run_that_goes_on_after_its_lock_ran_out(succeed: Any, estate: Estate) -> None:
+    path = hold(estate, "web_01", RUN, lease=1.0)
+    document = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**document, "heartbeat": document["heartbeat"] - 60.0}))
+    record = Path(estate.vault.path, "jobs", RUN, "another vm.json")
+    record.parent.mkdir()
+    record.write_text("{}")
+    (found,) = succeed("client_lock_info", {"vault": estate.vault.path})["locks"]
+    assert (found["alive"], found["lived_on"]) == (False, True)
 
 
 def test_a_lock_that_says_nothing_counts_as_alive(succeed: Any, estate: Estate) -> None:

@@ -147,17 +147,21 @@ def test_lock_of_a_dead_retention_is_taken_over(client: Client, points: list[Poi
     assert sorted(os.listdir(client.directory)) == [points[3].id, points[4].id, "client.json"]
 
 
+@pytest.mark.parametrize(
+    "owed", [{"vm_id": "vm", "debts": {"vm_stopped": True}}, {"vm_id": "vm"}, {"debts": {"vm_stopped": True}}]
+)
 def test_a_run_that_dies_in_this_very_moment(
-    client: Client, points: list[Point], monkeypatch: pytest.MonkeyPatch
+    client: Client, points: list[Point], monkeypatch: pytest.MonkeyPatch, owed: dict[str, Any]
 ) -> None:
     def die(_client: Client, _lock: Any) -> None:
-        client.lock(owner="another", run_id=OTHER, vm_id="vm").hold(-1.0, {"vm_stopped": True})
+        client.lock(owner="another", run_id=OTHER, vm_id=owed.get("vm_id")).hold(-1.0, owed.get("debts"))
 
     monkeypatch.setattr(expiry, "_check_free", die)
     found = keep_last(1).run(client)
     assert found.skipped == "Client web01 has the lock of a run that has just died"
     assert left(client) == [point.id for point in points]
-    assert json.loads((Path(client.directory) / "lock.json").read_text())["debts"] == {"vm_stopped": True}
+    lock = json.loads((Path(client.directory) / "lock.json").read_text())
+    assert {"run_id": OTHER, "vm_id": None, "debts": {}, "lease": -1.0, **owed}.items() <= lock.items()
 
 
 def test_lock_that_is_broken_stops_the_removal(

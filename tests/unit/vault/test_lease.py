@@ -247,3 +247,88 @@ def test_foreseeing_says_the_same_and_writes_nothing(
 def test_foreseeing_needs_no_folder(tmp_path: Path) -> None:
     assert ClientLock(str(tmp_path / "new"), owner="me", run_id="one").foresee()
     assert os.listdir(tmp_path) == []
+
+
+# --- what a dead run has left to be settled --------------------------------------------------------------------------
+
+VM = {"vm_id": "0004fb", "vm_name": "db01", "manager_id": "m1"}
+
+
+@pytest.mark.parametrize(("vm", "debts"), [(VM, {"vm_stopped": True}), (VM, {}), ({}, {"vm_stopped": True})])
+def test_whoever_settles_nothing_gives_the_lock_back_to_the_dead_run(
+    tmp_path: Path, make: Callable[..., ClientLock], clock: Clock, vm: dict[str, str], debts: dict[str, bool]
+) -> None:
+    make("one", **vm).hold(100.0, debts)
+    before = content(tmp_path)
+    clock.now += 101
+    with make("two") as lock:
+        assert (lock.debts, content(tmp_path)["run_id"]) == (debts, "two")
+    assert content(tmp_path) == before
+    assert os.listdir(tmp_path) == ["lock.json"]
+    status = make("three").status()
+    assert status is not None
+    assert not status["alive"]
+    settling = make("three", **vm)
+    settling.hold(100.0)
+    assert (settling.debts, settling.taken_over) == (debts, before)
+    assert settling.release()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_lock_that_is_broken_and_given_back_is_over(
+    tmp_path: Path, make: Callable[..., ClientLock], clock: Clock
+) -> None:
+    make("one", **VM).hold(100.0)
+    before = content(tmp_path)
+    clock.now += 10
+    with make("two", break_lock=True):
+        pass
+    assert content(tmp_path) == {**before, "lease": 0.0}
+    assert make("three").foresee()
+
+
+def test_the_lock_of_a_process_that_is_given_back_is_over_for_every_host(
+    tmp_path: Path, make: Callable[..., ClientLock], clock: Clock
+) -> None:
+    document = {"run_id": "one", "host": "elsewhere", "pid": 1, "boot": "b", "process_start": "1", "heartbeat": NOW - 1}
+    (tmp_path / "lock.json").write_text(json.dumps({**document, **VM}))
+    with make("two", break_lock=True):
+        pass
+    assert content(tmp_path) == {
+        **VM, "run_id": "one", "host": "elsewhere", "heartbeat": NOW - 1, "lease": 0.0, "debts": {}
+    }  # fmt: skip
+    assert make("three").foresee()
+
+
+def test_a_lock_that_leaves_nothing_to_be_settled_goes(
+    tmp_path: Path, make: Callable[..., ClientLock], clock: Clock
+) -> None:
+    make("one").hold(100.0, {"vm_stopped": False})
+    clock.now += 101
+    with make("two"):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_vm_of_a_dead_run_is_known_when_the_next_one_dies_too(
+    tmp_path: Path, make: Callable[..., ClientLock], clock: Clock
+) -> None:
+    make("one", **VM).hold(100.0, {"vm_stopped": True})
+    clock.now += 101
+    make("two").hold(100.0)
+    assert VM.items() <= content(tmp_path).items()
+    # A third one dies between setting the lock aside and taking over what it says.
+    (tmp_path / "lock.json").rename(tmp_path / "lock.json.0.aside")
+    (tmp_path / "lock.json.1.aside").write_text(json.dumps({"run_id": "three", "vm_id": None, "debts": {}}))
+    with make("four"):
+        pass
+    assert {**VM, "run_id": "three", "debts": {"vm_stopped": True}, "lease": 0.0}.items() <= content(tmp_path).items()
+
+
+def test_giving_back_leaves_the_lock_of_another(tmp_path: Path, make: Callable[..., ClientLock], clock: Clock) -> None:
+    make("one", **VM).hold(100.0)
+    clock.now += 101
+    with make("two"):
+        make("three", break_lock=True).hold(100.0)
+        before = content(tmp_path)
+    assert content(tmp_path) == before

@@ -152,6 +152,33 @@ def test_a_point_that_is_published_while_the_lock_is_waited_for(
     assert (Path(vault.path) / half / "0-system.img.zst").exists()
 
 
+def test_a_point_that_was_pinned_while_it_was_removed_is_put_back(vault: Vault, client: Client) -> None:
+    (point,) = client.scan()[0]
+    folder = Path(client.directory, point.id)
+    (folder / "point.json").rename(folder / ".point.json.expired")
+    (folder / "pin.json").write_text('{"note": "keep it"}')
+    assert client.scan()[0] == []
+    assert both(vault) == {"leftovers": [], "kept": [], "bytes": 0}
+    assert client.scan()[0] == [point]
+
+
+def test_a_point_that_is_pinned_while_it_is_cleared_away(
+    vault: Vault, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (point,) = client.scan()[0]
+    folder = Path(client.directory, point.id)
+    (folder / "point.json").rename(folder / ".point.json.expired")
+    remove = Client.remove_unpublished
+
+    def pinned(self: Client) -> list[str]:
+        (folder / "pin.json").write_text('{"note": "keep it"}')
+        return remove(self)
+
+    monkeypatch.setattr(Client, "remove_unpublished", pinned)
+    assert clean(vault) == {"leftovers": [], "kept": [], "bytes": 0}
+    assert client.scan()[0] == [point]
+
+
 @pytest.mark.parametrize("owed", [{"debts": {"vm_stopped": True}}, {"vm_id": "0004fb"}])
 def test_a_dead_lock_that_owes_something_stays(vault: Vault, client: Client, owed: dict[str, Any]) -> None:
     lock = dead_lock(client, **owed)
@@ -191,9 +218,13 @@ def test_files_whose_writing_was_interrupted(vault: Vault, client: Client) -> No
     ]
     for name in names:
         name.touch()
-    for name in (names[0], names[1], names[4]):
+    for name in (*names[:3], names[4]):
         old(name)
-    fresh = [Path(vault.path, "jobs", ".y.json.new"), point / ".verification.json.new"]
+    fresh = [
+        Path(vault.path, "jobs", ".y.json.new"),
+        Path(client.directory, ".outages.json.new"),
+        point / ".verification.json.new",
+    ]
     for name in fresh:
         name.touch()
     found = both(vault)

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import VaultLockedError, VaultWriteError
-from ansible_collections.ovm.backup.plugins.module_utils.vault import lock as lock_module
+from ansible_collections.ovm.backup.plugins.module_utils.vault import processes
 from ansible_collections.ovm.backup.plugins.module_utils.vault.lock import ClientLock
 
 NOW = 1_000_000.0
@@ -73,9 +73,9 @@ def write(directory: Path, **values: Any) -> dict[str, Any]:
 def dead_process() -> Iterator[dict[str, Any]]:
     """Return what a lock says of a process of this host that is no more."""
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    start = lock_module._process_start(process.pid)
+    start = processes.process_start(process.pid)
     process.communicate()
-    yield {"host": platform.node(), "pid": process.pid, "boot": lock_module._boot_id(), "process_start": start}
+    yield {"host": platform.node(), "pid": process.pid, "boot": processes.boot_id(), "process_start": start}
 
 
 def test_a_lock_says_who_holds_it_and_goes_with_its_holder(tmp_path: Path, make: Callable[..., ClientLock]) -> None:
@@ -91,8 +91,8 @@ def test_a_lock_says_who_holds_it_and_goes_with_its_holder(tmp_path: Path, make:
             "manager_id": None,
             "host": platform.node(),
             "pid": os.getpid(),
-            "boot": lock_module._boot_id(),
-            "process_start": lock_module._process_start(os.getpid()),
+            "boot": processes.boot_id(),
+            "process_start": processes.process_start(os.getpid()),
             "since": NOW,
             "heartbeat": NOW,
             "debts": {},
@@ -172,7 +172,7 @@ def test_a_live_process_that_proc_hides_is_not_dead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lock = make()
-    monkeypatch.setattr(lock_module, "_process_start", lambda pid: None)
+    monkeypatch.setattr(processes, "process_start", lambda pid: None)
     write(tmp_path, **{**dead_process, "pid": os.getpid()})
     with pytest.raises(VaultLockedError), lock:
         pass

@@ -88,6 +88,15 @@ def test_no_pin_without_a_point(client: Client, folder: str, tmp_path: Path) -> 
     assert stored_tree(client.directory) == before
 
 
+def test_an_error_is_no_absence(folder: str) -> None:
+    (Path(folder) / "point.json").unlink()
+    os.symlink("point.json", Path(folder) / "point.json")  # a loop
+    with pytest.raises(VaultWriteError) as error:
+        pins.write_pin(folder, PIN)
+    assert error.value.message == f"Cannot open {folder}/point.json: Too many levels of symbolic links"
+    assert read_pin(folder) is None
+
+
 # --- two at once -----------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import JobStore, is_run_of, new_job, new_job_id
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
-from ansible_collections.ovm.backup.plugins.module_utils.vault.runs import Held, Verdict, judge, read_locks
+from ansible_collections.ovm.backup.plugins.module_utils.vault.runs import Held, Verdict, judge, lived_on, read_locks
 
 NOW, HOUR, LIMIT = 1_700_000_000.0, 3600.0, 86400.0
 PLAN: dict[str, Any] = {"subclient": "all", "requested_type": "full", "warnings": [], "vms": []}
@@ -87,6 +87,47 @@ def test_its_lock_ran_out(vault: Vault, lease: float, dead: bool) -> None:
     assert found.dead is dead
     if dead:
         assert found.reason == "the lock of the run on client web01 ran out"
+
+
+@pytest.mark.parametrize(
+    ("record", "other", "dead"),
+    [
+        (None, None, True),
+        (7202.0, None, True),  # the clocks of hosts differ a bit
+        (600.0, None, False),  # the record of a VM after the interruption
+        (None, 600.0, False),  # and of one that was given up, with a debt
+        (7300.0, 7300.0, True),
+    ],
+)
+def test_a_module_of_it_was_interrupted(vault: Vault, record: float | None, other: float | None, dead: bool) -> None:
+    """That ends the lease of one lock. The run may go on with other VMs, or wait and try again."""
+    run_id = run_of(vault, 3 * HOUR)
+    lock(vault, "web01", run_id, age=7200.0, lease=1.0)
+    if record is not None:
+        Path(vault.path, "jobs", run_id, "vm.json").write_text("{}")
+        touch(vault, run_id, record)
+    if other is not None:
+        lock(vault, "db01", run_id, age=other, lease=0.001)
+    found = verdict(vault, run_id)
+    assert (found.dead, lived_on(vault, run_id, read_locks(vault))) == (dead, not dead)
+    if not dead:
+        assert found.reason == (
+            "the run went on after its lock on client web01 had run out, its job is open, and the last sign of it is "
+            "10 min 00 s old; it counts as dead after 24 h 00 min"
+        )
+        assert verdict(vault, run_id, limit=500.0).dead
+
+
+def test_the_last_lock_that_ran_out_counts(vault: Vault) -> None:
+    run_id = run_of(vault, 3 * HOUR)
+    lock(vault, "a", run_id, age=7200.0, lease=1.0)
+    lock(vault, "b", run_id, age=3600.0)
+    assert verdict(vault, run_id) == Verdict(True, "the lock of the run on client a ran out")
+
+
+def test_nobody_lives_on_whose_lock_cannot_be_read(vault: Vault) -> None:
+    Path(vault.prepare_client("web01").directory, "lock.json").write_text("damaged")
+    assert not lived_on(vault, None, read_locks(vault))
 
 
 @pytest.mark.parametrize(

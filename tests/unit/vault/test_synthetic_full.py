@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -286,6 +287,15 @@ def test_the_lock_of_a_dead_run_is_broken_knowingly(estate: Estate, chained: tup
         "removed what interrupted runs left in the vault: 20261123T020203Z-0003",
     )
     assert (outcome.notes, outcome.point.warnings) == (notes, notes)
+
+
+def test_what_a_dead_run_owes_is_not_forgotten(estate: Estate, chained: tuple[Point, Point]) -> None:
+    dead = estate.client.lock(owner="another", run_id=NEXT_RUN, vm_id="vm", vm_name="web 01", manager_id="m")
+    dead.hold(-1.0, {"vm_stopped": True})
+    path = Path(estate.client.directory) / "lock.json"
+    before = path.read_bytes()
+    assert make_synthetic_full(estate.vault, request()).created
+    assert json.loads(path.read_bytes()) == json.loads(before)
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -311,6 +311,20 @@ def test_a_point_that_is_removed_while_it_is_verified(chain: Chain, monkeypatch:
     assert not folder.exists()
 
 
+def test_a_removal_that_a_network_file_system_has_not_told_of(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its client may answer for a while from what it has seen of the directory."""
+    client, points = chain
+    manifest = Path(client.directory, points[2].id, "point.json")
+    cached, look = os.lstat(manifest), os.lstat
+
+    def seen(path: Any, **options: Any) -> os.stat_result:
+        return cached if str(path) == str(manifest) else look(path, **options)
+
+    shutil.rmtree(manifest.parent)
+    monkeypatch.setattr(os, "lstat", seen)
+    assert Verifier(RUN, workers=1).verify(client, points[2]) is None
+
+
 def test_what_says_nothing_of_the_data_is_no_damage(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
     client, points = chain
     opened = os.open
