@@ -276,7 +276,7 @@ def test_termination_cleans_up(
     original = PointWriter.discard
     monkeypatch.setattr(PointWriter, "discard", discard)
     monkeypatch.setattr(
-        backup, "backup_vm", lambda vault, request, progress: backup_vm(vault, request, progress=terminate)
+        backup, "backup_vm", lambda vault, request, **_options: backup_vm(vault, request, progress=terminate)
     )
     with pytest.raises(KeyboardInterrupt, match="terminated"):
         run_module("backup", args)
@@ -288,7 +288,7 @@ def test_progress_is_written_while_the_module_runs(
 ) -> None:
     seen = []
 
-    def look(vault: Any, request: Any, progress: Any) -> Any:
+    def look(vault: Any, request: Any, *, progress: Any, **_options: Any) -> Any:
         def report(*numbers: Any) -> None:
             progress(*numbers)
             seen.append(json.loads(file.read_text(encoding="ascii")))

@@ -134,7 +134,9 @@ def test_termination_cleans_up(
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(
-        synthetic_full, "make_synthetic_full", functools.partial(make_synthetic_full, progress=terminate)
+        synthetic_full,
+        "make_synthetic_full",
+        lambda vault, request, **_options: make_synthetic_full(vault, request, progress=terminate),
     )
     with pytest.raises(KeyboardInterrupt, match="terminated"):
         run_module("synthetic_full", args)
