@@ -17,6 +17,7 @@ from ..errors import InvalidInputError, NothingSelectedError
 from ..manager.inventory import Disk, Inventory, Vm
 from .additional_settings import check_offered
 from .backup_type import SYNTHETIC_FULL, TypeDecision, combine_types, decide_disk_type
+from .consolidation import plan_consolidation
 from .content import Selected, Selection, select
 from .disks import DiskChoice, choose_disks, disk_label
 from .durations import format_duration
@@ -55,9 +56,9 @@ def make_plan(
 
     C(backup_type) overrides the subclient's, C(force) backs up whatever the age of the newest recovery point is,
     C(restart) backs up only what the job C(vault.last_job) did not, C(settings) are the additional settings of the
-    site, and C(is_ours) tells the clones that we made ourselves, which are no VMs to back up. A synthetic full is
-    planned here only as the first backup of its VMs, those that have a recovery point are left out: see
-    C(plan_synthetic_fulls).
+    site, and C(is_ours) tells the clones that we made ourselves, which are no VMs to back up. For
+    synthetic fulls the VMs that have a recovery point are consolidated, the others get their first backup; runs that do
+    not need the content are planned by C(plan_synthetic_fulls).
 
     Raises C(NothingSelectedError) if a rule, a group or the whole content selects nothing and the subclient does not
     allow that, C(InvalidInputError) for a backup type that is wrong or not offered, for an empty list of proxies, and
@@ -183,7 +184,7 @@ def _in_run_order(
         Candidate(
             item.vm_id,
             item.vm_name,
-            item.disks[0].repository_id or "",
+            (item.disks[0].repository_id if item.disks else None) or "",
             states[item.vm_id].protected_at if item.vm_id in states else None,
         )
         for item in planned
@@ -230,8 +231,12 @@ class _Planner:
     def plan_vm(self, item: Selected) -> VmPlan:
         vm = item.vm
         state = self.states.get(vm.id)
+        if self.requested == SYNTHETIC_FULL and state is not None and state.newest_point and not vm.is_template:
+            due, why = judge_restart(self.restarted, vm.id) if self.restarted is not None else (True, "")
+            found = plan_consolidation(state, selected_by=item.selected_by, due=due, why=why)
+            return dataclasses.replace(found, vm_name=vm.name)
         choice = choose_disks(vm, self.subclient.exclude_disks, self.inventory)
-        disks = () if vm.is_template or self._is_consolidated(state) else choice.wanted
+        disks = () if vm.is_template else choice.wanted
         types = [(disk, self._type(disk, state)) for disk in disks]
         total = combine_types(types) if types else TypeDecision(self.requested, "not backed up")
         outage = plan_outage(self._decide(vm, choice, state), self.subclient, state, total.type, self.now)
@@ -268,21 +273,11 @@ class _Planner:
             return MethodDecision("skip", "skip", _no_disk_reason(choice))
         how = decide_method(vm, choice.wanted, self.inventory, self.subclient.nfs_policy)
         is_current, due, warnings = self._judge(vm, state)
-        if not is_current and state is not None and self._is_consolidated(state):
-            text = (
-                f"its newest recovery point {state.newest_point} was made by no job of this subclient, so no synthetic "
-                "full is made of it: run another backup type first"
-            )
-            return MethodDecision("skip", "skip", text, (f"not backed up: {text}",))
         if is_current:
             # Nothing is done, so what stands in the way of a backup now is no failure.
             return MethodDecision("current", how.method, due, (*warnings, *_unprotected(choice.wanted, state)))
         reason = f"{how.reason}; {due}" if how.action == "backup" else how.reason
         return dataclasses.replace(how, reason=reason, warnings=(*warnings, *how.warnings))
-
-    def _is_consolidated(self, state: ClientState | None) -> bool:
-        """Return whether what is asked for is made from the recovery points of a VM, never by reading its disks."""
-        return self.requested == SYNTHETIC_FULL and state is not None and state.newest_point is not None
 
     def _judge(self, vm: Vm, state: ClientState | None) -> tuple[bool, str, tuple[str, ...]]:
         """Return whether nothing is to be done for a VM now, why (not), and warnings."""

@@ -12,10 +12,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from .backup_type import SYNTHETIC_FULL
+from .consolidation import plan_consolidation
 from .order import Candidate, round_robin
 from .plan import checked_run, empty_plan, judge_restart, restarted_job, with_slots
-from .plan_types import Plan, VmPlan
-from .state import ClientState, LastJob, VaultState
+from .plan_types import Plan
+from .state import VaultState
 from .subclient import Subclient
 
 
@@ -28,7 +29,7 @@ def plan_synthetic_fulls(
     proxies: Sequence[str] = ("localhost",),
     settings: Mapping[str, bool] | None = None,
 ) -> Plan | None:
-    """Return what a run of synthetic fulls does, or nothing for a run that has to ask the manager.
+    """Return what a run that was asked for synthetic fulls does, or nothing for a run that has to ask the manager.
 
     It consolidates the clients that any job of the subclient has made a recovery point of, least recently protected
     first. If there is none, no synthetic full can be made, and the run makes the first backups instead. C(restart) does
@@ -38,13 +39,19 @@ def plan_synthetic_fulls(
     restarted = restarted_job(subclient, vault) if restart else None
     requested = checked_run(subclient, backup_type, proxies, settings or {}, restarted)
     members = [state for state in vault.clients if subclient.name in state.subclients and state.newest_point]
-    if requested != SYNTHETIC_FULL or not members:
+    # As a subclient's own type it goes with the content: what is new there has to get its first backup.
+    own_type = backup_type is None and restarted is None
+    if requested != SYNTHETIC_FULL or own_type or not members:
         return None
     failed = set(restarted.failed) if restarted is not None else set()
     without_point = failed - {state.vm_id for state in members}
     if failed and failed == without_point:
         return None
-    planned = {state.vm_id: _plan_client(state, subclient, restarted) for state in members}
+    planned = {}
+    for state in members:
+        due, why = judge_restart(restarted, state.vm_id) if restarted is not None else (True, "")
+        selected_by = f"jobs of subclient {subclient.name}"
+        planned[state.vm_id] = plan_consolidation(state, selected_by=selected_by, due=due, why=why)
     queue = round_robin(Candidate(state.vm_id, state.vm_name, "", state.protected_at) for state in members)
     order = sorted((planned[item.vm_id] for item in queue), key=lambda item: item.action)  # backup before current, fail
     vms = [
@@ -58,32 +65,3 @@ def plan_synthetic_fulls(
         for vm_id in sorted(without_point, key=lambda vm_id: names.get(vm_id, vm_id))
     ]
     return dataclasses.replace(empty_plan(subclient, requested), vms=tuple(vms), warnings=tuple(warnings))
-
-
-def _plan_client(state: ClientState, subclient: Subclient, restarted: LastJob | None) -> VmPlan:
-    action, method = "backup", "consolidate"
-    reason = f"recovery point {state.newest_point} and what it builds on become a synthetic full"
-    failed, why = judge_restart(restarted, state.vm_id) if restarted is not None else (True, "")
-    if not failed:
-        action, reason = "current", why
-    elif not state.newest_healthy:
-        action, method = "fail", "skip"
-        reason = f"its newest recovery point {state.newest_point} is damaged: the next backup makes a full"
-    elif state.newest_is_full:
-        action = "current"
-        reason = f"its newest recovery point {state.newest_point} is a full already"
-    elif why:
-        reason = f"{reason}; {why}"
-    return VmPlan(
-        vm_id=state.vm_id,
-        vm_name=state.vm_name,
-        client=state.client,
-        new_client=False,
-        selected_by=f"jobs of subclient {subclient.name}",
-        action=action,
-        method=method,
-        reason=reason,
-        requested_type=SYNTHETIC_FULL,
-        type=SYNTHETIC_FULL,
-        type_reason=reason,
-    )

@@ -39,7 +39,14 @@ def test_every_client_of_the_subclient_and_no_other() -> None:
         ("old", "backup", "consolidate", "recovery point P1 and what it builds on become a synthetic full", "p1", 1),
         ("young", "backup", "consolidate", "recovery point P1 and what it builds on become a synthetic full", "p2", 2),
         ("full", "current", "consolidate", "its newest recovery point P1 is a full already", "p1", 3),
-        ("damaged", "fail", "skip", "its newest recovery point P1 is damaged: the next backup makes a full", "p2", 4),
+        (
+            "damaged",
+            "fail",
+            "skip",
+            "its newest recovery point P1 is damaged: a run of another type makes a full",
+            "p2",
+            4,
+        ),
     ]
     assert [[slot.name for slot in item.slots] for item in plan.vms] == [["proxy-p1"], ["proxy-p2"], [], []]
     assert {(item.type, item.requested_type, item.disks) for item in plan.vms} == {
@@ -63,10 +70,20 @@ def test_runs_that_ask_the_manager(clients: list[ClientState], backup_type: str 
     assert plan_synthetic_fulls(definition, vault(*clients), backup_type=backup_type) is None
 
 
-def test_the_type_of_the_subclient() -> None:
-    plan = plan_synthetic_fulls(subclient(backup_type="synthetic_full"), vault(member("a")))
-    assert plan is not None
-    assert [item.vm_name for item in plan.vms] == ["a"]
+def test_as_the_own_type_of_a_subclient_it_goes_with_the_content() -> None:
+    """What is new gets its first backup, what has a recovery point is consolidated, what has left is left alone."""
+    definition = subclient(backup_type="synthetic_full", max_age="1w")
+    state = vault(member("known"), member("gone"), member("full", newest_is_full=True))
+    assert plan_synthetic_fulls(definition, state) is None
+    guests = [vm("new"), vm("renamed", id="id-known"), vm("full"), vm("t", state="TEMPLATE")]
+    found = make_plan(definition, inventory(*guests), state, now=NOW)
+    assert {item.vm_name: (item.action, item.method, item.type, item.client) for item in found.vms} == {
+        "new": ("backup", "hot_clone", "full", "new"),
+        "renamed": ("backup", "consolidate", "synthetic_full", "known"),
+        "full": ("current", "consolidate", "synthetic_full", "full"),
+        "t": ("skip", "skip", "synthetic_full", "t"),
+    }
+    assert {item.selected_by for item in found.vms} == {"content[0]: name equals '*'"}
 
 
 def test_wrong_runs_are_refused() -> None:
@@ -110,7 +127,7 @@ def test_restart_makes_only_what_failed() -> None:
             "it has the status Completed in job J1, which is restarted for what failed there",
         ),
         "later": ("current", "consolidate", "it was not in job J1, which is restarted for what failed there"),
-        "damaged": ("fail", "skip", "its newest recovery point P1 is damaged: the next backup makes a full"),
+        "damaged": ("fail", "skip", "its newest recovery point P1 is damaged: a run of another type makes a full"),
         "full": ("current", "consolidate", "its newest recovery point P1 is a full already"),
     }
     tail = "failed in the job, too, but has no recovery point of this subclient: run another backup type for it"
@@ -152,10 +169,5 @@ def test_no_vm_with_a_recovery_point_is_read_in_full(force: bool, healthy: bool)
     found = make_plan(subclient(), inventory(*guests), state, now=NOW, backup_type="synthetic_full", force=force)
     new, known = found.vms
     assert (new.vm_name, new.action, new.type) == ("new", "backup", "full")
-    reason = (
-        "its newest recovery point P1 was made by no job of this subclient, so no synthetic full is made of it: run "
-        "another backup type first"
-    )
-    assert (known.action, known.method, known.reason, known.disks) == ("skip", "skip", reason, ())
-    assert (known.type, known.type_reason) == ("synthetic_full", "not backed up")
-    assert known.warnings == (f"not backed up: {reason}",)
+    assert (known.action, known.method) == (("backup", "consolidate") if healthy else ("fail", "skip"))
+    assert (known.type, known.disks, known.warnings) == ("synthetic_full", (), ())
