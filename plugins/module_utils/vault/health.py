@@ -101,8 +101,9 @@ class Health:
         verification = self.verification(point)
         if verification is None or verification.ok:
             return None
-        files = (path.split("/")[-2:] for path, _hash, _size in self._client.disk_files(point, disk))
-        problem = verification.concerns({(holder, name) for holder, name in files})
+        paths = [path for path, _hash, _size in self._client.disk_files(point, disk)]
+        files = {(os.path.basename(os.path.dirname(path)), os.path.basename(path)) for path in paths}
+        problem = verification.concerns(files)
         return _found_bad(point, problem.message) if problem is not None else None
 
 

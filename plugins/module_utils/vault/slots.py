@@ -59,7 +59,7 @@ def take_slots(
     try:
         while True:
             full = _full(vault, ticket, limits)
-            if not full or not full.keys() <= ticket["names"].keys():
+            if not full or full.keys() - ticket["names"].keys():
                 with turns(vault, {"slots": 1}, limit=_MUTEX_LIMIT):
                     full = _full(vault, ticket, limits, tidy=True)
                     if not full:
