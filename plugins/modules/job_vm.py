@@ -51,6 +51,11 @@ options:
     description:
       - When the VM ran again, in seconds since the epoch. Without it the outage lasts until now.
     type: float
+  killed:
+    description:
+      - Whether the VM was switched off because it did not shut down in time.
+    type: bool
+    default: false
   warnings:
     description:
       - What an administrator should know.
@@ -143,6 +148,7 @@ def main() -> None:
             "failure": {"type": "str"},
             "stopped_at": {"type": "float"},
             "running_at": {"type": "float"},
+            "killed": {"type": "bool", "default": False},
             "warnings": {"type": "list", "elements": "str", "default": []},
         },
         required_by={"running_at": ("stopped_at",)},
@@ -163,6 +169,7 @@ def main() -> None:
             failure=parameters["failure"],
             stopped_at=parameters["stopped_at"],
             running_at=parameters["running_at"],
+            killed=parameters["killed"],
             warnings=parameters["warnings"],
         )
         if not module.check_mode:

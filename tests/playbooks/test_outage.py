@@ -69,7 +69,7 @@ def test_outage_covers_what_was_changed_since_the_first_pass(bench: Bench) -> No
     assert noted == {"seconds": found["outage"], "ended": noted["ended"], "two_pass": True, "type": "full"}
     path = stored(bench, "outages.json")[0]
     path.write_text(json.dumps({"outages": [{**noted, "seconds": 90.0}]}))
-    bench.subclients = {"one": only(VM, max_outage="1m")}
+    bench.subclients = {"one": only(VM, max_outage="1m", shutdown_timeout=30)}
     outcome = bench.backup("one", "--check")
     assert "  why: an outage of 1 min 30 s is expected, allowed are 1 min (max_outage)" in outcome.shown[0]
     path.write_text(json.dumps({"outages": [noted]}))
@@ -77,7 +77,7 @@ def test_outage_covers_what_was_changed_since_the_first_pass(bench: Bench) -> No
 
 def test_transfer_is_given_up_in_time(bench: Bench) -> None:
     limit = 6
-    bench.subclients = {"one": only(VM, max_outage=limit, two_pass=False)}
+    bench.subclients = {"one": only(VM, max_outage=limit, shutdown_timeout=5, two_pass=False)}
     playbook = bench.start("backup", subclient="one", **SLOW)
     reached(bench, playbook, lambda: stored(bench, "*/*.img.zst"), "the transfer")
     # It is stopped where it is until its time is over.

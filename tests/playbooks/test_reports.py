@@ -103,7 +103,7 @@ def test_what_is_told_of_a_run(bench: Bench, site: dict[str, str], webhook: Webh
     assert 'ovm_backup_job_last_status{subclient="part"} 2' in Path(paths["prometheus"]).read_text()
     assert webhook.calls == [("/hooks/s3cret", "Bearer t0ken", document)]
     assert told(bench) == [job["id"], True, paths, f"Job {job['id']} of subclient part: Completed with errors"]
-    assert outcome.messages["localhost"] == f"Job {job['id']}: 1 VMs have no good backup."
+    assert outcome.messages["localhost"] == f"Job {job['id']}: 1 VM has no good backup."
     [broken, _hook] = bench.variables["ovm_backup_report_hooks"]
     problem = f'hook {broken["tasks"]} failed in task "Tell somebody who is not there": nobody listens'
     warning = f"WARNING: job {job['id']} is closed, but not everybody was told of it:"

@@ -57,6 +57,17 @@ def every(paths: list[Path]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("path", paths, ids=str)
 
 
+# --- the role backup_vm ----------------------------------------------------------------------------------------------
+
+
+def test_attempt_forgets_all_that_an_earlier_one_has_registered() -> None:
+    tasks = ROOT / "roles/backup_vm/tasks"
+    texts = [path.read_text(encoding="utf-8") for path in tasks.glob("*.yml") if path.name != "main.yml"]
+    registered = {name for text in texts for name in re.findall(r"^ *register: (\w+)$", text, re.MULTILINE)}
+    first = yaml.safe_load((tasks / "attempt.yml").read_text(encoding="utf-8"))[0]
+    assert registered <= set(first["ansible.builtin.set_fact"])
+
+
 # --- every module has its places -------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from ..vault.retention import RetentionPolicy
 from .backup_type import BACKUP_TYPES
 from .content import DiskFilter, Group
 from .content_reading import read_content, read_exclude
+from .durations import format_duration
 from .limits import Limits, read_limits
 from .reading import (
     Problems,
@@ -105,7 +106,16 @@ def _read_definition(definition: Any, problems: Problems) -> dict[str, Any]:
         problems.add("content", None, "is missing: it must be a list of groups of rules that say which VMs are in")
     if "exclude" in settings:
         settings["exclude_vms"], settings["exclude_disks"] = settings.pop("exclude")
+    _check_outage(settings, problems)
     return settings
+
+
+def _check_outage(settings: Mapping[str, Any], problems: Problems) -> None:
+    """Refuse an outage in which the guest may not even take its time to shut down."""
+    longest, timeout = settings.get("max_outage"), settings.get("shutdown_timeout", Subclient.shutdown_timeout)
+    if longest and timeout and longest <= timeout:
+        wanted = f"must be longer than shutdown_timeout, which is {format_duration(timeout)}"
+        problems.add("max_outage", longest, f"{wanted}, not {format_duration(longest)}")
 
 
 def _read_backup_type(value: Any, key: str, problems: Problems) -> str | None:

@@ -83,19 +83,20 @@ def vm_record(
     failure: str | None = None,
     stopped_at: float | None = None,
     running_at: float | None = None,
+    killed: bool = False,
     warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return what the job says of one VM: the only place where its status is decided.
 
     C(planned) is its entry in the plan, C(point) the recovery point that was made, C(failure) why there is none or what
     went wrong after it. The outage is the time from C(stopped_at) to C(running_at), or to now while it still lasts.
-    Times are epoch seconds, sizes bytes.
+    C(killed): the VM was switched off because it did not shut down in time. Times are epoch seconds, sizes bytes.
     """
     notes = [*planned["warnings"], *warnings]
     if point is not None:
         notes.extend(note for note in point["warnings"] if note not in notes)
-        if point["method"] == "shutdown" and point["consistency"] == "crash_consistent":
-            notes.append("the VM did not shut down in time and was switched off: its disks are crash consistent only")
+    if killed:
+        notes.append("the VM did not shut down in time and was switched off: its disks are crash consistent only")
     if failure is not None:
         status, reason = FAILED, failure
     elif planned["action"] == "fail":

@@ -86,6 +86,7 @@ def test_success(succeed: Any, args: dict[str, Any], record: Path) -> None:
         ({"failure": "not running", "recovery_point": POINT}, "Failed", "not running"),
         ({}, "Failed", "the run ended before this VM was finished"),
         ({"recovery_point": POINT, "warnings": ["w"]}, "Completed with warnings", "first backup of this VM"),
+        ({"recovery_point": POINT, "killed": True}, "Completed with warnings", "first backup of this VM"),
         ({"plan": vm_plan(action="current", reason="young")}, "Skipped", "young"),
     ],
 )

@@ -30,7 +30,7 @@ def outage(seconds: float, *, two_pass: bool = True, type: str = "incremental", 
 
 def planned(*outages: Outage, of: Any = FILES, force: bool = False, **settings: Any) -> VmPlan:
     """Return the plan of a VM on NFS that has been backed up already."""
-    definition = subclient(nfs_policy="shutdown", **settings)
+    definition = subclient(nfs_policy="shutdown", shutdown_timeout=30, **settings)
     state = client(of, outages=outages)
     return make_plan(definition, inventory(of), vault(state), now=NOW, force=force).vms[0]
 
@@ -107,7 +107,7 @@ def test_window_that_the_clock_jumps_over_for_ever() -> None:
 
 @pytest.mark.parametrize("of", [vm("db"), vm("files", disk(0, "nfs1"), state="STOPPED")])
 def test_vms_that_are_not_shut_down_know_no_window(of: Any) -> None:
-    found = planned(outage(3600), of=of, outage_window=CLOSED, max_outage=1)
+    found = planned(outage(3600), of=of, outage_window=CLOSED, max_outage=60)
     assert (found.action, found.expected_outage, found.outage_until) == ("backup", None, None)
 
 

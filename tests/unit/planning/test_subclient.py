@@ -312,6 +312,11 @@ WRONG: list[tuple[Any, str]] = [
     (extra(max_age=-5), "max_age: the number -5 is not a duration: a duration is not negative"),
     (extra(max_age=True), f"max_age: the boolean true is not a duration: {DURATION}"),
     (extra(max_age=[1]), f"max_age: a list is not a duration: {DURATION}"),
+    (
+        extra(max_outage="10m"),
+        "max_outage: must be longer than shutdown_timeout, which is 10 min, not 10 min",
+    ),
+    (extra(shutdown_timeout=0, max_outage=1), "shutdown_timeout: must be at least 1 s, not 0 s"),
     (extra(shutdown_timeout=0), "shutdown_timeout: must be at least 1 s, not 0 s"),
     (extra(allow_empty="perhaps"), "allow_empty: must be true or false, not the string 'perhaps'"),
     (extra(kill=1), "kill: must be true or false, not the number 1"),

@@ -42,7 +42,6 @@ POINT = {
     "warnings": [],
     "disks": [{"statistics": {"read": 100, "stored": 40}}, {"statistics": {"read": 10, "stored": 4}}],
 }
-KILLED = {**POINT, "method": "shutdown", "consistency": "crash_consistent"}
 WAS_KILLED = "the VM did not shut down in time and was switched off: its disks are crash consistent only"
 NEVER_FINISHED = "the run ended before this VM was finished"
 
@@ -124,7 +123,8 @@ STATUSES: list[tuple[dict[str, Any], dict[str, Any], str, str, list[str]]] = [
         ["no vm.cfg"]),
     (WARNED, {"point": {**POINT, "warnings": ["a disk is shared", "b"]}, "warnings": ["c"]}, "Completed with warnings",
         "first backup of this VM", ["a disk is shared", "c", "b"]),
-    (BACKUP, {"point": KILLED}, "Completed with warnings", "first backup of this VM", [WAS_KILLED]),
+    (BACKUP, {"point": POINT, "killed": True}, "Completed with warnings", "first backup of this VM", [WAS_KILLED]),
+    (BACKUP, {"failure": "no space", "killed": True}, "Failed", "no space", [WAS_KILLED]),
     (BACKUP, {"failure": "full"}, "Failed", "full", []),
     (BACKUP, {"failure": "not running again", "point": POINT}, "Failed", "not running again", []),
     (WARNED, {"failure": "full", "warnings": ["took over"]}, "Failed", "full", ["a disk is shared", "took over"]),
