@@ -17,7 +17,9 @@ from .disks import disk_label
 from .state import ClientState, VaultDisk
 
 SYNTHETIC_FULL = "synthetic_full"
-BACKUP_TYPES = ("full", "incremental", "differential", SYNTHETIC_FULL)
+# A subclient that made synthetic fulls only would never read a VM again.
+OWN_TYPES = ("full", "incremental", "differential")
+BACKUP_TYPES = (*OWN_TYPES, SYNTHETIC_FULL)
 _INCREMENTS = ("incremental", "differential")
 
 

@@ -15,7 +15,7 @@ from typing import Any, Callable
 
 from ..errors import InvalidInputError, SubclientError
 from ..vault.retention import RetentionPolicy
-from .backup_type import BACKUP_TYPES
+from .backup_type import BACKUP_TYPES, OWN_TYPES, SYNTHETIC_FULL
 from .content import DiskFilter, Group
 from .content_reading import read_content, read_exclude
 from .limits import Limits, read_limits
@@ -112,6 +112,17 @@ def _read_backup_type(value: Any, key: str, problems: Problems) -> str | None:
     return read_choice(value, key, "a backup type", BACKUP_TYPES, problems)
 
 
+def _read_own_type(value: Any, key: str, problems: Problems) -> str | None:
+    if value == SYNTHETIC_FULL:
+        message = (
+            f"{quoted(value)} reads no VM: ask for it in a run (-e backup_type={SYNTHETIC_FULL}) or in a schedule "
+            "entry, and give the type of the ordinary backups here"
+        )
+        problems.add(key, value, message)
+        return None
+    return read_choice(value, key, "a backup type", OWN_TYPES, problems)
+
+
 def _read_nfs_policy(value: Any, key: str, problems: Problems) -> str | None:
     return read_choice(value, key, "an NFS policy", NFS_POLICIES, problems)
 
@@ -125,7 +136,7 @@ _READERS: dict[str, Callable[[Any, str, Problems], Any]] = {
     "description": _read_description,
     "content": read_content,
     "exclude": read_exclude,
-    "backup_type": _read_backup_type,
+    "backup_type": _read_own_type,
     "max_age": read_duration,
     "max_increments": read_count,
     "allow_empty": read_boolean,

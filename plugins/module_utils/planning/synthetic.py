@@ -60,6 +60,11 @@ def plan_synthetic_fulls(
     return dataclasses.replace(empty_plan(subclient, requested), vms=tuple(vms), warnings=tuple(warnings))
 
 
+def selected_by_jobs(subclient: str) -> str:
+    """Return what a plan of synthetic fulls says on why a VM is in: it does not evaluate the content."""
+    return f"jobs of subclient {subclient}"
+
+
 def _plan_client(state: ClientState, subclient: Subclient, restarted: LastJob | None) -> VmPlan:
     action, method = "backup", "consolidate"
     reason = f"recovery point {state.newest_point} and what it builds on become a synthetic full"
@@ -79,7 +84,7 @@ def _plan_client(state: ClientState, subclient: Subclient, restarted: LastJob | 
         vm_name=state.vm_name,
         client=state.client,
         new_client=False,
-        selected_by=f"jobs of subclient {subclient.name}",
+        selected_by=selected_by_jobs(subclient.name),
         action=action,
         method=method,
         reason=reason,

@@ -23,7 +23,8 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.retention import 
 CONTENT = [{"rules": [{"field": "name", "value": "db*"}]}]
 FIELDS = "name, id, repository, server, server_pool, guest_os, power_state, tag, domain_type, template"
 STATES = "RUNNING, STOPPED, SUSPENDED, STARTING, STOPPING, TEMPLATE"
-TYPES = "full, incremental, differential, synthetic_full"
+OWN_TYPES = "full, incremental, differential"
+TYPES = f"{OWN_TYPES}, synthetic_full"
 KEYS = ", ".join(subclient._READERS)
 DURATION = (
     "a duration is a whole number of seconds, or a number with a unit s, m, h, d or w, such as 90m, 24h, 1d or 2w"
@@ -290,9 +291,14 @@ WRONG: list[tuple[Any, str]] = [
     ),
     (
         extra(backup_type="incremetal"),
-        f"backup_type: 'incremetal' is not a backup type; use one of {TYPES} (did you mean 'incremental'?)",
+        f"backup_type: 'incremetal' is not a backup type; use one of {OWN_TYPES} (did you mean 'incremental'?)",
     ),
-    (extra(backup_type=["full"]), f"backup_type: must be one of {TYPES}, not a list"),
+    (extra(backup_type=["full"]), f"backup_type: must be one of {OWN_TYPES}, not a list"),
+    (
+        extra(backup_type="synthetic_full"),
+        "backup_type: 'synthetic_full' reads no VM: ask for it in a run (-e backup_type=synthetic_full) or in a "
+        "schedule entry, and give the type of the ordinary backups here",
+    ),
     (extra(max_increments=-1), "max_increments: must be a whole number, not the number -1"),
     (extra(max_increments="many"), "max_increments: must be a whole number, not the string 'many'"),
     (extra(limits=3), "limits: must be a mapping with the keys clones, repository, server, proxy, not the number 3"),
