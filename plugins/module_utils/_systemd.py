@@ -88,7 +88,7 @@ def next_times(units: Iterable[Unit], analyze: str, run: Run) -> dict[str, str]:
             _when, complaint = known[calendar]
             if complaint:
                 message = f"{quoted(calendar)} is not a calendar expression: {complaint} (see man systemd.time)"
-                problems.add(f"subclient {quoted(unit.subclient)}: {key}", calendar, message)
+                problems.add(f"{unit.owner}{key}", calendar, message)
     if problems.found:
         raise InvalidInputError(problem_text("the schedule", problems.found), **problem_details(problems.found))
     return {calendar: when for calendar, (when, _complaint) in known.items()}

@@ -13,7 +13,8 @@ description:
     of HTML that needs nothing else, or as numbers for Prometheus.
   - The report is made of what the vault holds. It names no moment of its making, so that it changes only when the vault
     does. Ages are as of the end of the newest job.
-  - A report is replaced in one step. A new file has the mode C(0644), an existing one keeps its mode.
+  - A report is replaced in one step. A new file has the mode C(0640), for O(format=prometheus) C(0644); an existing one
+    keeps its mode.
 version_added: 0.1.0
 author:
   - The ovm.backup contributors (@ovm-backup)
@@ -250,7 +251,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, open_vault, vault_options
-from ..module_utils.reporting.files import check_place, read_report, write_report
+from ..module_utils.reporting.files import PRIVATE_MODE, PUBLIC_MODE, check_place, read_report, write_report
 from ..module_utils.reporting.report import FORMATS, Report, ReportRequest, make_report
 
 
@@ -260,7 +261,7 @@ def write(module: AnsibleModule, dest: str, report: Report) -> dict[str, Any]:
     before, after = read_report(dest), report.text.encode("utf-8")
     result: dict[str, Any] = {"changed": before != after}
     if result["changed"] and not module.check_mode:
-        write_report(dest, after)
+        write_report(dest, after, PUBLIC_MODE if module.params["format"] == "prometheus" else PRIVATE_MODE)
     if module._diff:
         text = (before or b"").decode("utf-8", "replace")
         result["diff"] = {"before_header": dest, "after_header": dest, "before": text, "after": report.text}

@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 module: schedule
 short_description: Write the systemd units that run the tasks of subclients on a schedule
 description:
-  - Writes a service and a timer for each task that the schedules of subclients repeat, and removes those that it has
-    written before and that no schedule wants any more.
+  - Writes a service and a timer for each task that the schedules of subclients repeat, and for the janitor, and removes
+    those that it has written before and that no schedule wants any more.
   - Before anything is written, C(systemd-analyze) checks all calendar expressions and all units.
   - It does not talk to a running systemd. The role P(ovm.backup.schedule#role) lets systemd read the units, and enables
     and starts the timers.
@@ -57,6 +57,8 @@ options:
   options:
     description:
       - More arguments for C(ansible-playbook), such as V(--vault-password-file=/etc/ovm-backup/key).
+      - They stand in the unit and in the process list, where everybody can read them. Secrets belong into
+        O(environment_file).
     type: list
     elements: str
     default: []
@@ -64,6 +66,8 @@ options:
     description:
       - More directives for the section C([Service]) of the units, such as C(Nice). A list sets a directive several
         times.
+      - C(Environment), C(PassEnvironment) and C(SetCredential) are refused, because everybody can read a unit.
+        Variables belong into O(environment_file).
     type: dict
     default: {}
   wait:
@@ -81,6 +85,17 @@ options:
       - Seconds within which systemd may choose the moment of a start, to wake up less often.
     type: int
     default: 60
+  on_failure:
+    description:
+      - Unit that systemd starts when a task fails, such as V(notify@%n.service).
+    type: str
+    default: ""
+  janitor_calendar:
+    description:
+      - When to run the playbook C(ovm.backup.janitor) with C(apply=true), as a calendar expression of systemd, in UTC
+        unless it names another time zone. Without it the janitor is not scheduled.
+    type: str
+    default: ""
   prefix:
     description:
       - How the names of the units begin. Schedules with different prefixes do not know each other.
@@ -126,6 +141,14 @@ EXAMPLES = r"""
       Nice: 10
       IOSchedulingClass: idle
 
+- name: Clean up after dead runs each morning, and tell somebody of what fails
+  ovm.backup.schedule:
+    subclients: "{{ ovm_backup_subclients }}"
+    ansible_playbook: /opt/backup/bin/ansible-playbook
+    directory: /srv/site
+    janitor_calendar: "05:30 Europe/Vienna"
+    on_failure: notify@%n.service
+
 - name: Remove all units
   ovm.backup.schedule:
     state: absent
@@ -144,12 +167,12 @@ units:
       returned: always
       sample: ovm-backup-databases-backup
     subclient:
-      description: Name of the subclient.
+      description: Name of the subclient, V(null) for the janitor.
       type: str
       returned: always
       sample: databases
     task:
-      description: What is run, V(backup), V(retention) or V(verify).
+      description: What is run, V(backup), V(retention), V(verify) or V(janitor).
       type: str
       returned: always
       sample: backup
@@ -231,6 +254,8 @@ OPTIONS: dict[str, Any] = {
     "wait": {"type": "int", "default": 21600},
     "randomized_delay": {"type": "int", "default": 0},
     "accuracy": {"type": "int", "default": 60},
+    "on_failure": {"type": "str", "default": ""},
+    "janitor_calendar": {"type": "str", "default": ""},
     "prefix": {"type": "str", "default": "ovm-backup"},
     "path": {"type": "path", "default": "/etc/systemd/system"},
 }
@@ -299,7 +324,8 @@ def described(units: list[Unit], times: dict[str, str]) -> list[dict[str, Any]]:
 def line(unit: dict[str, Any], calendar: dict[str, Any]) -> str:
     """Return one time of a unit for people."""
     task = " ".join(filter(None, (unit["backup_type"], unit["task"])))
-    return f"{unit['subclient']}: {task}, {calendar['expression']}, next {calendar['next'] or 'never'}"
+    whose = f"{unit['subclient']}: " if unit["subclient"] is not None else ""
+    return f"{whose}{task}, {calendar['expression']}, next {calendar['next'] or 'never'}"
 
 
 def main() -> None:
@@ -322,7 +348,8 @@ def main() -> None:
     for unit in result:
         for calendar in unit["calendars"]:
             if calendar["next"] is None:
-                module.warn(f"subclient {unit['subclient']}: {calendar['expression']!r} never comes again")
+                whose = f"subclient {unit['subclient']}" if unit["subclient"] is not None else unit["task"]
+                module.warn(f"{whose}: {calendar['expression']!r} never comes again")
     module.exit_json(
         changed=bool(changes.written or changes.removed),
         units=result,

@@ -13,7 +13,9 @@ from typing import Any
 
 from ..vault.summary import format_seconds, left_out, utc_time
 from ..vault.text import one_line
+from .synthetic import selected_by_jobs
 
+_FROM_VAULT = "made from the vault: the content is not evaluated, new VMs come with the next ordinary backup"
 _TITLES = {"backup": "back up", "current": "nothing to do", "fail": "cannot be backed up", "skip": "skip"}
 
 
@@ -22,6 +24,8 @@ def plan_summary(plan: Mapping[str, Any]) -> list[str]:
     counts = {action: sum(vm["action"] == action for vm in plan["vms"]) for action in _TITLES}
     total = ", ".join(f"{number} {_TITLES[action]}" for action, number in counts.items() if number)
     lines = [f"Plan for subclient {plan['subclient']}, {plan['requested_type']} asked for: {total or 'no VMs'}"]
+    if any(vm["selected_by"] == selected_by_jobs(plan["subclient"]) for vm in plan["vms"]):
+        lines += [f"  {_FROM_VAULT}"]
     lines += [f"  Warning: {warning}" for warning in plan["warnings"]]
     if plan["last_job"] is not None:
         lines += [f"  compared with the last job, {plan['last_job']}: {_changes(plan)}"]

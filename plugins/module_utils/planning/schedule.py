@@ -65,7 +65,7 @@ def _read_entry(
     if mapping is None:
         return None
     before = len(problems.found)
-    calendar = _read_calendar(mapping.get("calendar"), f"{key}.calendar", problems)
+    calendar = read_calendar(mapping.get("calendar"), f"{key}.calendar", problems)
     task: str | None = DEFAULT_TASK
     if mapping.get("task") is not None:
         task = read_choice(mapping["task"], f"{key}.task", "a task", TASKS, problems)
@@ -80,7 +80,8 @@ def _read_entry(
     return ScheduleEntry(calendar, task, backup_type)
 
 
-def _read_calendar(value: Any, key: str, problems: Problems) -> str | None:
+def read_calendar(value: Any, key: str, problems: Problems) -> str | None:
+    """Read a calendar expression. Whether it is one, is for systemd to say."""
     if value is None:
         problems.add(key, None, f"is missing: it must be {_EXAMPLE}")
         return None

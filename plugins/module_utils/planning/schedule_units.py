@@ -4,7 +4,7 @@
 
 # Private to the collection: not a public API, may change in any release.
 
-"""The systemd units of a schedule, as names and texts: a service and a timer for each task that a subclient repeats."""
+"""The systemd units of a schedule, as names and texts: a service and a timer for each task that is repeated."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from typing import Any
 
 from ..errors import InvalidInputError
 from .reading import Problems, kind_of, problem_details, problem_text, quoted
-from .schedule import DEFAULT_TASK
+from .schedule import DEFAULT_TASK, ScheduleEntry, read_calendar
 from .subclient import Subclient
 
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*", re.ASCII)
 _DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]*", re.ASCII)
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
+# What can be started, with what systemd replaces in it, such as notify@%n.service.
+_UNIT = re.compile(r"(?:[A-Za-z0-9:_.\\@-]|%[A-Za-z%])+\.(?:service|target|path|timer|socket)", re.ASCII)
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_.")
 _LONGEST = 236  # bytes: "stamp-<name>.timer", which systemd keeps, and "<name>.service.d" are names of files, too
 _STOP_SECONDS = 900  # for a run that is stopped to start its VM and to remove its clone
@@ -31,11 +33,13 @@ _OURS = frozenset(
     "Type User WorkingDirectory EnvironmentFile RuntimeDirectory RuntimeDirectoryPreserve ExecStart "
     "TimeoutStartSec TimeoutSec RemainAfterExit Restart RootDirectory RootImage DynamicUser".split()
 )
+# What would put secrets into a file that everybody can read.
+_OPEN = re.compile(r"Environment|PassEnvironment|SetCredential.*", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Runner:
-    """How the proxy runs a playbook. Times in seconds; an empty text means: not set."""
+    """How the proxy runs playbooks. Times in seconds; an empty text means: not set."""
 
     ansible_playbook: str
     directory: str
@@ -49,6 +53,8 @@ class Runner:
     randomized_delay: int = 0
     accuracy: int = 60
     prefix: str = "ovm-backup"
+    on_failure: str = ""
+    janitor_calendar: str = ""
 
     def check(self) -> None:
         """Raise C(InvalidInputError) that lists every setting that no unit can hold."""
@@ -70,6 +76,11 @@ class Runner:
         for key in ("wait", "randomized_delay", "accuracy"):
             if getattr(self, key) < 0:
                 problems.add(key, getattr(self, key), f"must not be negative, as {getattr(self, key)} is")
+        if self.on_failure and not _UNIT.fullmatch(self.on_failure):
+            message = f"{quoted(self.on_failure)} is not the name of a unit of systemd, such as notify@%n.service"
+            problems.add("on_failure", self.on_failure, message)
+        if self.janitor_calendar:
+            read_calendar(self.janitor_calendar, "janitor_calendar", problems)
         for name, value in self.service_options.items():
             self._check_directive(f"service_options.{name}", name, value, problems)
         if problems.found:
@@ -80,6 +91,10 @@ class Runner:
             problems.add(key, value, f"{quoted(name)} is not a directive of systemd, such as Nice")
         elif name in _OURS:
             problems.add(key, value, "is set by the role itself; use the variables of the role")
+        elif _OPEN.fullmatch(name):
+            message = "would stand in a file that everybody can read; put variables into the environment file"
+            problems.add(key, None, message)
+            return
         for text in value if isinstance(value, (list, tuple)) else [value]:
             if not isinstance(text, (str, int, float)) or not _fits_a_line(_plain(text)):
                 message = f"must be one line of text, a number, a boolean or a list of them, not {kind_of(text)}"
@@ -91,7 +106,7 @@ class Unit:
     """A service and its timer."""
 
     name: str  # without ending
-    subclient: str
+    subclient: str | None  # none: of no single one
     task: str
     backup_type: str | None
     calendars: Mapping[str, str]  # from the key path of each entry to its expression
@@ -102,6 +117,11 @@ class Unit:
     def files(self) -> dict[str, str]:
         """Return the texts of the two files by their names."""
         return {f"{self.name}.service": self.service, f"{self.name}.timer": self.timer}
+
+    @property
+    def owner(self) -> str:
+        """Return how the key path of a calendar begins in a message."""
+        return f"subclient {quoted(self.subclient)}: " if self.subclient is not None else ""
 
 
 def marker(prefix: str) -> str:
@@ -133,7 +153,7 @@ def schedule_units(subclients: Iterable[Subclient], runner: Runner) -> list[Unit
     depends on what it does and not on its place in the schedule.
     """
     runner.check()
-    units = []
+    units = [_janitor(runner)] if runner.janitor_calendar else []
     for subclient in subclients:
         wanted: dict[tuple[str, str | None], dict[str, str]] = {}
         # The times of a subclient are in its time zone.
@@ -143,6 +163,21 @@ def schedule_units(subclients: Iterable[Subclient], runner: Runner) -> list[Unit
         for (task, backup_type), calendars in wanted.items():
             units.append(_unit(subclient.name, task, backup_type, calendars, runner))
     return sorted(units, key=lambda unit: unit.name)
+
+
+def _janitor(runner: Runner) -> Unit:
+    # No subclient has these names: its unit has a task behind it, and its lock has no hyphen.
+    calendar = read_calendar(runner.janitor_calendar, "janitor_calendar", Problems()) or ""
+    calendars = {"janitor_calendar": ScheduleEntry(calendar).calendar_in("UTC")}
+    return Unit(
+        name=f"{runner.prefix}-janitor",
+        subclient=None,
+        task="janitor",
+        backup_type=None,
+        calendars=calendars,
+        service=_service("ovm.backup: clean up after dead runs", "-janitor", '{"apply": true}', "janitor", runner),
+        timer=_timer("ovm.backup: time to clean up after dead runs", list(calendars.values()), runner),
+    )
 
 
 def _unit(subclient: str, task: str, backup_type: str | None, calendars: Mapping[str, str], runner: Runner) -> Unit:
@@ -174,9 +209,9 @@ def _variables(subclient: str, task: str, backup_type: str | None) -> str:
     return "{" + ", ".join(pairs) + "}"
 
 
-def _service(description: str, escaped: str, variables: str, task: str, runner: Runner) -> str:
+def _service(description: str, lock_name: str, variables: str, task: str, runner: Runner) -> str:
     # The other units of the subclient wait for the same lock. It is held by flock and by all that it starts.
-    lock = '"%t/{}/{}.lock"'.format(runner.prefix, escaped.replace("\\", "\\\\"))
+    lock = '"%t/{}/{}.lock"'.format(runner.prefix, lock_name.replace("\\", "\\\\"))
     command = [quote_argument(runner.flock), "--exclusive", "--wait", str(runner.wait), lock]
     command += [quote_argument(runner.ansible_playbook)]
     command += [quote_argument(f"--inventory={runner.inventory}")] if runner.inventory else []
@@ -199,6 +234,7 @@ def _service(description: str, escaped: str, variables: str, task: str, runner: 
     for name, value in sorted(runner.service_options.items()):
         lines += [(name, _plain(item)) for item in (value if isinstance(value, (list, tuple)) else [value])]
     unit = [("Description", description), ("Wants", "network-online.target"), ("After", "network-online.target")]
+    unit += [("OnFailure", runner.on_failure)] if runner.on_failure else []
     return _text(runner.prefix, {"Unit": unit, "Service": lines})
 
 

@@ -50,7 +50,7 @@ def plan_synthetic_fulls(
     planned = {}
     for state in members:
         due, why = judge_restart(restarted, state.vm_id) if restarted is not None else (True, "")
-        selected_by = f"jobs of subclient {subclient.name}"
+        selected_by = selected_by_jobs(subclient.name)
         planned[state.vm_id] = plan_consolidation(state, selected_by=selected_by, due=due, why=why)
     queue = round_robin(Candidate(state.vm_id, state.vm_name, "", state.protected_at) for state in members)
     order = sorted((planned[item.vm_id] for item in queue), key=lambda item: item.action)  # backup before current, fail
@@ -65,3 +65,8 @@ def plan_synthetic_fulls(
         for vm_id in sorted(without_point, key=lambda vm_id: names.get(vm_id, vm_id))
     ]
     return dataclasses.replace(empty_plan(subclient, requested), vms=tuple(vms), warnings=tuple(warnings))
+
+
+def selected_by_jobs(subclient: str) -> str:
+    """Return what a plan of synthetic fulls says on why a VM is in: it does not evaluate the content."""
+    return f"jobs of subclient {subclient}"

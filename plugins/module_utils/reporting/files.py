@@ -15,7 +15,9 @@ import tempfile
 
 from ..errors import ReportError
 
-NEW_MODE = 0o644
+# Reports hold the names of VMs and what is wrong with them. The node exporter is another user than ours.
+PRIVATE_MODE = 0o640
+PUBLIC_MODE = 0o644
 
 
 def read_report(path: str) -> bytes | None:
@@ -42,10 +44,10 @@ def check_place(path: str) -> None:
         raise ReportError(f"Cannot write the report {path}: it is a directory; name a file in it", path=path)
 
 
-def write_report(path: str, data: bytes) -> None:
+def write_report(path: str, data: bytes, new_mode: int = PRIVATE_MODE) -> None:
     """Replace a report in one step: who reads it sees the old or the new one, whoever else writes it at the same time.
 
-    A new file may be read by everybody, as a web server or the node exporter has to; an existing one keeps its mode.
+    A new file has the mode that is given; an existing one keeps its own.
     """
     # Of a link the file that it leads to is replaced, as if it were opened.
     target = os.path.realpath(path)
@@ -54,7 +56,7 @@ def write_report(path: str, data: bytes) -> None:
             descriptor, temporary = tempfile.mkstemp(prefix=".ovm-backup-", suffix=".new", dir=os.path.dirname(target))
             undo.callback(_remove, temporary)
             with open(descriptor, "wb") as file:
-                os.fchmod(descriptor, _mode_of(target))
+                os.fchmod(descriptor, _mode_of(target, new_mode))
                 file.write(data)
                 file.flush()
                 os.fsync(descriptor)
@@ -64,11 +66,11 @@ def write_report(path: str, data: bytes) -> None:
         raise ReportError(f"Cannot write the report {path}: {error.strerror}", path=path) from error
 
 
-def _mode_of(path: str) -> int:
+def _mode_of(path: str, new_mode: int) -> int:
     try:
         return stat.S_IMODE(os.stat(path).st_mode)
     except FileNotFoundError:
-        return NEW_MODE
+        return new_mode
 
 
 def _remove(path: str) -> None:

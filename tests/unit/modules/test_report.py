@@ -34,8 +34,8 @@ def succeed(succeed: Any) -> Any:
 
     def run(*arguments: Any, **options: Any) -> dict[str, Any]:
         result = succeed(*arguments, **options)
-        mode = result.get("mode", "0644")
-        assert mode == "0644"
+        expected = "0644" if arguments[1]["format"] == "prometheus" else "0640"
+        assert result.get("mode", expected) == expected
         added = {"owner", "group", "mode", "size", "state", "uid", "gid"}
         return {key: value for key, value in result.items() if key not in added}
 

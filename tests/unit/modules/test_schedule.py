@@ -103,6 +103,21 @@ def test_what_it_says_of_the_units(succeed: Any, args: dict[str, Any]) -> None:
     assert result["summary"][1] == f"db: full backup, Sun 12:00 UTC, next {full['next']}"
 
 
+def test_the_janitor_is_scheduled_and_removed(succeed: Any, fail: Any, args: dict[str, Any], units: Path) -> None:
+    janitor = {"janitor_calendar": "05:30", "on_failure": "tell@%n.service"}
+    result = succeed("schedule", {**args, **janitor})
+    [unit] = [unit for unit in result["units"] if unit["subclient"] is None]
+    [calendar] = unit["calendars"]
+    assert (unit["name"], unit["task"], calendar["expression"]) == ("ovm-backup-janitor", "janitor", "05:30 UTC")
+    assert f"janitor, 05:30 UTC, next {calendar['next']}" in result["summary"]
+    assert "ovm-backup-janitor.timer" in result["timers"]
+    assert "\nOnFailure=tell@%n.service\n" in texts(units)[SERVICE]
+    assert not succeed("schedule", {**args, **janitor})["changed"]
+    assert succeed("schedule", args)["removed"] == ["ovm-backup-janitor.service", "ovm-backup-janitor.timer"]
+    failed = fail("schedule", {**args, "janitor_calendar": "25:00"})
+    assert failed["msg"].startswith("the schedule: janitor_calendar: '25:00 UTC' is not a calendar expression: ")
+
+
 def test_files_of_others_are_not_touched(succeed: Any, fail: Any, args: dict[str, Any], units: Path) -> None:
     other = "# Written by ovm.backup.schedule for ovm-backup-x: it is replaced and removed with the schedule.\n"
     mine = {"ovm-backup-mine.timer": "[Timer]\n", "ovm-backup-x-db-backup.timer": other, "ovm-backup-x.md": "text\n"}
@@ -140,6 +155,8 @@ def test_wrong_times_are_all_named_before_anything_is_written(fail: Any, args: d
 def test_a_time_that_is_over_is_a_warning(succeed: Any, args: dict[str, Any], warned: list[str]) -> None:
     result = succeed("schedule", only(args, "2020-01-01"))
     assert warned == ["subclient db: '2020-01-01 UTC' never comes again"]
+    succeed("schedule", {**args, "janitor_calendar": "2020-01-01"})
+    assert warned[1:] == ["janitor: '2020-01-01 UTC' never comes again"]
     assert result["units"][0]["calendars"] == [{"expression": "2020-01-01 UTC", "next": None}]
 
 

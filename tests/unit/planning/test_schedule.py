@@ -34,13 +34,13 @@ def test_entries_are_read() -> None:
     assert parse(
         [
             {"calendar": "Mon..Sat 22:00"},
-            {"calendar": "  Sun   22:00 ", "backup_type": "full"},
+            {"calendar": "  Sun   22:00 ", "backup_type": "synthetic_full"},
             {"calendar": "monthly", "task": "verify", "backup_type": None},
             {"calendar": "daily", "task": "retention"},
         ]
     ) == (
         ScheduleEntry("Mon..Sat 22:00"),
-        ScheduleEntry("Sun 22:00", "backup", "full"),
+        ScheduleEntry("Sun 22:00", "backup", "synthetic_full"),
         ScheduleEntry("monthly", "verify"),
         ScheduleEntry("daily", "retention"),
     )

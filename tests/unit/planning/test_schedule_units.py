@@ -65,7 +65,8 @@ def test_a_unit_is_written_out_in_full() -> None:
         user="backup",
         environment_file="/etc/ovm backup/environment",
         options=("--vault-password-file=/etc/key", "-v"),
-        service_options={"Nice": 10, "NoNewPrivileges": True, "Environment": ["A=1", "B=2"], "LimitCORE": 1},
+        service_options={"Nice": 10, "NoNewPrivileges": True, "ReadOnlyPaths": ["/a", "/b"], "LimitCORE": 1},
+        on_failure="notify@%n.service",
     )
     [unit] = units([{"calendar": "Sun 22:00", "backup_type": "full"}], runner=runner)
     assert (unit.name, unit.subclient, unit.task, unit.backup_type) == (
@@ -81,6 +82,7 @@ def test_a_unit_is_written_out_in_full() -> None:
         "Description=ovm.backup: full backup of subclient 'db'",
         "Wants=network-online.target",
         "After=network-online.target",
+        "OnFailure=notify@%n.service",
         "",
         "[Service]",
         "Type=oneshot",
@@ -95,11 +97,11 @@ def test_a_unit_is_written_out_in_full() -> None:
         '"{\\"subclient\\": !unsafe \\"db\\", \\"backup_type\\": \\"full\\"}" ovm.backup.backup',
         "TimeoutStartSec=infinity",
         "TimeoutStopSec=900",
-        "Environment=A=1",
-        "Environment=B=2",
         "LimitCORE=1",
         "Nice=10",
         "NoNewPrivileges=yes",
+        "ReadOnlyPaths=/a",
+        "ReadOnlyPaths=/b",
     ]
     assert unit.timer.splitlines() == [
         "# Written by ovm.backup.schedule for ovm-backup: it is replaced and removed with the schedule.",
@@ -135,6 +137,23 @@ def test_what_differs_in_time_only_is_one_unit() -> None:
     assert [unit.files for unit in units(schedule[::-1])] == [unit.files for unit in found]
     # All tasks of a subclient wait for the same lock.
     assert {command(unit.service)[4] for unit in found} == {"/run/ovm-backup/db.lock"}
+
+
+def test_the_janitor_has_a_timer_if_it_is_wanted() -> None:
+    runner = dataclasses.replace(RUNNER, janitor_calendar=" 05:30 ", on_failure="tell.service")
+    unit, other = units([{"calendar": "daily"}], "z", runner)
+    assert (unit.name, unit.subclient, unit.task, other.subclient) == ("ovm-backup-janitor", None, "janitor", "z")
+    assert unit.calendars == {"janitor_calendar": "05:30 UTC"}
+    arguments = command(unit.service)
+    assert arguments[4:7] == ["/run/ovm-backup/-janitor.lock", "/opt/bin/ansible-playbook", "--extra-vars"]
+    assert (json.loads(arguments[7]), arguments[8:]) == ({"apply": True}, ["ovm.backup.janitor"])
+    assert "OnFailure=tell.service" in unit.service.splitlines()
+    assert "OnCalendar=05:30 UTC" in unit.timer.splitlines()
+    # A subclient of that name has other units.
+    names = [item.name for item in units([{"calendar": "daily"}], "janitor", runner)]
+    assert names == ["ovm-backup-janitor", "ovm-backup-janitor-backup"]
+    vienna = dataclasses.replace(runner, janitor_calendar="daily Europe/Vienna")
+    assert units([], runner=vienna)[0].calendars == {"janitor_calendar": "daily Europe/Vienna"}
 
 
 # --- names and quotes ------------------------------------------------------------------------------------------------
@@ -185,7 +204,10 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     program = tmp_path / "play %h \"it's"
     program.write_text("#!/bin/sh\n", encoding="utf-8")
     program.chmod(0o755)
-    runner = dataclasses.replace(RUNNER, ansible_playbook=str(program), service_options={"Nice": 10})
+    runner = dataclasses.replace(
+        RUNNER, ansible_playbook=str(program), service_options={"Nice": 10}, janitor_calendar="05:30"
+    )
+    runner = dataclasses.replace(runner, on_failure="notify@%n.service")
     paths = []
     for name in HOSTILE:
         for unit in units([{"calendar": "Mon..Sat 22:00"}, {"calendar": "06:00 Europe/Vienna"}], name, runner):
@@ -217,6 +239,16 @@ def test_names_that_no_unit_can_have(name: str) -> None:
         ({"options": ("-v", "\n")}, "options: '\\n' must be text without control characters"),
         ({"user": "a b"}, "user: 'a b' is not the name of a user"),
         ({"wait": -1}, "wait: must not be negative, as -1 is"),
+        (
+            {"on_failure": "notify"},
+            "on_failure: 'notify' is not the name of a unit of systemd, such as notify@%n.service",
+        ),
+        ({"on_failure": "a.service b.service"}, "on_failure: 'a.service b.service' is not the name of a unit"),
+        ({"on_failure": "a\n.service"}, "on_failure: 'a\\n.service' is not the name of a unit"),
+        ({"janitor_calendar": "daily\nx"}, "janitor_calendar: 'daily\\nx' is not a calendar expression of systemd"),
+        ({"service_options": {"Environment": "A=s3cret"}}, "service_options.Environment: would stand in a file that"),
+        ({"service_options": {"PassEnvironment": "A"}}, "service_options.PassEnvironment: would stand in a file that"),
+        ({"service_options": {"SetCredentialEncrypted": "a:b"}}, "service_options.SetCredentialEncrypted: would stand"),
         ({"service_options": {"nice": 1}}, "service_options.nice: 'nice' is not a directive of systemd, such as Nice"),
         ({"service_options": {"User": "x"}}, "service_options.User: is set by the role itself"),
         ({"service_options": {"Nice": "1\nUser=x"}}, "service_options.Nice: must be one line of text"),

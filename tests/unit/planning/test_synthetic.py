@@ -11,6 +11,7 @@ from unit.planning.estate import HOUR, NOW, client, inventory, subclient, vault,
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError
 from ansible_collections.ovm.backup.plugins.module_utils.planning.plan import make_plan
+from ansible_collections.ovm.backup.plugins.module_utils.planning.preview import plan_summary
 from ansible_collections.ovm.backup.plugins.module_utils.planning.state import ClientState, LastJob, VaultState
 from ansible_collections.ovm.backup.plugins.module_utils.planning.synthetic import plan_synthetic_fulls
 
@@ -56,18 +57,17 @@ def test_every_client_of_the_subclient_and_no_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("clients", "backup_type", "own_type"),
+    ("clients", "backup_type"),
     [
-        pytest.param([], "synthetic_full", "incremental", id="nothing is in the vault"),
-        pytest.param([client(vm("a"), age=None)], "synthetic_full", "incremental", id="no recovery point"),
-        pytest.param([client(vm("a"))], "synthetic_full", "incremental", id="only of other subclients"),
-        pytest.param([member("a")], None, "incremental", id="another type"),
-        pytest.param([member("a")], "full", "synthetic_full", id="another type in this run"),
+        pytest.param([], "synthetic_full", id="nothing is in the vault"),
+        pytest.param([client(vm("a"), age=None)], "synthetic_full", id="no recovery point"),
+        pytest.param([client(vm("a"))], "synthetic_full", id="only of other subclients"),
+        pytest.param([member("a")], None, id="the type of the subclient"),
+        pytest.param([member("a")], "full", id="another type in this run"),
     ],
 )
-def test_runs_that_ask_the_manager(clients: list[ClientState], backup_type: str | None, own_type: str) -> None:
-    definition = subclient(backup_type=own_type)
-    assert plan_synthetic_fulls(definition, vault(*clients), backup_type=backup_type) is None
+def test_runs_that_ask_the_manager(clients: list[ClientState], backup_type: str | None) -> None:
+    assert plan_synthetic_fulls(subclient(), vault(*clients), backup_type=backup_type) is None
 
 
 def test_as_the_own_type_of_a_subclient_it_goes_with_the_content() -> None:
@@ -84,6 +84,15 @@ def test_as_the_own_type_of_a_subclient_it_goes_with_the_content() -> None:
         "t": ("skip", "skip", "synthetic_full", "t"),
     }
     assert {item.selected_by for item in found.vms} == {"content[0]: name equals '*'"}
+
+
+def test_the_summary_says_that_the_content_was_not_evaluated() -> None:
+    plan = plan_synthetic_fulls(subclient(), vault(member("a")), backup_type="synthetic_full")
+    assert plan is not None
+    assert plan_summary(plan.as_dict())[:2] == [
+        "Plan for subclient prod, synthetic_full asked for: 1 back up",
+        "  made from the vault: the content is not evaluated, new VMs come with the next ordinary backup",
+    ]
 
 
 def test_wrong_runs_are_refused() -> None:

@@ -246,7 +246,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_new_file_may_be_read_by_everybody(tmp_path: Path) -> None:
+def test_mode_of_a_new_file_and_of_an_old_one(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     assert files.read_report(str(path)) is None
     before = os.umask(0o077)
@@ -254,10 +254,13 @@ def test_new_file_may_be_read_by_everybody(tmp_path: Path) -> None:
         files.write_report(str(path), b"one")
     finally:
         os.umask(before)
-    assert (files.read_report(str(path)), mode(path)) == (b"one", 0o644)
-    path.chmod(0o640)
+    assert (files.read_report(str(path)), mode(path)) == (b"one", 0o640)
+    path.chmod(0o604)
     files.write_report(str(path), b"two")
-    assert (path.read_bytes(), mode(path)) == (b"two", 0o640)
+    assert (path.read_bytes(), mode(path)) == (b"two", 0o604)
+    path.unlink()
+    files.write_report(str(path), b"three", files.PUBLIC_MODE)
+    assert mode(path) == 0o644
     assert os.listdir(tmp_path) == ["report.html"]
 
 
