@@ -390,7 +390,8 @@ def main() -> None:
         subclient = Subclient.parse(module.params["subclient"], module.params["definition"])
         result = {"changed": False, **make(module, subclient)}
         result["plan_summary"] = plan_summary(result["plan"])
-        if module._diff:
+        # What synthetic fulls are made of is not compared with the last job: the content was not evaluated.
+        if module._diff and "manager" in result:
             result["diff"] = plan_diff(result["plan"])
     module.exit_json(**result)
 

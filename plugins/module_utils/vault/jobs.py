@@ -93,6 +93,14 @@ def vm_record(
     C(killed): the VM was switched off because it did not shut down in time. Times are epoch seconds, sizes bytes.
     """
     notes = [*planned["warnings"], *warnings]
+    skipped = list(planned["skipped_disks"])
+    if point is not None and planned["method"] == "consolidate":
+        # Its plan knows no disks, but what the recovery point lacks is as much missing as before.
+        skipped = list(point.get("skipped_disks", ()))
+        physical = (disk for disk in skipped if disk["kind"] != "virtual")
+        notes.extend(
+            f"disk {disk['name']!r} (slot {disk['slot']}) is not backed up: {disk['reason']}" for disk in physical
+        )
     if point is not None:
         notes.extend(note for note in point["warnings"] if note not in notes)
     if killed:
@@ -129,7 +137,7 @@ def vm_record(
         "duration": round(finished - started, 3),
         "outage": outage,
         "proxy": planned["proxy"],
-        "skipped_disks": list(planned["skipped_disks"]),
+        "skipped_disks": skipped,
         "warnings": notes,
     }
 

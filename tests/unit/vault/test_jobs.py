@@ -155,6 +155,17 @@ def test_outage(times: dict[str, float], outage: float | None) -> None:
     assert record(point=POINT, **times)["outage"] == outage
 
 
+def test_what_a_synthetic_full_lacks_is_told_as_before() -> None:
+    skipped = [
+        {"slot": 1, "name": "asm", "kind": "physical", "reason": "physical disks are not backed up"},
+        {"slot": 2, "name": "scratch", "kind": "virtual", "reason": "taken out by exclude.disks[0]"},
+    ]
+    found = record(vm_plan(method="consolidate"), point={**POINT, "skipped_disks": skipped})
+    assert found["skipped_disks"] == skipped
+    assert found["warnings"] == ["disk 'asm' (slot 1) is not backed up: physical disks are not backed up"]
+    assert found["status"] == "Completed with warnings"
+
+
 def test_a_failed_vm_without_point_has_no_type() -> None:
     found = record(failure="full")
     assert (found["type"], found["point"], found["bytes_read"], found["bytes_stored"]) == (None, None, 0, 0)
