@@ -195,7 +195,9 @@ class Bench:
         (folder / "variables.json").write_text(json.dumps(site), encoding="utf-8")
         (folder / "ansible.cfg").touch()
         log = folder / "output"
-        command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "inventory.yml"]
+        # Whoever started the tests in the background has them ignore Ctrl-C.
+        command = ["env", "--default-signal=INT", str(Path(sys.executable).with_name("ansible-playbook"))]
+        command += ["-i", "inventory.yml"]
         command += ["-e", "@variables.json", f"ovm.backup.{playbook}", *options]
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -206,8 +208,6 @@ class Bench:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                # Whoever started the tests in the background has them ignore Ctrl-C.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         return Playbook(process, log, mark)
 
