@@ -26,8 +26,9 @@ SHARED = {"errors", "_libraries", "_version"}
 ROOMS = {
     "manager": {"manager"},
     "vault": {"vault"},
+    "images": {"images"},
     "planning": {"planning", "manager", "vault"},
-    "transfer": {"transfer", "planning", "manager", "vault"},
+    "transfer": {"transfer", "planning", "manager", "vault", "images"},
     "reporting": {"reporting", "planning", "manager", "vault"},
 }
 LIMITS = {"plugins": 400, "tests": 500}  # lines of a file
