@@ -8,16 +8,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
 from typing import Callable
 
-from ..errors import CorruptVaultError
+from ..errors import CorruptVaultError, VaultWriteError
 from ..vault.chain import open_chain, open_overlay
 from ..vault.consolidation import merge_disk_files
 from ..vault.disk_reader import DiskFile
 from ..vault.disk_writer import FrameCompressor
+from ..vault.distrust import clear_distrust
 from ..vault.drafts import FINAL, FIRST, SECOND, Draft, FirstPassDisk, base_files
 from ..vault.files import exists, file_size, require_space, vault_errors
 from ..vault.format import Geometry, bits
@@ -53,12 +55,16 @@ def merge_passes(client: Client, draft: Draft, *, level: int = 1, clock: Callabl
             draft.remove(part, disk.file)
 
 
-def publish_draft(lock: ClientLock, draft: Draft) -> Point:
+def publish_draft(client: Client, lock: ClientLock, draft: Draft) -> Point:
     """Make the recovery point of a draft, whose passes are merged, exist and return it."""
     point = _manifest(draft)
     draft.strip()
     lock.check()
     draft.writer.publish(point)
+    if point.is_full:
+        # If that fails, one more full is made.
+        with contextlib.suppress(VaultWriteError):
+            clear_distrust(client.directory)
     return point
 
 
