@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .._libraries import blake3
 from ..vault.chain import DiskChain, ResolvedSegment
-from ..vault.content_hash import ContentHash
-from ..vault.disk_writer import DiskWriter, FrameCompressor
-from ..vault.format import Geometry, bits
+from ..vault.content_hash import ContentHash, hash_blocks
+from ..vault.disk_writer import NO_FRAME, DiskWriter, Frame, FrameCompressor
+from ..vault.format import Geometry
 from ..vault.pool import OrderedPool
 from .source import ImageSource, Run
 
@@ -28,6 +27,7 @@ class DiskResult:
     """What the transfer of a disk came to. Bytes, before compression for C(changed)."""
 
     content_hash: str
+    content_state: str
     read: int
     changed: int
 
@@ -42,16 +42,16 @@ class _Work(NamedTuple):
 
 
 class _Encoded(NamedTuple):
-    """A segment after hashing and compression: C(hashes) of all its blocks, C(stored_hashes) of those to be stored."""
+    """A segment after hashing and compression: C(term) is that of all its blocks, C(hashes) are those to be stored."""
 
     segment: int
     segments: int
     zeros: bool
     stored: int
     zero: int
+    term: int
     hashes: bytes
-    stored_hashes: bytes
-    frame: bytes
+    frame: Frame
     changed: int
 
 
@@ -87,7 +87,7 @@ def backup_disk(
             pool.submit(transfer.encode, work, raw)
     if at_rest:
         source.check_unchanged()
-    return DiskResult(transfer.content.hexdigest(), transfer.read, transfer.changed)
+    return DiskResult(transfer.content.hexdigest(), transfer.content.state, transfer.read, transfer.changed)
 
 
 def _plan_work(source: ImageSource, geometry: Geometry, base: DiskChain | None) -> Iterator[_Work]:
@@ -143,51 +143,38 @@ class _Transfer:
 
     def _zero_run(self, work: _Work) -> _Encoded:
         zero = self._geometry.mask(work.segment)
-        return _Encoded(work.segment, work.segments, True, 0, zero, b"", b"", b"", 0)
+        return _Encoded(work.segment, work.segments, True, 0, zero, 0, b"", NO_FRAME, 0)
 
     def encode(self, work: _Work, raw: bytes) -> _Encoded:
         """Hash the blocks of a segment, compare them with the base and compress those to be stored."""
-        geometry, segment = self._geometry, work.segment
+        geometry, segment, size = self._geometry, work.segment, self._geometry.block_size
         whole = geometry.mask(segment)
-        size = geometry.block_size
-        hashes = [blake3.blake3(raw[start : start + size]).digest() for start in range(0, len(raw), size)]
-        zero = 0
-        for block, value in enumerate(hashes):
-            if value == self.content.zero_hash_of(geometry.block_length(segment, block)):
-                zero |= 1 << block
+        hashes = hash_blocks(raw, size)
+        zero = whole & ~sum(1 << block for block in hashes)
+        term = self.content.term(segment, hashes)
         if self._base is None or work.base is None:
             if zero == whole:
-                return _Encoded(segment, 1, True, 0, zero, b"".join(hashes), b"", b"", 0)
-            return self._encoded(segment, whole, zero, hashes, raw)
-        known = self._base.block_hashes(work.base) if work.base.pieces else {}
-        changed = 0
-        for block, value in enumerate(hashes):
-            before = known.get(block)
-            if (before != value) if before is not None else not zero >> block & 1:
-                changed |= 1 << block
-        if changed == whole == zero:
-            return _Encoded(segment, 1, True, 0, zero, b"".join(hashes), b"", b"", 0)
-        blocks = [
-            raw[block * size : (block + 1) * size] for block in range(len(hashes)) if (changed & ~zero) >> block & 1
-        ]
-        return self._encoded(segment, changed & ~zero, changed & zero, hashes, b"".join(blocks))
-
-    def _encoded(self, segment: int, stored: int, zero: int, hashes: list[bytes], raw: bytes) -> _Encoded:
-        kept = b"".join(hashes[block] for block in bits(stored & ~zero))
-        frame = self._compressor.compress(raw) if raw else b""
-        return _Encoded(segment, 1, False, stored, zero, b"".join(hashes), kept, frame, len(raw))
+                return _Encoded(segment, 1, True, 0, zero, term, b"", NO_FRAME, 0)
+            kept = b"".join(hashes.values())
+            return _Encoded(segment, 1, False, whole, zero, term, kept, self._compressor.compress(raw), len(raw))
+        known = self._base.block_hashes(work.base)
+        stored = {block: value for block, value in hashes.items() if known.get(block) != value}
+        vanished = zero & sum(1 << block for block in known)
+        if vanished == whole:
+            return _Encoded(segment, 1, True, 0, zero, term, b"", NO_FRAME, 0)
+        data = b"".join(raw[block * size : (block + 1) * size] for block in stored)
+        frame = self._compressor.compress(data) if data else NO_FRAME
+        mask = sum(1 << block for block in stored)
+        return _Encoded(segment, 1, False, mask, vanished, term, b"".join(stored.values()), frame, len(data))
 
     def store(self, item: _Encoded) -> None:
         """Write a segment, in order."""
-        if item.hashes:
-            self.content.add(item.segment, item.hashes)
-        else:
-            self.content.add_zeros(item.segment, item.segments)
+        self.content.add_term(item.term)
         if item.zeros:
             if item.zero:
                 self._writer.add_zeros(item.segment, item.segments)
         elif item.stored | item.zero:
-            self._writer.add_frame(item.segment, item.stored, item.zero, item.stored_hashes, item.frame)
+            self._writer.add_frame(item.segment, item.stored, item.zero, item.hashes, item.frame)
         self.changed += item.changed
         if self._progress is not None:
             end = (item.segment + item.segments) * self._geometry.segment_size

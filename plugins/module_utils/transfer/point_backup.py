@@ -251,7 +251,7 @@ class PointTransfer:
                 progress=self._report(planned),
                 at_rest=False,
             )
-            summary = writer.finish()
+            summary = writer.finish(result.content_state)
         return FirstPassDisk(
             disk_id=planned["disk_id"],
             size=geometry.size,
@@ -289,7 +289,7 @@ class PointTransfer:
                 progress=self._report(planned),
                 watch=self._deadline.check if self._deadline is not None else None,
             )
-            summary = writer.finish()
+            summary = writer.finish(result.content_state)
         if first is not None:
             self._draft.second[first.disk_id] = summary.header_hash
         return PointDisk(
