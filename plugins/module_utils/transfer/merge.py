@@ -22,7 +22,7 @@ from ..vault.disk_writer import FrameCompressor
 from ..vault.distrust import clear_distrust
 from ..vault.drafts import FINAL, FIRST, SECOND, Draft, FirstPassDisk, base_files
 from ..vault.files import exists, file_size, require_space, vault_errors
-from ..vault.format import Geometry, bits
+from ..vault.format import Geometry
 from ..vault.lock import ClientLock
 from ..vault.manifest import Point, PointDisk
 from ..vault.points import Client
@@ -120,14 +120,12 @@ def _merge(draft: Draft, disk: PointDisk, first: FirstPassDisk, path: str, compr
         kind = "incremental" if first.base is not None else "full"
         writer = draft.disk_writer(FINAL, disk.file, Geometry(first.size), kind, compressor)
         try:
-            merge_disk_files(overlay, writer, compressor)
-            return writer.finish().header_hash
+            result = merge_disk_files(overlay, writer, compressor)
+            return writer.finish(result.content_state).header_hash
         finally:
             writer.abort()
 
 
 def _stored_data(file: DiskFile) -> int:
     """Return the bytes of the disk that a file holds as data."""
-    return sum(
-        file.geometry.block_length(record.segment, block) for record in file.records for block in bits(record.stored)
-    )
+    return sum(file.geometry.mask_length(record.segment, record.stored) for record in file.records)
