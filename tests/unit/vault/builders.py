@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 import blake3
 
+from ansible_collections.ovm.backup.plugins.module_utils.images.local import LocalImage
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_backup import DiskResult, backup_disk
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore import restore_disk
-from ansible_collections.ovm.backup.plugins.module_utils.transfer.source import ImageSource
 from ansible_collections.ovm.backup.plugins.module_utils.vault.chain import DiskChain, open_chain
 from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_writer import (
     DiskFileSummary,
@@ -111,7 +111,7 @@ def store(
     image: Path, path: Path, *, base: DiskChain | None = None, block_size: int = 64 * KIB, segment_size: int = MIB
 ) -> Stored:
     """Back an image up into a disk file: a full, or an incremental when there is a base."""
-    with ImageSource(str(image)) as source:
+    with LocalImage(str(image)) as source:
         geometry = Geometry(source.size, block_size, segment_size)
         compressor = FrameCompressor()
         writer = DiskWriter(str(path), geometry, "full" if base is None else "incremental", compressor)
@@ -293,7 +293,7 @@ def add_disk(client: Client, writer: PointWriter, image: Path, base: Point | Non
     """Transfer one disk into a point in the making."""
     chain = client.open_disk(base, base.disks[0]) if base is not None else None
     kind = "full" if chain is None else "incremental"
-    with ImageSource(str(image)) as source:
+    with LocalImage(str(image)) as source:
         geometry = Geometry(source.size, 512, 2048)
         name, file = writer.disk_writer(0, "system", geometry, kind)
         try:
