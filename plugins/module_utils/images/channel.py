@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Private to the collection: not a public API, may change in any release.
+
 """A program on a server, behind one ssh client: frames to it, and frames from it."""
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class Process:
         self.error: ServerError | None = None  # why nothing comes any more
         self.progress = 0  # grows with all that passes
         self._outgoing: deque[memoryview] = deque()
+        self._last = False  # nothing is to be sent any more
         self._stderr = b""
         # In the language of our patterns. In a session of its own: an interruption of us is no interruption of it, so
         # that we end it when we are done with it.
@@ -92,8 +94,10 @@ class Process:
             self._outgoing.append(memoryview(data))
 
     def end_input(self) -> None:
-        """Tell the program that nothing more comes; what was written before must have been sent."""
-        self._shut(self._stdin)
+        """Tell the program that nothing more comes, once all is sent."""
+        self._last = True
+        if not self._outgoing:
+            self._shut(self._stdin)
 
     def wanted(self) -> dict[int, int]:
         """Return the streams to wait for, with what to wait for."""
@@ -197,6 +201,8 @@ class Process:
         rest = self._outgoing.popleft()[sent:]
         if rest:
             self._outgoing.appendleft(rest)
+        elif self._last and not self._outgoing:
+            self._shut(self._stdin)
 
     def _drain_errors(self) -> None:
         while self._errors in self._open:
@@ -211,6 +217,27 @@ class Process:
             for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
                 if stream is not None and not stream.closed and stream.fileno() == number:
                     stream.close()
+
+
+class Output(Process):
+    """A process whose output is plain bytes."""
+
+    def __init__(self, command: Sequence[str], peer: Peer) -> None:
+        super().__init__(command, peer)
+        self._held = bytearray()
+
+    def has_room(self) -> bool:
+        return len(self._held) < READ_AHEAD
+
+    def take(self, data: bytes) -> None:
+        self._held += data
+
+    def read(self, length: int, clock: Clock = time.monotonic) -> bytes:
+        """Return so many bytes, at most C(READ_AHEAD), less at the end of the output. Raises C(ServerError)."""
+        wait_for(self, lambda: len(self._held) >= length, (), clock)
+        data = bytes(self._held[:length])
+        del self._held[:length]
+        return data
 
 
 class Channel(Process):

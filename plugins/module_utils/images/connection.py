@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Private to the collection: not a public API, may change in any release.
+
 """The connection to a server: one that is shared, the programs behind it, and how all of that is ended."""
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TypeVar
 
 from ..errors import ServerAuthenticationError, ServerToolError
 from . import dom0, dom0_program
-from .channel import Channel, Frame, Peer, Process
+from .channel import Channel, Frame, Output, Peer, Process
 from .ssh import SshSettings, parse_address, remote_command, ssh_arguments
 
 _Work = TypeVar("_Work")
@@ -64,7 +65,6 @@ class Connection:
         self._client = client
         self._only_sha1 = False
         self._folder: str | None = None
-        self._master: Process | None = None
         self._control: Channel | None = None
         self._idle: list[Channel] = []
         self._all: list[Process] = []
@@ -90,14 +90,18 @@ class Connection:
         return self._control
 
     def borrow(self) -> Channel:
-        """Return a channel for data that nobody else uses until C(give_back)."""
+        """Return a channel for data that nobody else uses until C(give_back).
+
+        The first shares the connection, so that it is quick to start. Further ones have connections of their own: one
+        connection is encrypted by one processor.
+        """
         while self._idle:
             channel = self._idle.pop()
             if channel.error is None and not channel.finished:
                 return channel
             self._drop(channel)
-        self.control  # noqa: B018 # the connection that is shared
-        return self._start(master=False)
+        others = any(process is not self.control for process in self._all)
+        return self._start(shared=not others)
 
     def give_back(self, channel: Channel) -> None:
         """Take a borrowed channel back; one with open answers is ended."""
@@ -139,11 +143,19 @@ class Connection:
             for channel in channels:
                 self.give_back(channel)
 
-    def run(self, script: str, data: bytes = b"") -> Process:
+    def share(self) -> Output:
+        """Connect without a program of ours, so that the scripts of C(run) are quick to start."""
+        self._folder = self._folder or private_folder()
+        process = Output(self._command("echo; exec cat", master=True), self.peer)
+        self._all.append(process)
+        return process
+
+    def run(self, script: str, data: bytes = b"") -> Output:
         """Start a script of ours on the server, with some data as its input."""
-        process = Process(self._command(script, master=False), self.peer)
+        process = Output(self._command(script, master=False), self.peer)
         self._all.append(process)
         process.write(data)
+        process.end_input()
         return process
 
     def close(self) -> None:
@@ -188,14 +200,14 @@ class Connection:
             raise
         return channel
 
-    def _start(self, *, master: bool) -> Channel:
-        channel = Channel(self._command(BOOTSTRAP, master=master), program(), self.peer)
+    def _start(self, *, master: bool = False, shared: bool = True) -> Channel:
+        channel = Channel(self._command(BOOTSTRAP, master=master, shared=shared), program(), self.peer)
         self._all.append(channel)
         return channel
 
-    def _command(self, script: str, *, master: bool) -> list[str]:
+    def _command(self, script: str, *, master: bool, shared: bool = True) -> list[str]:
         settings = self.peer.settings
-        control = os.path.join(self._folder, "s") if self._folder else None
+        control = os.path.join(self._folder, "s") if self._folder and shared else None
         arguments = ssh_arguments(
             settings, self._address, program=self._client, control=control, master=master, only_sha1=self._only_sha1
         )

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Private to the collection: not a public API, may change in any release.
+
 """Disk images on a server (dom0), read over ssh by the program that is sent there."""
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from typing import Any, NoReturn
 from ..errors import ServerError, SourceError
 from .channel import Channel, Frame
 from .connection import Connection, NoPython
-from .dom0 import FIEMAP_EXTENT_LAST
 from .dom0_program import EXTENT, PAYLOAD_LIMIT, SPAN
+from .server_image import ServerImage, image_name
 from .spans import split_spans
 from .ssh import SshSettings
-from .types import MAPPED_FILE_SYSTEMS, DiskImage, Extent, ExtentMap, Identity, MapUnavailable, Piece, Span
+from .tool_image import ToolImage, Tools
+from .types import DiskImage, Extent, ExtentMap, MapUnavailable, Piece, Span
 from .words import pieces_of
 
 BATCH_BYTES = 4 * 1024 * 1024  # what one request reads, at least one step
 BATCH_SPANS = 4096
 DIFFER_BATCHES = 8  # times more where the server compares: little of it comes back
-_UNWRITTEN = 0x800
 
 
 class Server:
@@ -40,6 +41,7 @@ class Server:
         self.settings = settings
         self.name = name
         self.connection = Connection(settings, address, name, client=client)
+        self._tools: Tools | None = None  # where there is no Python
 
     def __enter__(self) -> Server:
         self.connect()
@@ -52,6 +54,8 @@ class Server:
         """Connect now, not only when something is asked for."""
         try:
             self.connection.control  # noqa: B018
+        except NoPython:
+            self._tools = Tools(self.connection)
         except BaseException:
             self.close()
             raise
@@ -60,22 +64,32 @@ class Server:
         """End the connection and all that was started for it."""
         self.connection.close()
 
-    def open_image(self, path: str) -> RemoteImage:
+    @property
+    def method(self) -> str:
+        """Return by what the server is read: C(python), or C(tools) where there is none."""
+        return "tools" if self._tools is not None else "python"
+
+    def open_image(self, path: str) -> DiskImage:
         """Open a disk image."""
-        return RemoteImage(self, path)
+        return RemoteImage(self, path) if self._tools is None else ToolImage(self._tools, path, self.name)
 
     def read_file(self, path: str, limit: int) -> bytes:
         """Return a small file, such as a C(vm.cfg), whole; C(SourceError) if it has more than C(limit) bytes."""
-        where = f"{path} on server {self.name}"
+        where = image_name(path, self.name)
         limit = min(limit, PAYLOAD_LIMIT)
-        answer = self.ask(f"read {where}", path, {"do": "file", "limit": limit}, os.fsencode(path))
-        if len(answer.payload) > limit:
+        if self._tools is not None:
+            data = self._tools.read_file(path, limit)
+        else:
+            data = self.ask(f"read {where}", path, {"do": "file", "limit": limit}, os.fsencode(path)).payload
+        if len(data) > limit:
             raise SourceError(f"Cannot read {where}: it has more than {limit} bytes", path=path, server=self.name)
-        return answer.payload
+        return data
 
     def free_space(self, path: str) -> tuple[int, int]:
         """Return the free bytes of the file system that holds the path, and its size."""
-        answer = self.ask(f"look at {path} on server {self.name}", path, {"do": "space"}, os.fsencode(path))
+        if self._tools is not None:
+            return self._tools.free_space(path)
+        answer = self.ask(f"look at {image_name(path, self.name)}", path, {"do": "space"}, os.fsencode(path))
         return int(answer.header["free"]), int(answer.header["size"])
 
     def load(self) -> float:
@@ -117,20 +131,13 @@ def fail(error: Mapping[str, Any], what: str, path: str, server: str) -> NoRetur
     )
 
 
-class RemoteImage:
+class RemoteImage(ServerImage):
     """A raw disk image on a server, open for reading; a context manager."""
 
     def __init__(self, server: Server, path: str) -> None:
         self.server = server
-        self.path = path
-        self.name = f"{path} on server {server.name}"
-        self.bytes_read = 0
-        self._before = self._open(server.connection.control)
-        self.size = int(self._before["size"])
-        if not self._before["regular"] or not self.size:
-            self.close()
-            what = "is empty" if self._before["regular"] else "is not a regular file"
-            raise SourceError(f"The image {self.name} {what}: it cannot be a disk", path=path, server=server.name)
+        super().__init__(path, server.name, self._open(server.connection.control, path, server.name))
+        self.check_disk()
 
     def __enter__(self) -> RemoteImage:
         return self
@@ -145,30 +152,6 @@ class RemoteImage:
             if handle is not None:
                 with contextlib.suppress(ServerError):  # then nothing is open any more
                     channel.ask({"do": "close", "handle": handle})
-
-    def identity(self) -> Identity:
-        """Return which file it is now; C(MapUnavailable) if its file system cannot be told from another."""
-        try:
-            now = self._state()
-        except SourceError as error:
-            raise MapUnavailable(error.message) from error
-        if not now["uuid"]:
-            raise MapUnavailable(f"the file system of {self.name} ({now['file_system']}) does not tell its UUID")
-        return Identity.parse(now)
-
-    def extents(self) -> ExtentMap:
-        """Return the map of the image as it is now; C(MapUnavailable) if the file system has none to trust."""
-        kind = self._before["file_system"]
-        if kind not in MAPPED_FILE_SYSTEMS:
-            raise MapUnavailable(f"the file system {kind} has no clones that share extents")
-        return self._map()
-
-    def data_spans(self) -> list[Span]:
-        """Return what may hold data, ascending and without overlaps; all else is zeros."""
-        try:
-            return spans_with_data(self._map())
-        except MapUnavailable:
-            return [Span(0, self.size)]  # the server does not send the zeros
 
     def read(self, spans: Iterable[Span], *, step: int) -> Iterator[Piece]:
         """Yield the bytes of all spans in order, cut at the multiples of C(step)."""
@@ -185,27 +168,15 @@ class RemoteImage:
         """Return the free bytes of the file system that holds the image, and its size."""
         return self.server.free_space(self.path)
 
-    def check_unchanged(self) -> None:
-        """Raise C(SourceError) when the image was written to since it was opened."""
-        before, now = self._before, self._state()
-        if any(now[key] != before[key] for key in ("device", "inode", "size", "mtime")):
-            raise SourceError(
-                f"The image {self.name} changed while it was read ({before['size']} bytes, then {now['size']}): "
-                "something writes to it, so the copy would not be consistent",
-                path=self.path,
-                server=self.server.name,
-            )
-
     def _may_compare(self, reference: RemoteImage) -> bool:
         policy = self.server.settings.compare
         if reference.server is not self.server or policy == "proxy":
             return False
         return policy == "server" or self.server.load() <= self.server.settings.max_load
 
-    def _open(self, channel: Channel) -> Mapping[str, Any]:
-        what = f"open the image {self.name}"
-        frame = channel.ask({"do": "open"}, os.fsencode(self.path))
-        header = Answer.of(frame, what, self.path, self.server.name).header
+    def _open(self, channel: Channel, path: str, server: str) -> Mapping[str, Any]:
+        frame = channel.ask({"do": "open"}, os.fsencode(path))
+        header = Answer.of(frame, f"open the image {image_name(path, server)}", path, server).header
         channel.handles[self] = int(header["handle"])
         return header
 
@@ -213,17 +184,15 @@ class RemoteImage:
         """Let a channel have the image open, and no other file that took its place."""
         if self in channel.handles:
             return
-        now = self._open(channel)
+        now = self._open(channel, self.path, self.server_name)
         if any(now[key] != self._before[key] for key in ("device", "inode")):
-            raise SourceError(
-                f"The image {self.name} was replaced while it was read", path=self.path, server=self.server.name
-            )
+            raise self.error(f"The image {self.name} was replaced while it was read")
 
-    def _state(self) -> Mapping[str, Any]:
+    def state(self) -> Mapping[str, Any]:
         what = f"look at the image {self.name}"
         return self.server.ask(what, self.path, {"do": "state"}, os.fsencode(self.path)).header
 
-    def _map(self) -> ExtentMap:
+    def extent_map(self) -> ExtentMap:
         connection = self.server.connection
         handle = connection.control.handles[self]
         frame = connection.control.ask({"do": "map", "handle": handle}, os.fsencode(self.path))
@@ -265,14 +234,8 @@ class RemoteImage:
 
     def _fail(self, error: Mapping[str, Any]) -> NoReturn:
         if error.get("ends"):
-            raise SourceError(
-                f"The image {self.name} ends at offset {error['offset']}, but had {self.size} bytes when it was "
-                "opened: it was truncated while it was read",
-                path=self.path,
-                server=self.server.name,
-                offset=error["offset"],
-            )
-        fail(error, f"read the image {self.name}", self.path, self.server.name)
+            raise self.ends_early(int(error["offset"]))
+        fail(error, f"read the image {self.name}", self.path, self.server_name)
 
 
 def batches(spans: Iterable[Span], size: int) -> Iterator[list[Span]]:
@@ -288,22 +251,3 @@ def batches(spans: Iterable[Span], size: int) -> Iterator[list[Span]]:
         total += length
     if batch:
         yield batch
-
-
-def spans_with_data(extents: ExtentMap) -> list[Span]:
-    """Return what of a file may not be zeros."""
-    found: list[Span] = []
-    items = [Span(item.logical, item.logical + item.length) for item in extents.extents if not item.flags & _UNWRITTEN]
-    last = extents.extents[-1] if extents.extents else None
-    if last is not None and not last.flags & FIEMAP_EXTENT_LAST:
-        items.append(Span(last.logical + last.length, extents.size))  # nobody says that there is nothing more
-    for start, end in items:
-        end = min(end, extents.size)
-        if found and found[-1].end >= start:
-            found[-1] = Span(found[-1].start, max(found[-1].end, end))
-        elif start < end:
-            found.append(Span(start, end))
-    return found
-
-
-__all__ = ["NoPython", "RemoteImage", "Server"]

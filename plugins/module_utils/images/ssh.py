@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Private to the collection: not a public API, may change in any release.
+
 """How servers are reached by ssh: the settings of a run, and the command line of the system's client.
 
 The client of the system is used, because it still speaks to the servers of Oracle VM (OpenSSH 5.3), knows the keys,

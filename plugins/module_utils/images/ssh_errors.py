@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Private to the collection: not a public API, may change in any release.
+
 """What ssh and sudo say when they fail, and what that means."""
 
 from __future__ import annotations

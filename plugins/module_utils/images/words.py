@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Private to the collection: not a public API, may change in any release.
+
 """What the program on a server tells of spans: words for data, zeros and sameness, turned into pieces of an image."""
 
 from __future__ import annotations
