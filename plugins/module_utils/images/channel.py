@@ -32,8 +32,6 @@ _ERRORS = 16 * 1024  # how much of standard error is kept
 _GOODBYE = 2.0  # seconds for a program to end by itself
 _F_SETPIPE_SZ = 1031  # fcntl has its name from Python 3.10 on
 
-Clock = Callable[[], float]
-
 
 class Frame(NamedTuple):
     """A part of an answer; one with a header ends it."""
@@ -232,9 +230,9 @@ class Output(Process):
     def take(self, data: bytes) -> None:
         self._held += data
 
-    def read(self, length: int, clock: Clock = time.monotonic) -> bytes:
+    def read(self, length: int) -> bytes:
         """Return so many bytes, at most C(READ_AHEAD), less at the end of the output. Raises C(ServerError)."""
-        wait_for(self, lambda: len(self._held) >= length, (), clock)
+        wait_for(self, lambda: len(self._held) >= length)
         data = bytes(self._held[:length])
         del self._held[:length]
         return data
@@ -259,10 +257,10 @@ class Channel(Process):
         self.write(FRAME.pack(len(text), len(payload)) + text + payload)
         self.unanswered += 1
 
-    def answer(self, others: Sequence[Process] = (), clock: Clock = time.monotonic) -> Iterator[Frame]:
+    def answer(self, others: Sequence[Process] = ()) -> Iterator[Frame]:
         """Yield the frames of the next answer, and let others move on meanwhile. Raises C(ServerError)."""
         while True:
-            wait_for(self, lambda: bool(self._frames), others, clock)
+            wait_for(self, lambda: bool(self._frames), others)
             if not self._frames:
                 raise self.broken()
             frame = self._frames.popleft()
@@ -322,16 +320,14 @@ class Channel(Process):
         self.kill()
 
 
-def wait_for(
-    process: Process, done: Callable[[], bool], others: Sequence[Process] = (), clock: Clock = time.monotonic
-) -> None:
+def wait_for(process: Process, done: Callable[[], bool], others: Sequence[Process] = ()) -> None:
     """Read and write until C(done) says so, or nothing can come any more; others move on meanwhile.
 
     Reading and writing go on at the same time, so that neither side can wait for the other for ever. Raises
     C(ServerUnreachableError) when nothing passes for C(stall_timeout).
     """
     limit = process.peer.settings.stall_timeout
-    last, progress = clock(), process.progress
+    last, progress = time.monotonic(), process.progress
     while not done() and not process.finished:
         events = select.poll()
         owners: dict[int, Process] = {}
@@ -339,11 +335,11 @@ def wait_for(
             for number, event in each.wanted().items():
                 events.register(number, event)
                 owners[number] = each
-        left = limit - (clock() - last)
+        left = limit - (time.monotonic() - last)
         if left <= 0:
             raise process.stalled(limit)
         for number, _event in events.poll(left * 1000):
             if number in owners[number].wanted():
                 owners[number].handle(number)
         if process.progress != progress:
-            last, progress = clock(), process.progress
+            last, progress = time.monotonic(), process.progress
