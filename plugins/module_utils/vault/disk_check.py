@@ -132,8 +132,7 @@ class _Check:
         try:
             if record.length > 2 * self._geometry.segment_size + _ZERO_FRAME_LIMIT:
                 raise self._error(record.offset, f"the frame of segment {record.segment} has an impossible size")
-            frame = self._file.verified_frame(record)
-            self._file.check_frame(record, frame)
+            frame = self._file.checked_frame(record)
             if _frame_length(frame) != len(frame):
                 raise self._error(
                     record.offset, f"the frame of segment {record.segment} is not one frame with a checksum"
