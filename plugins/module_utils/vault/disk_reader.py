@@ -64,7 +64,7 @@ class DiskFile:
             raise VaultError(f"Cannot open {path}: {error.strerror}", path=path, errno=error.errno) from error
         try:
             self.size = os.fstat(self._descriptor).st_size
-            self._header_at = 0
+            self._header_at = self.seek_table = 0
             self.header = self._read_header(header_hash)
             self.geometry = self._read_geometry()
             self.records = self._read_records()
@@ -220,7 +220,7 @@ class DiskFile:
             raise self._corrupt("the header is not where it should be", header_at)
         if header_hash is not None and fmt.digest(text) != header_hash:
             raise self._corrupt("the header does not have the hash that the manifest gives", header_at)
-        self._header_at = header_at
+        self._header_at, self.seek_table = header_at, table_at
         header = self._parse_header(text, header_at)
         for name in _NUMBERS:
             value = header.get(name)
