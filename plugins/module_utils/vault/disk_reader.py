@@ -64,6 +64,7 @@ class DiskFile:
             raise VaultError(f"Cannot open {path}: {error.strerror}", path=path, errno=error.errno) from error
         try:
             self.size = os.fstat(self._descriptor).st_size
+            # Where the frames of the header and of the seek table begin.
             self._header_at = self.seek_table = 0
             self.header = self._read_header(header_hash)
             self.geometry = self._read_geometry()
