@@ -200,9 +200,9 @@ class DiskChain(Overlay):
             content.add(record.segment, newest.block_hashes(record))
         return content.state
 
-    def content_hash(self) -> str:
-        """Return the hash of the whole disk as the hash tables give it."""
-        return ContentHash(self.geometry, self.table_state()).hexdigest()
+    def content_hash(self, below: str | None = None) -> str:
+        """Return the hash of the whole disk as the hash tables give it; C(below) is as for C(table_state)."""
+        return ContentHash(self.geometry, self.table_state(below)).hexdigest()
 
     def _resolve(self, segment: int, cursors: Sequence[_Cursor]) -> ResolvedSegment:
         resolved = super()._resolve(segment, cursors)
