@@ -257,7 +257,7 @@ class _Judge:
         if known is not None and known.newest_point is not None and not known.newest_healthy:
             found.append(f"the newest recovery point {known.newest_point} is damaged")
         for subclient, choice in protecting:
-            how = decide_method(vm, choice.wanted, self.inventory, subclient.nfs_policy)
+            how = decide_method(vm, choice.wanted, self.inventory, subclient.nfs_policy, subclient.consistency)
             if how.action != "backup":
                 found.append(f"subclient {quoted(subclient.name)} cannot back the VM up at present: {how.reason}")
         if known is not None and known.newest_good is not None:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable
@@ -182,5 +183,22 @@ def read_count(
     if number < at_least or (at_most is not None and number > at_most):
         limits = f"at least {at_least}" if at_most is None else f"between {at_least} and {at_most}"
         problems.add(key, value, f"must be {limits}, not {number}")
+        return None
+    return number
+
+
+def read_decimal(value: Any, key: str, problems: Problems, *, at_most: float) -> float | None:
+    """Read a decimal number from 0 on; as text too, because a template in a definition can give nothing else."""
+    text = str(value).strip() if isinstance(value, (int, float, str)) and not isinstance(value, bool) else ""
+    try:
+        # Digits of other alphabets, infinities and what is no number at all are numbers to float(), not to people.
+        number = float(text) if text.isascii() and "_" not in text else math.nan
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        problems.add(key, value, f"must be a number, such as 0.1, not {kind_of(value)}")
+        return None
+    if not 0 <= number <= at_most:
+        problems.add(key, value, f"must be between 0 and {at_most:g}, not {number:g}")
         return None
     return number

@@ -110,6 +110,8 @@ def _disks(client: Client, points: Sequence[Point], health: Health) -> tuple[Vau
                 len(later),
                 problem,
                 full_problem,
+                getattr(disk, "image", None),
+                getattr(full, "image", None),
             )
         )
     return tuple(found)
