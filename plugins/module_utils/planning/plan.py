@@ -27,7 +27,7 @@ from .method import MethodDecision, decide_method
 from .names import assign_clients, client_name
 from .order import Candidate, round_robin
 from .outage import plan_outage
-from .plan_types import DiskPlan, Named, Plan, VmPlan
+from .plan_types import ChangeDetection, DiskPlan, Named, Plan, VmPlan
 from .reading import problem_details, problem_text, quoted
 from .reference import Changes, choose_reference
 from .sources import with_sources
@@ -144,9 +144,9 @@ def empty_plan(subclient: Subclient, requested: str) -> Plan:
         kill=subclient.kill,
         max_outage=subclient.max_outage,
         two_pass=subclient.two_pass,
-        keep_reference=subclient.reference_clone == "keep",
-        reference_space=subclient.reference_space,
-        sample=subclient.sample,
+        change_detection=ChangeDetection(
+            subclient.reference_clone == "keep", subclient.reference_space, subclient.sample
+        ),
         vms=(),
         limits=subclient.limits,
         retries=subclient.retries,

@@ -73,6 +73,19 @@ class VmPlan:
 
 
 @dataclass(frozen=True)
+class ChangeDetection:
+    """How backups find out what has changed; shares in percent.
+
+    C(reference_space) of a storage repository has to be free for a reference clone to stay, and C(sample) of what has
+    not changed is read all the same.
+    """
+
+    keep_reference: bool = True
+    reference_space: int = 10
+    sample: float = 0.1
+
+
+@dataclass(frozen=True)
 class Named:
     """A VM that is named because it is not in the plan, or was not in the last job."""
 
@@ -84,9 +97,7 @@ class Named:
 class Plan:
     """The VMs of a subclient in run order: backups, then current, failing and skipped ones. Durations in seconds.
 
-    C(new) are the VMs that the last job of the subclient did not have, C(gone) those that only it had. C(sample) is the
-    share, in percent, of what has not changed that is read all the same; C(reference_space) the percent of a storage
-    repository that have to be free for a reference clone to stay.
+    C(new) are the VMs that the last job of the subclient did not have, C(gone) those that only it had.
     """
 
     subclient: str
@@ -96,9 +107,7 @@ class Plan:
     kill: bool
     max_outage: int
     two_pass: bool
-    keep_reference: bool
-    reference_space: int
-    sample: float
+    change_detection: ChangeDetection
     vms: tuple[VmPlan, ...]
     limits: Limits = Limits()
     retries: int = 0

@@ -29,7 +29,10 @@ class PointDisk:
     """A disk of a recovery point. Sizes and counts in bytes.
 
     C(base) is the point that holds the previous state of this disk, null for a full. C(header_hash) is that of the disk
-    file, C(content_hash) that of the whole disk as of this point. C(statistics) holds C(read), C(changed), C(stored),
+    file, C(content_hash) that of the whole disk as of this point. C(image) says which image the disk was read from:
+    C(clone_id) (null if it was the VM's own), C(repository_id), C(path) and its C(identity), null where that is not
+    known. C(changes) says how what is stored was found: C(method) (C(all), C(extent_maps) or C(hash)), the C(reason),
+    and the bytes that were C(candidate) and C(sampled). C(statistics) holds C(read), C(changed), C(stored),
     of a synthetic full also how many C(frames_copied) and C(frames_repacked).
     """
 
@@ -46,6 +49,8 @@ class PointDisk:
     content_hash: str
     repository: str | None
     statistics: dict[str, int]
+    image: dict[str, Any] | None = None
+    changes: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ OTHER_RUN = "20261124T010203Z-0a1b2c3d-4e5f61"
 POINT = {"id": "P1", "type": "full", "reason": "r", "method": "cold", "consistency": "powered_off", "warnings": []}
 ALL = {"content": [{"rules": [{"field": "name", "value": "*"}]}]}
 PLAN_KEYS = [
-    "excluded", "gone", "kill", "last_job", "limits", "max_age", "max_failed_percent", "max_outage", "new",
-    "requested_type", "retries", "retry_delay", "shutdown_timeout", "subclient", "two_pass", "vms", "warnings",
+    "change_detection", "excluded", "gone", "kill", "last_job", "limits", "max_age", "max_failed_percent",
+    "max_outage", "new", "requested_type", "retries", "retry_delay", "shutdown_timeout", "subclient", "two_pass", "vms",
+    "warnings",
 ]  # fmt: skip
 
 
@@ -69,6 +70,8 @@ def test_plan(succeed: Any, foresee: Any, args: dict[str, Any], simulator: Simul
     assert configuration["vm_cfg"] == {
         "repository_id": id_of(simulator, "Repository", "repo-iscsi-1"),
         "path": f"/VirtualMachines/{db01['vm_id']}/vm.cfg",
+        "source": "path",
+        "server": None,
     }
     assert sorted(configuration["document"]) == ["disk_mappings", "virtual_disks", "virtual_nics", "vm"]
     assert configuration["document"]["vm"]["name"] == "db01"

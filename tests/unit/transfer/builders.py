@@ -50,6 +50,11 @@ def disk(slot: int = 0, name: str = "system", **changes: Any) -> dict[str, Any]:
         "type": "full",
         "type_reason": FULL,
         "base": None,
+        "source": "path",
+        "server": None,
+        "source_reason": "the proxy sees storage repository 'repo one'",
+        "changes": "all",
+        "changes_reason": "a full reads the whole disk",
     }
     return {**values, **changes}
 
@@ -76,6 +81,9 @@ def vm_plan(*disks: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "proxy": "localhost",
         "expected_outage": None,
         "outage_until": None,
+        "pause": "not_needed",
+        "reference": None,
+        "reference_reason": "the disks are read from the VM itself, not from a clone",
         "warnings": [],
         "configuration": {
             "document": {"vm": {"name": "web 01"}, "disk_mappings": []},
