@@ -166,5 +166,5 @@ _READERS: dict[str, Callable[[Any, str, Problems], Any]] = {
     "reference_clone": _choice("what becomes of a reference clone", REFERENCE_POLICIES),
     "reference_space": functools.partial(read_count, at_most=90),
     "sample": functools.partial(read_decimal, at_most=100),
-    "consistency": _choice("a consistency", CONSISTENCIES),
+    "consistency": _choice("a consistency that can be had", CONSISTENCIES),
 }

@@ -125,7 +125,7 @@ def keep_clone(succeed: Run, manager: dict[str, Any], simulator: Simulator) -> I
         args = {"plan": plan, "clone": clone, "run_id": run_id, "repositories_path": str(simulator.repositories)}
         succeed("backup", {**args, "vault": vault.path})
         client = vault.client(plan["client"])
-        point = client.points()[-1]
+        point = client.point()
         # The directories of the simulator lie on any file system: what the images would be is put in their place.
         images = {
             disk["slot"]: {

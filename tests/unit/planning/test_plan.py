@@ -183,6 +183,7 @@ def test_age(age: float, settings: dict[str, Any], run: dict[str, Any], action: 
         ({"newest_healthy": False}, f"{POINT} is damaged", "newest recovery point is damaged"),
         ({"newest_created": None}, f"the age of {POINT} is not known", "changes since recovery point P1"),
         ({"newest_point": None}, NO_POINT, "first backup of this VM"),
+        ({"distrust": "why"}, f"{POINT} is not trusted", "change detection failed before: why"),
     ],
 )
 def test_only_a_healthy_point_is_current(fields: dict[str, Any], due: str, type_reason: str) -> None:
