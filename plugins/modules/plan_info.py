@@ -19,6 +19,7 @@ extends_documentation_fragment:
   - ovm.backup.manager
   - ovm.backup.vault
   - ovm.backup.transfer.repositories
+  - ovm.backup.ssh
   - ovm.backup.attributes
   - ovm.backup.attributes.read_only
   - ovm.backup.attributes.manager_group
@@ -60,10 +61,6 @@ options:
       - Additional settings of the site. C(bEnableVSADifferentialBackup) offers the backup type V(differential).
     type: dict
     default: {}
-  ssh:
-    description:
-      - How servers are reached over ssh. Without it, disks are only read in O(repositories_path).
-    type: dict
 notes:
   - Diff mode compares the plan with the last job of the subclient.
   - The host that runs the module looks for the storage repositories, on behalf of all proxies.
@@ -324,7 +321,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, manager_client, manager_options, open_vault, vault_options
+from ..module_utils._ssh_options import ssh_options
 from ..module_utils._transfer import repositories_option
+from ..module_utils.images.ssh import SshSettings
 from ..module_utils.manager.clones import is_ours
 from ..module_utils.manager.inventory import read_inventory
 from ..module_utils.planning.access import Access, mounted_repositories
@@ -340,7 +339,8 @@ from ..module_utils.planning.vault_reader import read_vault_state
 def make(module: AnsibleModule, subclient: Subclient) -> dict[str, Any]:
     """Return the plan, and the manager that was asked for it."""
     parameters = module.params
-    restart = parameters["restart_job"]
+    restart, ssh = parameters["restart_job"], parameters["ssh"]
+    settings = SshSettings.parse(ssh) if ssh else None
     common: dict[str, Any] = {
         "backup_type": parameters["backup_type"],
         "proxies": parameters["proxies"],
@@ -353,9 +353,8 @@ def make(module: AnsibleModule, subclient: Subclient) -> dict[str, Any]:
         return {"plan": synthetic.as_dict()}
     with manager_client(module) as client:
         inventory = read_inventory(client)
-    ssh = parameters["ssh"] or {}
     mounted = mounted_repositories(parameters["repositories_path"], inventory.repositories)
-    access = Access(mounted, bool(ssh), ssh.get("addresses") or {})
+    access = Access(mounted, settings is not None, settings.addresses if settings is not None else {})
     common.update(force=parameters["force"], now=time.time(), is_ours=is_ours, access=access)
     plan = make_plan(subclient, inventory, state, **common)
     manager = {"id": inventory.manager_id, "version": inventory.manager_version}
@@ -376,7 +375,7 @@ def main() -> None:
             "restart_job": {"type": "str"},
             "proxies": {"type": "list", "elements": "str", "default": ["localhost"]},
             "additional_settings": {"type": "dict", "default": {}},
-            "ssh": {"type": "dict"},
+            "ssh": ssh_options(),
         },
         supports_check_mode=True,
     )

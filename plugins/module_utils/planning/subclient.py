@@ -31,9 +31,9 @@ from .reading import (
     read_boolean,
     read_choice,
     read_count,
-    read_decimal,
     read_duration,
     read_mapping,
+    read_number,
     read_string,
 )
 from .reference import REFERENCE_POLICIES
@@ -165,6 +165,6 @@ _READERS: dict[str, Callable[[Any, str, Problems], Any]] = {
     "source": _choice("a source", SOURCES),
     "reference_clone": _choice("what becomes of a reference clone", REFERENCE_POLICIES),
     "reference_space": functools.partial(read_count, at_most=90),
-    "sample": functools.partial(read_decimal, at_most=100),
+    "sample": functools.partial(read_number, between=(0, 100)),
     "consistency": _choice("a consistency that can be had", CONSISTENCIES),
 }

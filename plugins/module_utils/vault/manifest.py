@@ -60,6 +60,8 @@ class Point:
     Times are seconds since the epoch, C(durations) seconds. C(parent) is the point that was the newest one before, also
     when this one is a full and does not need it. C(sequence) orders the points of a client, whatever the clocks say.
     C(consolidates) is the point that a synthetic full is made from; C(created), the age of the data, is that point's.
+    C(clone) says what becomes of the hot clone that was read: whether it is kept (C(keep)) as the reference of the next
+    increment, the C(reason), and whether an older reference clone is C(obsolete).
     """
 
     id: str
@@ -86,6 +88,7 @@ class Point:
     versions: dict[str, str]
     warnings: tuple[str, ...] = field(default=())
     consolidates: str | None = None
+    clone: dict[str, Any] | None = None
 
     @property
     def is_full(self) -> bool:

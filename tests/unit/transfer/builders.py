@@ -52,9 +52,9 @@ def disk(slot: int = 0, name: str = "system", **changes: Any) -> dict[str, Any]:
         "base": None,
         "source": "path",
         "server": None,
-        "source_reason": "the proxy sees storage repository 'repo one'",
-        "changes": "all",
-        "changes_reason": "a full reads the whole disk",
+        "source_reason": "a test",
+        "changes": "hash",
+        "changes_reason": "a test",
     }
     return {**values, **changes}
 
@@ -83,7 +83,7 @@ def vm_plan(*disks: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "outage_until": None,
         "pause": "not_needed",
         "reference": None,
-        "reference_reason": "the disks are read from the VM itself, not from a clone",
+        "reference_reason": "a test",
         "warnings": [],
         "configuration": {
             "document": {"vm": {"name": "web 01"}, "disk_mappings": []},
