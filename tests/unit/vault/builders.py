@@ -12,6 +12,7 @@ import random
 import struct
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_writer impor
     FrameCompressor,
 )
 from ansible_collections.ovm.backup.plugins.module_utils.vault.format import Geometry
-from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point, PointDisk
+from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point, PointDisk, write_manifest
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, PointWriter, Vault
 
 KIB = 1024
@@ -287,6 +288,13 @@ def add_point(client: Client, image: Path, *, base: Point | None = None, now: fl
         writer.discard()
         raise
     return point
+
+
+def read_from_images(client: Client, point: Point, images: dict[int, dict[str, Any]]) -> Point:
+    """Let a published point say which images its disks were read from, by slot."""
+    told = replace(point, disks=tuple(replace(disk, image=images.get(disk.slot)) for disk in point.disks))
+    write_manifest(os.path.join(client.directory, point.id), told)
+    return told
 
 
 def add_disk(client: Client, writer: PointWriter, image: Path, base: Point | None = None) -> PointDisk:
