@@ -181,6 +181,16 @@ removed:
   returned: when O(state=absent)
   type: list
   elements: str
+kept:
+  description: Ids of the reference clones that stay.
+  returned: when O(state=absent)
+  type: list
+  elements: str
+notes:
+  description: What an administrator should know, such as a clone that somebody has started, which is not removed then.
+  returned: when O(state=absent)
+  type: list
+  elements: str
 failure:
   description: What went wrong, for programs.
   returned: failure

@@ -170,11 +170,12 @@ class Removal:
     @property
     def notes(self) -> tuple[str, ...]:
         """Return what an administrator should know."""
-        return tuple(
-            f'the clone "{clone.name}" ({clone.id}) of run {clone.run_id} is {state}: somebody uses it, '
-            + ("so it cannot serve the next backup" if clone.id in self.kept else "so it was not removed")
-            for clone, state in self.in_use
-        )
+        found = []
+        for clone, state in self.in_use:
+            use = f'the clone "{clone.name}" ({clone.id}) of run {clone.run_id} is {state}: somebody uses it'
+            kept = clone.id in self.kept
+            found.append(f"{use}, so it cannot serve the next backup" if kept else f"{use}, so it was not removed")
+        return tuple(found)
 
 
 def remove_leftovers(
