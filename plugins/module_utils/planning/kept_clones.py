@@ -23,7 +23,7 @@ from ..vault.points import Client, Vault
 
 
 def reference_clones(client: Client) -> dict[str, Point]:
-    """Return the ids of the reference clones of a client, each with the point that was read from it.
+    """Return the ids of the clones that its points made reference clones, each with the point that was read from it.
 
     Whether they still exist is not known here. A point that is damaged does not count: nothing can be built on it.
     """
@@ -34,13 +34,14 @@ def reference_clones(client: Client) -> dict[str, Point]:
     if newest.type == "differential":
         with contextlib.suppress(VaultError):
             read += [client.last_full(newest, disk) for disk in newest.disks]
-    found = [(_clone_of(disk), point) for point, disk in read]
+    found = [(_clone_of(point, disk), point) for point, disk in read]
     return {clone_id: point for clone_id, point in found if clone_id is not None}
 
 
-def _clone_of(disk: PointDisk) -> str | None:
-    image = getattr(disk, "image", None)
-    return image.get("clone_id") if isinstance(image, Mapping) else None
+def _clone_of(point: Point, disk: PointDisk) -> str | None:
+    """Return the clone that a disk was read from, unless it was not to be kept."""
+    kept = disk.image is not None and (point.clone is None or point.clone["keep"])
+    return disk.image.get("clone_id") if disk.image is not None and kept else None
 
 
 @dataclass(frozen=True)

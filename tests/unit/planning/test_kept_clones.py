@@ -69,7 +69,16 @@ def test_differential_leaves_the_clone_of_its_full(client: Client, image: Path) 
     assert reference_clones(client) == {"c4": after}
 
 
-def test_points_of_earlier_versions_name_no_image(client: Client, image: Path) -> None:
+def test_clone_that_was_not_to_be_kept(client: Client, image: Path) -> None:
+    full = point(client, image, "c1", clone={"keep": True, "reason": "", "obsolete": True})
+    assert reference_clones(client) == {"c1": full}
+    point(client, image, "c2", base=full, type="differential", clone={"keep": False, "reason": "", "obsolete": False})
+    assert reference_clones(client) == {"c1": full}
+    point(client, image, "c4", base=full, clone={"keep": False, "reason": "no extent maps", "obsolete": True})
+    assert reference_clones(client) == {}
+
+
+def test_point_that_names_no_image(client: Client, image: Path) -> None:
     writer = client.new_point(now=1000.0)
     writer.publish(describe(writer, client, (add_disk(client, writer, image),)))
     assert reference_clones(client) == {}
