@@ -27,15 +27,16 @@ SUITE = "bookworm"
 # Oracle Linux 6 has Python 2.6; 2.7 is the nearest that the archive of Debian still has.
 OLD_SUITE = "bullseye"
 PACKAGES = """
-    base-files base-passwd bash busybox-static coreutils debianutils diffutils e2fsprogs findutils gawk grep gzip iproute2 kmod
-    libpam-modules libpython2.7-stdlib mount netbase ocfs2-tools openssh-server openssh-sftp-server procps
-    python2.7-minimal sed sudo tar util-linux
+    base-files base-passwd bash busybox-static coreutils debianutils diffutils e2fsprogs findutils gawk grep gzip
+    iproute2 kmod libpam-modules libpython2.7-stdlib mount netbase ocfs2-tools openssh-server openssh-sftp-server
+    procps python2.7-minimal sed sudo tar util-linux
 """.split()
 MODULES = "ext4 loop ocfs2 ocfs2_stack_o2cb".split()
 UNWANTED = """
     boot lib/modules usr/bin/localedef usr/bin/perl* usr/lib/python2.7/distutils usr/lib/python2.7/idlelib
-    usr/lib/python2.7/lib2to3 usr/lib/python2.7/test usr/bin/python3* usr/lib/python3* usr/lib/*/gconv usr/lib/*/libperl*
-    usr/lib/*/perl usr/lib/*/perl-base usr/lib/systemd usr/lib/udev usr/bin/systemctl usr/share/bash-completion
+    usr/lib/python2.7/lib2to3 usr/lib/python2.7/test usr/bin/python3* usr/lib/python3* usr/lib/*/gconv
+    usr/lib/*/libperl* usr/lib/*/perl usr/lib/*/perl-base usr/lib/systemd usr/lib/udev usr/bin/systemctl
+    usr/share/bash-completion
     usr/share/bug usr/share/common-licenses usr/share/doc usr/share/i18n usr/share/info usr/share/lintian
     usr/share/locale usr/share/man usr/share/perl* usr/share/python3 usr/share/zoneinfo usr/share/zsh var/cache
     var/lib/apt var/lib/dpkg
@@ -90,11 +91,11 @@ def run(command: Sequence[str], directory: Path | None = None) -> str:
 
 def pack(tree: Path, archive: Path) -> None:
     """Pack a tree as the kernel wants it."""
+    names = run(["find", ".", "-print0"], tree)
+    command = ["cpio", "--null", "--create", "--format=newc", "--quiet"]
     with archive.open("wb") as output:
-        names = subprocess.Popen(["find", ".", "-print0"], cwd=tree, stdout=subprocess.PIPE)
-        command = ["cpio", "--null", "--create", "--format=newc", "--quiet"]
-        done = subprocess.run(command, cwd=tree, stdin=names.stdout, stdout=output, check=False)
-    if done.returncode != 0 or names.wait() != 0:
+        done = subprocess.run(command, cwd=tree, input=names.encode(), stdout=output, check=False)
+    if done.returncode != 0:
         raise BedError(f"{tree} cannot be packed: cpio ended with {done.returncode}")
 
 
@@ -165,7 +166,9 @@ def _base(target: Path) -> None:
 def _mirror() -> str:
     """Return the mirror that this machine uses: it is the one that can be reached."""
     try:
-        found = run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(CODENAME)", "Created-By: Packages"])
+        found = run(
+            ["apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(CODENAME)", "Created-By: Packages"]
+        )
     except BedError:
         found = ""
     for line in found.splitlines():

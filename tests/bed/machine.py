@@ -48,7 +48,12 @@ MAIN = "main"
 MEMORY = "1G"
 DISK_SIZE = 16 << 30  # sparse
 BOOT_SECONDS = 120  # a loaded machine; seconds are usual
+END_SECONDS = 20
 POLL = 0.05
+
+
+# What this process started and has to collect when it ends; a bed outlives the process of `make bed`.
+_started: dict[int, subprocess.Popen[bytes]] = {}
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,7 @@ def _keeper(spec: Specification, run_dir: Path) -> subprocess.Popen[bytes]:
             start_new_session=True,
         )
     (run_dir / "pid").write_text(f"{process.pid}\n", encoding="utf-8")
+    _started[process.pid] = process
     return process
 
 
@@ -234,7 +240,9 @@ def _greets(port: int) -> bool:
 
 
 def _log(run_dir: Path) -> str:
-    texts = [(run_dir / name).read_text(encoding="utf-8", errors="replace") for name in ("keeper.log", "console.log") if (run_dir / name).exists()]
+    """Return the end of what the bed's processes and the guest's kernel said."""
+    logs = [run_dir / name for name in ("keeper.log", "console.log")]
+    texts = [log.read_text(encoding="utf-8", errors="replace") for log in logs if log.exists()]
     return "\n".join("\n".join(texts).splitlines()[-30:])
 
 
@@ -259,14 +267,20 @@ def sweep(base: Path) -> None:
 def end(run_dir: Path) -> None:
     """End a bed's processes, unmount what shows its repositories, remove its directory."""
     lock = run_dir / "lock"
-    if is_locked(lock):
-        with suppress(FileNotFoundError, ProcessLookupError, ValueError):
-            os.kill(int((run_dir / "pid").read_text(encoding="utf-8")), signal.SIGKILL)
-        deadline = time.monotonic() + 20
-        while is_locked(lock):
-            if time.monotonic() > deadline:
-                raise BedError(f"the bed in {run_dir} does not end")
-            time.sleep(POLL)
+    try:
+        pid = int((run_dir / "pid").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        pid = 0
+    if pid and is_locked(lock):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + END_SECONDS
+    while is_locked(lock):
+        if time.monotonic() > deadline:
+            raise BedError(f"the bed in {run_dir} does not end")
+        time.sleep(POLL)
+    if pid in _started:
+        _started.pop(pid).wait()
     for mount in mounts(run_dir):
         subprocess.run(["umount", "--lazy", mount], stdin=subprocess.DEVNULL, capture_output=True, check=False)
     shutil.rmtree(run_dir, ignore_errors=True)

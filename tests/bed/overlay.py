@@ -20,11 +20,19 @@ USERS = (
     (USER_PLAIN, 1001, "/home/guest"),
 )
 SYSTEM_USERS = (("sshd", 100, "/run/sshd"), ("nobody", 65534, "/"))
-GROUPS = (("root", 0), ("tty", 5), ("disk", 6), (USER_SUDO, 1000), (USER_PLAIN, 1001), ("nogroup", 65534))
+GROUPS = (
+    ("root", 0),
+    ("tty", 5),
+    ("disk", 6),
+    (USER_SUDO, 1000),
+    (USER_PLAIN, 1001),
+    ("sshd", 100),
+    ("nogroup", 65534),
+)
 # What the user without Python finds in its PATH: tools that the servers of Oracle VM 3.4 have.
 PLAIN_TOOLS = """
     sh bash cat cut dd df echo env expr filefrag grep gzip head id ls md5sum mkdir mv od printf reflink rm sed sha256sum
-    sleep sort stat sync tail test touch tr true false uname wc
+    sleep sort stat sync tail test touch tr true false uname wc which
 """.split()
 PLAIN_PATH = "/opt/plain/bin"
 TOOL_PATHS = {"filefrag": "/usr/sbin/filefrag"}
@@ -65,7 +73,9 @@ def _write(path: Path, text: str, mode: int = 0o644) -> None:
 def _etc(etc: Path, keys: Path) -> None:
     everybody = [*((name, uid, home, "/bin/bash") for name, uid, home in USERS)]
     everybody += [(name, uid, home, "/usr/sbin/nologin") for name, uid, home in SYSTEM_USERS]
-    lines = [f"{name}:x:{uid}:{uid if uid < 65534 else 65534}::{home}:{shell}\n" for name, uid, home, shell in everybody]
+    lines = [
+        f"{name}:x:{uid}:{uid if uid < 65534 else 65534}::{home}:{shell}\n" for name, uid, home, shell in everybody
+    ]
     _write(etc / "passwd", "".join(lines))
     _write(etc / "shadow", "".join(f"{name}:*:19000:0:99999:7:::\n" for name, *_rest in everybody), 0o600)
     _write(etc / "group", "".join(f"{name}:x:{gid}:\n" for name, gid in GROUPS))
@@ -77,7 +87,9 @@ def _etc(etc: Path, keys: Path) -> None:
     rules = "".join(f"{kind} required pam_permit.so\n" for kind in ("auth", "account", "password", "session"))
     for service in ("sudo", "other"):
         _write(etc / "pam.d" / service, rules)
-    _write(etc / "sudoers", f"Defaults !fqdn, !lecture\nroot ALL=(ALL) ALL\n{USER_SUDO} ALL=(root) NOPASSWD: ALL\n", 0o440)
+    _write(
+        etc / "sudoers", f"Defaults !fqdn, !lecture\nroot ALL=(ALL) ALL\n{USER_SUDO} ALL=(root) NOPASSWD: ALL\n", 0o440
+    )
     for kind in ("ed25519", "rsa"):
         _write(etc / "ssh" / f"host_{kind}", (keys / f"host_{kind}").read_text(encoding="utf-8"), 0o600)
     for name in ("sshd_config", "sshd_config_legacy"):
@@ -94,6 +106,7 @@ def _programs(tree: Path) -> None:
     (tree / "usr/bin/python").symlink_to("python2.7")
     (tree / "usr/bin/sh").symlink_to("bash")
     (tree / "usr/bin/awk").symlink_to("gawk")
+    (tree / "usr/bin/which").symlink_to("which.debianutils")
     tools = tree / PLAIN_PATH.lstrip("/")
     tools.mkdir(parents=True)
     for tool in PLAIN_TOOLS:
