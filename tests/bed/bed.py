@@ -286,6 +286,14 @@ class Bed:
         """What a writer (C(bed-writer)) has acknowledged."""
         return list(self.agent("ack", path=path))
 
+    def wait_for(self, path: str, value: int, pid: int, *, index: int = 0) -> list[int]:
+        """Wait until a writer that was started has acknowledged so much; return what it has acknowledged then."""
+        return list(self.agent("wait", path=path, index=index, value=value, pid=pid))
+
+    def reflink_all(self, pairs: Sequence[tuple[str, str]], ack: str | None = None) -> list[dict[str, Any]]:
+        """Clone files one after the other; of each C(begin) and C(end) (seconds), C(before) and C(after) (C(ack)'s)."""
+        return list(self.agent("reflink_all", pairs=[list(pair) for pair in pairs], ack=ack))
+
     def clear(self) -> None:
         """Remove everything from the storage repositories."""
         for item in self.info["repositories"]:
