@@ -93,6 +93,9 @@ bed: $(READY) ## build and boot a server with real OCFS2 behind ssh (root); prin
 bed-stop: $(READY) ## end the server of `make bed`
 	@env PYTHONPATH=tests $(VENV)/bin/python -m bed stop
 
+bed-skew: $(READY) ## measure how far the clones of several disks lie apart, on the bed
+	@env PYTHONPATH=tests $(VENV)/bin/python -m bed.skew $(ARGS)
+
 # --- the steps of the test -------------------------------------------------------------------------------------------
 
 format: $(READY) ## rewrite the Python files in the house style

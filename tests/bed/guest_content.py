@@ -17,7 +17,7 @@ from pathlib import Path
 from simulator.images import tool
 
 PAGE = 4096
-SLOTS = 1024
+SLOTS = 128  # of a disk, written round and round (bed-writer order)
 
 
 @dataclass(frozen=True)

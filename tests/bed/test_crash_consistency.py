@@ -55,7 +55,8 @@ def guest(bed: Bed, folder: str) -> Iterator[Guest]:
     image, mounted = f"{folder}/guest.img", "/mnt/guest"
     bed.create(image, SIZE)
     bed.run(f"mkfs.ext4 -q -b 4096 -J size=4 {image} && mkdir -p {mounted} && mount -o loop {image} {mounted}")
-    pid = bed.start(["bed-writer", "files", mounted, ACK])
+    # The guest has one processor: reading the clone beside the writing takes long enough as it is.
+    pid = bed.start(["nice", "-n", "19", "bed-writer", "files", mounted, ACK])
     try:
         yield Guest(bed, image, pid)
         assert bed.stop(pid) == 0
@@ -96,7 +97,12 @@ def test_everything_that_was_promised_is_restored(guest: Guest, bed: Bed, tmp_pa
         image = restore(estate, point, tmp_path / f"restored{number}")
         assert filecmp.cmp(image, estate.image("clone0.img"), shallow=False)
         assert "recovering journal" in check_file_system(image)
-        check_content(read_content(image, tmp_path / f"content{number}"), before, after)
+        found = read_content(image, tmp_path / f"content{number}")
+        check_content(found, before, after)
         image.unlink()
         bed.remove(clone)
     assert types == ["full"] + ["incremental"] * (ROUNDS - 1)
+    # The check can fail: what was promised only after the last clone is not in it.
+    later = Promised.of(bed.wait_for(ACK, after.newest + 2, guest.pid, index=1))
+    with pytest.raises(AssertionError):
+        check_content(found, later, later)
