@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""restic: chunks by content, a pack store, always encrypted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..install import Unavailable, from_newer_debian, need_programs, program, version
+from ..measure import Step, run
+from .base import FULL, INCREMENTAL, RESTORE, UNCHANGED, VERIFY, Place, Tool
+
+
+class Restic(Tool):
+    """Level C(auto) is what it does by default, C(fastest) is the nearest to zstd level 1 (since restic 0.18)."""
+
+    def __init__(self, name: str, *, compression: str, stdin: bool = False) -> None:
+        self.name = name
+        self._compression = compression
+        self._stdin = stdin
+        self._program = ""
+
+    def install(self, directory: Path) -> str:
+        newer = from_newer_debian(directory, "restic")
+        if newer is not None:
+            self._program = str(newer / "usr/bin/restic")
+        else:
+            need_programs({"restic": "restic"})
+            self._program = program("restic") or ""
+        told = version(self._program, "version")
+        number = tuple(int(part) for part in told.split()[1].split(".")[:2])
+        if self._compression == "fastest" and number < (0, 18):
+            raise Unavailable(f"{told.split(' compiled')[0]} has no --compression fastest")
+        return f"{told.split(' compiled')[0]}, --compression {self._compression}" + (", --stdin" * self._stdin)
+
+    def begin(self, place: Place) -> None:
+        self._run(place, "init")
+
+    def step(self, operation: str, place: Place) -> Step | None:
+        if operation in (FULL, INCREMENTAL, UNCHANGED):
+            image = self.image(operation, place)
+            options = ["backup", "--quiet", "--compression", self._compression, "--no-scan"]
+            if self._stdin:
+                return self._step(place, *options, "--stdin", "--stdin-filename", "disk.img", source=image)
+            return self._step(place, *options, str(image))
+        if operation == RESTORE:
+            return self._step(place, "restore", "--quiet", "latest", "--sparse", "--target", str(place.target))
+        if operation == VERIFY:
+            return self._step(place, "check", "--quiet", "--read-data")
+        return None
+
+    def _step(self, place: Place, *arguments: str, source: Path | None = None) -> Step:
+        environment = {
+            "RESTIC_REPOSITORY": str(place.repository),
+            "RESTIC_CACHE_DIR": str(place.scratch),
+            "RESTIC_PASSWORD": "bench",
+            "TMPDIR": str(place.scratch),
+        }
+        return Step([self._program, *arguments], environment, source)
+
+    def _run(self, place: Place, *arguments: str) -> None:
+        run(self._step(place, "--quiet", *arguments))
