@@ -114,6 +114,14 @@ class SourceError(OvmBackupError):
     retryable = True
 
 
+class ChangeDetectionError(OvmBackupError):
+    """What extent maps call unchanged is not: nothing is stored, and the next backup is a full. Details: C(path),
+    C(offset).
+    """
+
+    retryable = True
+
+
 class TargetError(OvmBackupError):
     """A restore target cannot be written. Details: C(path)."""
 

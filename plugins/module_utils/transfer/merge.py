@@ -8,19 +8,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
 from typing import Callable
 
-from ..errors import CorruptVaultError
+from ..errors import CorruptVaultError, VaultWriteError
 from ..vault.chain import open_chain, open_overlay
 from ..vault.consolidation import merge_disk_files
 from ..vault.disk_reader import DiskFile
 from ..vault.disk_writer import FrameCompressor
+from ..vault.distrust import clear_distrust
 from ..vault.drafts import FINAL, FIRST, SECOND, Draft, FirstPassDisk, base_files
 from ..vault.files import exists, file_size, require_space, vault_errors
-from ..vault.format import Geometry, bits
+from ..vault.format import Geometry
 from ..vault.lock import ClientLock
 from ..vault.manifest import Point, PointDisk
 from ..vault.points import Client
@@ -53,12 +55,16 @@ def merge_passes(client: Client, draft: Draft, *, level: int = 1, clock: Callabl
             draft.remove(part, disk.file)
 
 
-def publish_draft(lock: ClientLock, draft: Draft) -> Point:
+def publish_draft(client: Client, lock: ClientLock, draft: Draft) -> Point:
     """Make the recovery point of a draft, whose passes are merged, exist and return it."""
     point = _manifest(draft)
     draft.strip()
     lock.check()
     draft.writer.publish(point)
+    if point.is_full:
+        # If that fails, one more full is made.
+        with contextlib.suppress(VaultWriteError):
+            clear_distrust(client.directory)
     return point
 
 
@@ -114,14 +120,12 @@ def _merge(draft: Draft, disk: PointDisk, first: FirstPassDisk, path: str, compr
         kind = "incremental" if first.base is not None else "full"
         writer = draft.disk_writer(FINAL, disk.file, Geometry(first.size), kind, compressor)
         try:
-            merge_disk_files(overlay, writer, compressor)
-            return writer.finish().header_hash
+            result = merge_disk_files(overlay, writer, compressor)
+            return writer.finish(result.content_state).header_hash
         finally:
             writer.abort()
 
 
 def _stored_data(file: DiskFile) -> int:
     """Return the bytes of the disk that a file holds as data."""
-    return sum(
-        file.geometry.block_length(record.segment, block) for record in file.records for block in bits(record.stored)
-    )
+    return sum(file.geometry.mask_length(record.segment, record.stored) for record in file.records)

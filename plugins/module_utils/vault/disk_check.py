@@ -125,7 +125,7 @@ class _Check:
         """Note what the seek table has to say of a frame with data."""
         if self._file.is_full and record.stored != self._geometry.mask(record.segment):
             self._add(record.offset, f"the frame of segment {record.segment} lacks blocks")
-        raw = sum(self._geometry.block_length(record.segment, block) for block in fmt.bits(record.stored))
+        raw = self._geometry.mask_length(record.segment, record.stored)
         self._seek.extend((min(record.length, 0xFFFFFFFF), raw))
 
     def _frame(self, record: fmt.Record) -> tuple[int, CorruptVaultError | None]:
@@ -133,6 +133,7 @@ class _Check:
             if record.length > 2 * self._geometry.segment_size + _ZERO_FRAME_LIMIT:
                 raise self._error(record.offset, f"the frame of segment {record.segment} has an impossible size")
             frame = self._file.verified_frame(record)
+            self._file.check_frame(record, frame)
             if _frame_length(frame) != len(frame):
                 raise self._error(
                     record.offset, f"the frame of segment {record.segment} is not one frame with a checksum"

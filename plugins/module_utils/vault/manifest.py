@@ -29,7 +29,10 @@ class PointDisk:
     """A disk of a recovery point. Sizes and counts in bytes.
 
     C(base) is the point that holds the previous state of this disk, null for a full. C(header_hash) is that of the disk
-    file, C(content_hash) that of the whole disk as of this point. C(statistics) holds C(read), C(changed), C(stored),
+    file, C(content_hash) that of the whole disk as of this point. C(image) says which image the disk was read from:
+    C(clone_id) (null if it was the VM's own), C(repository_id), C(path) and its C(identity), null where that is not
+    known. C(changes) says how what is stored was found: C(method) (C(all), C(extent_maps) or C(hash)), the C(reason),
+    and the bytes that were C(candidate) and C(sampled). C(statistics) holds C(read), C(changed), C(stored),
     of a synthetic full also how many C(frames_copied) and C(frames_repacked).
     """
 
@@ -46,6 +49,8 @@ class PointDisk:
     content_hash: str
     repository: str | None
     statistics: dict[str, int]
+    image: dict[str, Any] | None = None
+    changes: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Point:
     Times are seconds since the epoch, C(durations) seconds. C(parent) is the point that was the newest one before, also
     when this one is a full and does not need it. C(sequence) orders the points of a client, whatever the clocks say.
     C(consolidates) is the point that a synthetic full is made from; C(created), the age of the data, is that point's.
+    C(clone) says what becomes of the hot clone that was read: whether it is kept (C(keep)) as the reference of the next
+    increment, the C(reason), and whether an older reference clone is C(obsolete).
     """
 
     id: str
@@ -81,6 +88,7 @@ class Point:
     versions: dict[str, str]
     warnings: tuple[str, ...] = field(default=())
     consolidates: str | None = None
+    clone: dict[str, Any] | None = None
 
     @property
     def is_full(self) -> bool:

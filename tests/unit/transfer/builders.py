@@ -50,6 +50,10 @@ def disk(slot: int = 0, name: str = "system", **changes: Any) -> dict[str, Any]:
         "type": "full",
         "type_reason": FULL,
         "base": None,
+        "source": "path",
+        "server": None,
+        "changes": "hash",
+        "changes_reason": "a test",
     }
     return {**values, **changes}
 
@@ -76,6 +80,8 @@ def vm_plan(*disks: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "proxy": "localhost",
         "expected_outage": None,
         "outage_until": None,
+        "reference": None,
+        "reference_reason": "a test",
         "warnings": [],
         "configuration": {
             "document": {"vm": {"name": "web 01"}, "disk_mappings": []},

@@ -35,8 +35,10 @@ MIB = 1024 * KIB
 PAGE = 4096
 
 # The tables of a disk file as the documentation of the format describes them, written down once more.
-RECORD = struct.Struct("<IIQQQQQ")
+RECORD = struct.Struct("<IIQQQQQ32s")
 RECORD_SEGMENT, RECORD_SEGMENTS, RECORD_OFFSET, RECORD_LENGTH, RECORD_STORED, RECORD_ZERO, RECORD_HASH = range(7)
+RECORD_FRAME_HASH = 7
+EMPTY_STATE = "00" * 256  # of a disk of nothing but zeros
 
 
 class Stored(NamedTuple):
@@ -89,8 +91,20 @@ def write_sparse(path: Path, size: int, pieces: dict[int, bytes]) -> Path:
 
 def content_hash(data: bytes, block_size: int) -> str:
     """Return the content hash as the documentation defines it."""
-    blocks = (data[start : start + block_size] for start in range(0, len(data), block_size))
-    return str(blake3.blake3(b"".join(blake3.blake3(block).digest() for block in blocks)).hexdigest())
+    sizes = len(data).to_bytes(8, "little") + block_size.to_bytes(8, "little")
+    return str(blake3.blake3(sizes + bytes.fromhex(content_state(data, block_size))).hexdigest())
+
+
+def content_state(data: bytes, block_size: int) -> str:
+    """Return the state of a disk as the documentation defines it."""
+    state = 0
+    for number, start in enumerate(range(0, len(data), block_size)):
+        block = data[start : start + block_size]
+        if block.strip(b"\0"):
+            name = number.to_bytes(8, "little") + blake3.blake3(block).digest()
+            context = "ovm.backup 2026 element of a disk's content hash"
+            state += int.from_bytes(blake3.blake3(name, derive_key_context=context).digest(256), "little")
+    return (state % 2**2048).to_bytes(256, "little").hex()
 
 
 def store(
@@ -103,7 +117,7 @@ def store(
         writer = DiskWriter(str(path), geometry, "full" if base is None else "incremental", compressor)
         try:
             result = backup_disk(source, writer, geometry, compressor, base=base, workers=2)
-            return Stored(path, writer.finish(), result)
+            return Stored(path, writer.finish(result.content_state), result)
         finally:
             writer.abort()
 
@@ -284,7 +298,7 @@ def add_disk(client: Client, writer: PointWriter, image: Path, base: Point | Non
         name, file = writer.disk_writer(0, "system", geometry, kind)
         try:
             result = backup_disk(source, file, geometry, FrameCompressor(), base=chain, workers=1)
-            summary = file.finish()
+            summary = file.finish(result.content_state)
         finally:
             file.abort()
             if chain is not None:
