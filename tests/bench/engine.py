@@ -34,6 +34,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.verification_run 
 
 CLIENT, VM, DISK = "bench", "0004fb0000060000be4c", "disk0.img"
 REPOSITORY = "images"
+WHY = "the benchmark wants it"
 
 
 def run_id(vault: Vault, number: int) -> str:
@@ -45,12 +46,21 @@ def run_id(vault: Vault, number: int) -> str:
 def told(point: Point) -> dict[str, Any]:
     """Return what a recovery point says of its one disk."""
     disk = point.disks[0]
-    changes = getattr(disk, "changes", None)
-    return {**dict(disk.statistics), "type": disk.type, "reason": disk.reason, "changes": changes}
+    changes = disk.changes or {}
+    # What is read again to check the maps is read, too.
+    read = disk.statistics["read"] + (changes.get("sampled") or 0)
+    return {**disk.statistics, "read": read, "type": disk.type, "reason": disk.reason, "changes": changes}
 
 
-def backup(vault: Vault, kind: str, image: str) -> dict[str, Any]:
-    """Make a recovery point of an image."""
+def reference(vault: Vault) -> dict[str, Any]:
+    """Return the clone that the newest recovery point was read from, as a plan names it."""
+    point = vault.client(CLIENT).point()
+    image = point.disks[0].image or {}
+    return {"clone_id": image.get("clone_id"), "run_id": point.run_id, "point_id": point.id}
+
+
+def backup(vault: Vault, kind: str, image: str, method: str = "hash") -> dict[str, Any]:
+    """Make a recovery point of an image. C(method): extent_maps or hash."""
     folder, name = os.path.split(os.path.abspath(image))
     disk = {
         "slot": 0,
@@ -61,8 +71,13 @@ def backup(vault: Vault, kind: str, image: str) -> dict[str, Any]:
         "repository": REPOSITORY,
         "path": f"/{name}",
         "type": kind,
-        "type_reason": "the benchmark wants it",
+        "type_reason": WHY,
         "base": None,
+        "changes": method,
+        "changes_reason": WHY,
+        "source": "path",
+        "source_reason": WHY,
+        "server": None,
     }
     plan = {
         "vm_id": VM,
@@ -72,9 +87,11 @@ def backup(vault: Vault, kind: str, image: str) -> dict[str, Any]:
         "method": "hot_clone",
         "requested_type": kind,
         "type": kind,
-        "type_reason": "the benchmark wants it",
+        "type_reason": WHY,
         "disks": [disk],
         "skipped_disks": [],
+        "reference": reference(vault) if method == "extent_maps" else None,
+        "reference_reason": WHY,
     }
     copy = {
         "slot": 0,
@@ -119,7 +136,7 @@ def verify(vault: Vault) -> dict[str, Any]:
 def synthetic_full(vault: Vault) -> dict[str, Any]:
     """Consolidate the newest recovery point."""
     outcome = make_synthetic_full(vault, SyntheticRequest(client=CLIENT, owner="the benchmark"))
-    return told(outcome.point)
+    return dict(outcome.point.disks[0].statistics)
 
 
 def main() -> int:

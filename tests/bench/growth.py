@@ -103,7 +103,10 @@ def _change(path: Path, size: int) -> None:
 def _measure(ground: Ground, result: Comparison, operation: str, kind: str, vault: Path, image: Path) -> Measured:
     before = stored_bytes(vault)
     warm(*(path for path in vault.rglob("*") if path.is_file()))
-    measured, output = measure(engine(kind, vault, image=image), ground.directory)
+    measured, output = measure(
+        engine(kind, vault, image=image, **({"method": "extent_maps"} if kind == "incremental" else {})),
+        ground.directory,
+    )
     told = Ovm("ovm").told(output)
     measured = replace(measured, stored=stored_bytes(vault) - before, read=told.get("read"), extra=told)
     result.rounds[operation]["ovm"].append(measured)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from .ground import Ground
@@ -48,9 +48,10 @@ def compare(tools: Sequence[Tool], ground: Ground, workload: Workload, rounds: i
                 _try(tool, able, result, functools.partial(tool.begin, places[tool.name]))
         for operation in OPERATIONS:
             if operation == OPERATIONS[1]:
-                for tool in able:
+                for tool in list(able):
                     if tool.copy_of is not None:
-                        ground.copy_tree(places[tool.copy_of].repository, places[tool.name].repository)
+                        copy = functools.partial(_copy, places, tool.copy_of, tool.name)
+                        _try(tool, able, result, copy)
             for tool in order:
                 if tool in able and not (operation == FULL and tool.copy_of is not None):
                     _try(tool, able, result, functools.partial(_one, tool, operation, places[tool.name], result))
@@ -62,6 +63,13 @@ def compare(tools: Sequence[Tool], ground: Ground, workload: Workload, rounds: i
 def _place(tool: Tool, ground: Ground, workload: Workload) -> Place:
     parts = {part: ground.fresh(f"{tool.name}-{part}") for part in ("repository", "scratch", "target")}
     return Place(ground, workload, **parts)
+
+
+def _copy(places: Mapping[str, Place], source: str, target: str) -> None:
+    """Let a tool go on with the repository of another one."""
+    if not places[source].repository.exists():
+        raise CommandFailed(f"there is no repository of {source}")
+    places[source].ground.copy_tree(places[source].repository, places[target].repository)
 
 
 def _try(tool: Tool, able: list[Tool], result: Comparison, work: Callable[[], None]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 Numbers = Mapping[str, Mapping[str, Mapping[str, Any]]]  # operation, tool, what was measured
 MIB = 1 << 20
-RESTIC = ("restic", "restic-fastest", "restic-stdin")
+RESTIC = ("restic", "restic-stdin")
 
 
 @dataclass(frozen=True)

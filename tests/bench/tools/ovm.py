@@ -55,8 +55,11 @@ class Ovm(Tool):
         if self.copy_of is not None and operation not in self._differs:
             return None  # the same as without this setting
         if operation in (FULL, INCREMENTAL, UNCHANGED):
-            kind = FULL if operation == FULL else INCREMENTAL
-            return engine(kind, place.repository, image=self.image(operation, place))
+            image = self.image(operation, place)
+            if operation == FULL:
+                return engine("full", place.repository, image=image)
+            method = "extent_maps" if self._maps and place.ground.maps else "hash"
+            return engine("incremental", place.repository, image=image, method=method)
         if operation == RESTORE:
             return engine("restore", place.repository, target=place.target)
         if operation in (VERIFY, SYNTHETIC):

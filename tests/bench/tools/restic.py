@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..install import Unavailable, from_newer_debian, need_programs, program, version
+from ..install import from_newer_debian, need_programs, program, version
 from ..measure import Step, run
 from .base import FULL, INCREMENTAL, RESTORE, UNCHANGED, VERIFY, Place, Tool
 
 
 class Restic(Tool):
-    """Level C(auto) is what it does by default, C(fastest) is the nearest to zstd level 1 (since restic 0.18)."""
+    """It reads the image as a file, or from standard input, where it does not look for what it knows of the file."""
 
-    def __init__(self, name: str, *, compression: str, stdin: bool = False) -> None:
+    def __init__(self, name: str, *, stdin: bool = False) -> None:
         self.name = name
-        self._compression = compression
         self._stdin = stdin
         self._program = ""
 
@@ -29,11 +28,8 @@ class Restic(Tool):
         else:
             need_programs({"restic": "restic"})
             self._program = program("restic") or ""
-        told = version(self._program, "version")
-        number = tuple(int(part) for part in told.split()[1].split(".")[:2])
-        if self._compression == "fastest" and number < (0, 18):
-            raise Unavailable(f"{told.split(' compiled')[0]} has no --compression fastest")
-        return f"{told.split(' compiled')[0]}, --compression {self._compression}" + (", --stdin" * self._stdin)
+        told = version(self._program, "version").split(" compiled")[0]
+        return f"{told}, compression auto" + (", --stdin" * self._stdin)
 
     def begin(self, place: Place) -> None:
         self._run(place, "init")
@@ -41,7 +37,7 @@ class Restic(Tool):
     def step(self, operation: str, place: Place) -> Step | None:
         if operation in (FULL, INCREMENTAL, UNCHANGED):
             image = self.image(operation, place)
-            options = ["backup", "--quiet", "--compression", self._compression, "--no-scan"]
+            options = ["backup", "--quiet", "--compression", "auto"]
             if self._stdin:
                 return self._step(place, *options, "--stdin", "--stdin-filename", "disk.img", source=image)
             return self._step(place, *options, str(image))
