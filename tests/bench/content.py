@@ -68,7 +68,7 @@ def _log(rng: random.Random) -> bytes:
 
 def _program(rng: random.Random) -> bytes:
     """Return what looks like machine code to a compressor: few short sequences often, and operands between them."""
-    codes = [rng.randbytes(rng.choice((2, 3, 4, 5, 7, 9))) for _number in range(1200)]
+    codes = [rng.randbytes(rng.choice((3, 4, 5, 7, 9, 12))) for _number in range(900)]
     weights = _zipf(len(codes))
     parts: list[bytes] = []
     size = 0

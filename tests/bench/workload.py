@@ -48,8 +48,8 @@ KINDS = (
     Kind("usr/lib", "program", 0.20, 8 * 1024, 6 * MIB),
     Kind("usr/share/doc", "text", 0.05, 500, 60 * 1024),
     Kind("etc", "text", 0.003, 100, 12 * 1024),
-    Kind("home", "text", 0.12, 2000, 3 * MIB),
-    Kind("srv/media", "media", 0.14, 256 * 1024, 16 * MIB),
+    Kind("home", "text", 0.16, 2000, 3 * MIB),
+    Kind("srv/media", "media", 0.10, 256 * 1024, 16 * MIB),
 )
 LOGS, LOG_SHARE = 24, 0.15
 DATABASE, DATABASE_SHARE = "var/lib/db/base.dat", 0.18
