@@ -24,6 +24,7 @@ from .growth import grow, label
 from .install import Unavailable
 from .isolation import isolated
 from .measure import median
+from .ocfs2 import measure_ocfs2
 from .rounds import Comparison, compare
 from .tools import all_tools
 from .tools.base import Tool
@@ -40,12 +41,13 @@ def options() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=4096, help="MiB of the disk to compare with (4096)")
     parser.add_argument("--tools", default=names, help=f"some of {names}")
     parser.add_argument("--growth", default="1,4,16,64", help="GiB of the disks of the growth curves; empty for none")
+    parser.add_argument("--bed", type=int, default=1024, help="MiB of the disk on the bed, 0 for no bed (1024)")
     parser.add_argument("--vms", default="1,10,50", help="VMs of the subclients of the orchestration; empty for none")
     parser.add_argument("--build", type=Path, default=Path("build"), help="where everything goes (build)")
     parser.add_argument("--quick", action="store_true", help="a disk of 256 MiB, one round, small growth: a minute")
     chosen = parser.parse_args()
     if chosen.quick:
-        chosen.size, chosen.rounds, chosen.growth, chosen.vms = 256, 1, "1,4", "1,3"
+        chosen.size, chosen.rounds, chosen.growth, chosen.bed, chosen.vms = 256, 1, "1,4", 256, "1,3"
     chosen.growth = [int(size) * GIB for size in chosen.growth.split(",") if size]
     chosen.vms = tuple(int(count) for count in chosen.vms.split(",") if count)
     unknown = set(chosen.tools.split(",")) - set(names.split(","))
@@ -111,6 +113,8 @@ def work(chosen: argparse.Namespace) -> int:
         text += _about(place, changed)
         compare(tools, place, workload, chosen.rounds, result)
         grow(place, chosen.growth, chosen.rounds, result)
+        if chosen.bed:
+            measure_ocfs2(place, prepare(directory, chosen.bed * MIB), chosen.tools.split(","), chosen.rounds, result)
     found = numbers(result, changed)
     orchestrate(chosen.vms, found, result)
     verdicts = targets.judge(found, _targets(chosen), result.missing)

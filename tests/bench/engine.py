@@ -21,6 +21,7 @@ import sys
 import time
 from typing import Any
 
+from ansible_collections.ovm.backup.plugins.module_utils.images.ssh import SshSettings
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_restore import plan_images, restore_images
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.request import BackupRequest
@@ -59,25 +60,44 @@ def reference(vault: Vault) -> dict[str, Any]:
     return {"clone_id": image.get("clone_id"), "run_id": point.run_id, "point_id": point.id}
 
 
-def backup(vault: Vault, kind: str, image: str, method: str = "hash") -> dict[str, Any]:
-    """Make a recovery point of an image. C(method): extent_maps or hash."""
+def place_of(image: str) -> tuple[str, str, str]:
+    """Return the directory of all repositories, the name of the image's one, and the path of the image in that."""
     folder, name = os.path.split(os.path.abspath(image))
-    disk = {
+    if os.path.basename(folder) == "VirtualDisks":
+        folder, name = os.path.dirname(folder), f"VirtualDisks/{name}"
+    return os.path.dirname(folder), os.path.basename(folder), f"/{name}"
+
+
+def backup(
+    vault: Vault, kind: str, image: str, method: str = "hash", server: str | None = None, ssh: str | None = None
+) -> dict[str, Any]:
+    """Make a recovery point of an image, on a path or, with settings in C(ssh), on a server.
+
+    C(method): extent_maps or hash.
+    """
+    top, repository, path = place_of(image)
+    copy = {
         "slot": 0,
+        "source_disk_id": DISK,
+        "id": path,
+        "name": path,
+        "repository_id": repository,
+        "path": path,
+        "size": None if server else os.path.getsize(image),
+    }
+    disk = {
+        **copy,
         "disk_id": DISK,
         "name": "system",
-        "size": os.path.getsize(image),
-        "repository_id": os.path.basename(folder),
         "repository": REPOSITORY,
-        "path": f"/{name}",
         "type": kind,
         "type_reason": WHY,
         "base": None,
         "changes": method,
         "changes_reason": WHY,
-        "source": "path",
+        "source": "ssh" if server else "path",
         "source_reason": WHY,
-        "server": None,
+        "server": {"id": server, "name": server, "address": server} if server else None,
     }
     plan = {
         "vm_id": VM,
@@ -93,15 +113,6 @@ def backup(vault: Vault, kind: str, image: str, method: str = "hash") -> dict[st
         "reference": reference(vault) if method == "extent_maps" else None,
         "reference_reason": WHY,
     }
-    copy = {
-        "slot": 0,
-        "source_disk_id": DISK,
-        "id": name,
-        "name": name,
-        "repository_id": disk["repository_id"],
-        "path": disk["path"],
-        "size": disk["size"],
-    }
     request = BackupRequest(
         plan=plan,
         document={},
@@ -109,9 +120,10 @@ def backup(vault: Vault, kind: str, image: str, method: str = "hash") -> dict[st
         run_id=run_id(vault, time.time_ns() & 0xFFFFFF),
         subclient="bench",
         owner="the benchmark",
-        repositories_path=os.path.dirname(folder),
+        repositories_path=top,
         manager={"id": "0004fb0000010000be4c", "version": "3.4"},
-        clone={"id": name, "name": name, "vm_id": VM, "disks": [copy]},
+        clone={"id": path, "name": path, "vm_id": VM, "disks": [copy]},
+        ssh=SshSettings.parse(json.loads(ssh)) if ssh else None,
     )
     return told(backup_vm(vault, request).point)
 

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 
@@ -79,19 +79,24 @@ def measure(step: Step, field_directory: Path) -> tuple[Measured, str]:
 
 def run(step: Step) -> None:
     """Run a step that is not measured."""
-    done = subprocess.run(
+    with open(step.source or os.devnull, "rb") as source:
+        done = _run(step, source)
+    if done.returncode:
+        raise CommandFailed(f"{' '.join(map(str, step.command))}: exit code {done.returncode}\n{done.stdout[-2000:]}")
+
+
+def _run(step: Step, source: IO[bytes]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         list(map(str, step.command)),
         check=False,
         env={**os.environ, **step.environment},
         cwd=step.directory,
-        stdin=subprocess.DEVNULL,
+        stdin=source,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
     )
-    if done.returncode:
-        raise CommandFailed(f"{' '.join(map(str, step.command))}: exit code {done.returncode}\n{done.stdout[-2000:]}")
 
 
 def median(rounds: Sequence[Measured]) -> Measured:

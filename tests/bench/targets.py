@@ -81,7 +81,10 @@ def read_of_changed(ours: str) -> Callable[[Numbers], float]:
 def peak_memory(numbers: Numbers) -> float:
     """Return the largest peak of all that the engine did, in MiB."""
     found = [tools[name]["rss"] for tools in numbers.values() for name in tools if name.startswith("ovm")]
-    return max(float(rss) for rss in found if rss is not None) / MIB
+    known = [float(rss) for rss in found if rss is not None]
+    if not known:
+        raise KeyError("ovm")
+    return max(known) / MIB
 
 
 def targets(sizes: tuple[str, str] = ("1gib", "64gib"), vms: tuple[int, ...] = (1, 10, 50)) -> list[Target]:

@@ -72,3 +72,11 @@ class Tool(ABC):
     def restored(self, place: Place) -> Path:
         """Return the image that a restore has made: the only large file below the target."""
         return max((path for path in place.target.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+
+
+class PipeTool(Tool):
+    """One that can read a disk from its standard input, as it comes from a server."""
+
+    @abstractmethod
+    def from_pipe(self, name: str, place: Place, source: Path | None) -> Step:
+        """Return the command for a backup of that; C(source) is the file to read, if it is one."""

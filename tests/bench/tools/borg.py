@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..install import Unavailable, need_programs, program, version, virtual_environment
 from ..measure import Step, run
-from .base import FULL, INCREMENTAL, RESTORE, UNCHANGED, VERIFY, Place, Tool
+from .base import FULL, INCREMENTAL, RESTORE, UNCHANGED, VERIFY, PipeTool, Place
 
 # It is built from source: Debian's packages of what it takes.
 _TO_BUILD = {"cc": "build-essential", "pkg-config": "pkg-config"}
@@ -21,9 +21,10 @@ _LIBRARIES = {
     "/usr/include/zstd.h": "libzstd-dev",
     "/usr/include/xxhash.h": "libxxhash-dev",
 }
+_SETTINGS = ("--chunker-params", "fixed,1048576", "--compression", "zstd,1", "--sparse")
 
 
-class Borg(Tool):
+class Borg(PipeTool):
     """borg with the settings that suit disk images."""
 
     name = "borg"
@@ -43,20 +44,22 @@ class Borg(Tool):
     def begin(self, place: Place) -> None:
         run(self._step(place, "init", "--encryption=none"))
 
+    def from_pipe(self, name: str, place: Place, source: Path | None) -> Step:
+        return self._step(place, "create", *_SETTINGS, f"::{name}", "-", source=source)
+
     def step(self, operation: str, place: Place) -> Step | None:
         if operation in (FULL, INCREMENTAL, UNCHANGED):
-            options = ["--chunker-params", "fixed,1048576", "--compression", "zstd,1", "--sparse"]
-            return self._step(place, "create", *options, f"::{operation}", str(self.image(operation, place)))
+            return self._step(place, "create", *_SETTINGS, f"::{operation}", str(self.image(operation, place)))
         if operation == RESTORE:
             return self._step(place, "extract", "--sparse", f"::{UNCHANGED}", directory=place.target)
         if operation == VERIFY:
             return self._step(place, "check", "--verify-data")
         return None
 
-    def _step(self, place: Place, *arguments: str, directory: Path | None = None) -> Step:
+    def _step(self, place: Place, *arguments: str, directory: Path | None = None, source: Path | None = None) -> Step:
         environment = {
             "BORG_REPO": str(place.repository),
             "BORG_BASE_DIR": str(place.scratch),
             "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes",
         }
-        return Step([self._program, *arguments], environment, directory=directory)
+        return Step([self._program, *arguments], environment, source, directory)

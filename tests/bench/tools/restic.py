@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ..install import from_newer_debian, need_programs, program, version
 from ..measure import Step, run
-from .base import FULL, INCREMENTAL, RESTORE, UNCHANGED, VERIFY, Place, Tool
+from .base import FULL, INCREMENTAL, RESTORE, UNCHANGED, VERIFY, PipeTool, Place
 
 
-class Restic(Tool):
+class Restic(PipeTool):
     """It reads the image as a file, or from standard input, where it does not look for what it knows of the file."""
 
     def __init__(self, name: str, *, stdin: bool = False) -> None:
@@ -34,13 +34,16 @@ class Restic(Tool):
     def begin(self, place: Place) -> None:
         self._run(place, "init")
 
+    def from_pipe(self, name: str, place: Place, source: Path | None) -> Step:
+        options = ["backup", "--quiet", "--compression", "auto", "--stdin", "--stdin-filename", "disk.img"]
+        return self._step(place, *options, source=source)
+
     def step(self, operation: str, place: Place) -> Step | None:
         if operation in (FULL, INCREMENTAL, UNCHANGED):
             image = self.image(operation, place)
-            options = ["backup", "--quiet", "--compression", "auto"]
             if self._stdin:
-                return self._step(place, *options, "--stdin", "--stdin-filename", "disk.img", source=image)
-            return self._step(place, *options, str(image))
+                return self.from_pipe(operation, place, image)
+            return self._step(place, "backup", "--quiet", "--compression", "auto", str(image))
         if operation == RESTORE:
             return self._step(place, "restore", "--quiet", "latest", "--sparse", "--target", str(place.target))
         if operation == VERIFY:
