@@ -50,7 +50,7 @@ IN_STAGE = mkdir -p $(BUILD)/home $(BUILD)/tmp && cd $(STAGE) && env $(TOOL) PYT
 
 STEPS := fmt lint types unit sanity docs integration playbooks molecule bed-tests artifact
 
-.PHONY: bed bed-stop bed-skew bench-outage help venv system stage home test demo simulator format clean $(STEPS)
+.PHONY: bed bed-stop bed-skew bench bench-outage help venv system stage home test demo simulator format clean $(STEPS)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -148,6 +148,10 @@ artifact: $(READY) system stage ## test: install the built collection elsewhere,
 	@$(IN_STAGE) ansible-galaxy collection build --output-path $(BUILD)/artifact --force
 	@env $(TOOL) tests/tools/check_artifact.sh $(BUILD)/artifact
 	@env $(TOOL) PYTHONPATH=tests $(VENV)/bin/python tests/tools/artifact_run.py $(BUILD)/artifact
+
+bench: $(READY) system stage ## measure the engine against other tools, and how its cost grows (takes an hour; ARGS=--quick: minutes)
+	@mkdir -p $(BUILD)/home
+	@exec env $(TOOL) PYTHONPATH=tests OVM_BENCH_STAGE=$(BUILD)/stage $(VENV)/bin/python -m bench --build $(BUILD) $(ARGS)
 
 bench-outage: $(READY) system stage ## measure the outage of a VM on NFS with one pass and with two (takes minutes)
 	@$(IN_STAGE) python tests/bench/outage.py $(BUILD)/bench-outage $(ARGS)
