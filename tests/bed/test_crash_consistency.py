@@ -25,7 +25,7 @@ from bed.bed import Bed
 from bed.guest_content import Promised, check_content, check_file_system, read_content
 
 MIB = 1 << 20
-SIZE = 48 * MIB
+SIZE = 32 * MIB
 ROUNDS = 20
 RECORDS_BETWEEN = 25  # acknowledged from one clone to the next, at least
 ACK = "/run/bed/files.ack"
