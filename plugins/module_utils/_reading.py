@@ -172,16 +172,23 @@ def read_count(
     return number
 
 
-def read_number(value: Any, key: str, problems: Problems, *, above: float) -> float | None:
+def read_number(
+    value: Any, key: str, problems: Problems, *, above: float | None = None, between: tuple[float, float] | None = None
+) -> float | None:
     """Read a number; as text too, because a template in a definition can give nothing else."""
+    text = str(value).strip() if isinstance(value, (int, float, str)) and not isinstance(value, bool) else ""
     try:
-        number = float("nan" if isinstance(value, bool) else value)
-    except (TypeError, ValueError):
+        # Infinities, digits of other alphabets and gaps between digits are numbers to float(), not to people.
+        number = float(text) if text.isascii() and "_" not in text else math.nan
+    except ValueError:
         number = math.nan
     if not math.isfinite(number):
         problems.add(key, value, f"must be a number, not {kind_of(value)}")
         return None
-    if number <= above:
+    if above is not None and number <= above:
         problems.add(key, value, f"must be more than {above:g}, not {number:g}")
+        return None
+    if between is not None and not between[0] <= number <= between[1]:
+        problems.add(key, value, f"must be between {between[0]:g} and {between[1]:g}, not {number:g}")
         return None
     return number

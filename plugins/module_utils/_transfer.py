@@ -22,16 +22,18 @@ from .transfer.request import BackupRequest
 from .vault.jobs import vault_of_run
 
 
+def repositories_option() -> dict[str, Any]:
+    """Return the option of the documentation fragment C(transfer.repositories)."""
+    fallback = (env_fallback, ["OVM_REPOSITORIES_PATH"])
+    return {"repositories_path": {"type": "path", "default": "/OVS/Repositories", "fallback": fallback}}
+
+
 def transfer_options() -> dict[str, Any]:
     """Return the options of the documentation fragment C(transfer)."""
     return {
         "plan": {"type": "dict", "required": True},
         "run_id": {"type": "str", "required": True},
-        "repositories_path": {
-            "type": "path",
-            "default": "/OVS/Repositories",
-            "fallback": (env_fallback, ["OVM_REPOSITORIES_PATH"]),
-        },
+        **repositories_option(),
         "compression_level": {"type": "int", "default": 1},
         "ssh": ssh_options(),
     }

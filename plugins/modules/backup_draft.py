@@ -20,6 +20,7 @@ author:
 extends_documentation_fragment:
   - ovm.backup.vault
   - ovm.backup.transfer
+  - ovm.backup.transfer.repositories
   - ovm.backup.ssh
   - ovm.backup.progress
   - ovm.backup.attributes

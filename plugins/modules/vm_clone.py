@@ -9,7 +9,8 @@ DOCUMENTATION = r"""
 module: vm_clone
 short_description: Make or remove the hot clone that a backup reads from
 description:
-  - Makes a thin clone of the virtual disks of a running VM, or removes what backup runs cloned from it.
+  - Makes a thin clone of the virtual disks of a running VM, or removes what backup runs cloned from it, but for the
+    reference clone that the next backup reads against.
   - The clone is crash consistent. Physical disks, CD drives and network interfaces are not cloned.
   - Only clones are removed that are proved by their ids to be made by this collection, for this VM, by a run that used
     the same vault. Take the client's lock with M(ovm.backup.client_lock) first, so that no other run still reads one.
@@ -36,6 +37,8 @@ options:
       - V(present) makes the clone of this run, or adopts it when the run has made it already.
       - V(absent) removes every clone of this VM that this run or another run with the same vault made, and what
         interrupted runs left of clones that were never finished. A clone that is still being made is waited for.
+        Reference clones stay, as O(client), O(keep) and O(keep_clone) say, and clones of other runs that somebody has
+        started.
     type: str
     choices: [absent, present]
     default: present
@@ -45,6 +48,24 @@ options:
         are dead, so that this needs no lock.
     type: list
     elements: str
+  keep:
+    description:
+      - With O(state=absent), ids of clones of other runs that stay, too.
+    type: list
+    elements: str
+    default: []
+  keep_clone:
+    description:
+      - With O(state=absent), whether the clone of this run stays, as M(ovm.backup.backup) returns it. It is the
+        reference clone of the next backup then.
+    type: bool
+    default: false
+  reference_obsolete:
+    description:
+      - With O(state=absent), whether no later backup reads against an older clone, as M(ovm.backup.backup) returns it.
+        Then what the recovery points of O(client) say does not count.
+    type: bool
+    default: false
   slots:
     description:
       - Slots of the virtual disks to clone. All of them by default.
@@ -61,6 +82,8 @@ options:
       - Name of the VM's client in the vault. With O(state=present), its lock is held while the clone is waited for; a
         lock that the run took with M(ovm.backup.client_lock) is renewed meanwhile and stays with the run.
       - Nothing is cloned while another run has the lock. The client must have a folder in the vault already.
+      - With O(state=absent), clones stay that the next backup of the client can read against, as its recovery points
+        say, unless the VM is gone from the manager.
       - Needs O(vault).
     type: str
   clones_at_once:
@@ -111,6 +134,16 @@ EXAMPLES = r"""
     vm_id: 0004fb000006000011aa22bb33cc44dd
     run_id: "{{ job.job.id }}"
     state: absent
+
+- name: Keep the clone of this run as the reference for the next one, and remove all others
+  ovm.backup.vm_clone:
+    url: https://ovmm.example.com:7002
+    user: backup
+    password: "{{ ovm_password }}"
+    vm_id: 0004fb000006000011aa22bb33cc44dd
+    run_id: "{{ job.job.id }}"
+    state: absent
+    keep_clone: true
 """
 
 RETURN = r"""
@@ -148,6 +181,16 @@ removed:
   returned: when O(state=absent)
   type: list
   elements: str
+kept:
+  description: Ids of the reference clones that stay.
+  returned: when O(state=absent)
+  type: list
+  elements: str
+notes:
+  description: What an administrator should know, such as a clone that somebody has started, which is not removed then.
+  returned: when O(state=absent)
+  type: list
+  elements: str
 failure:
   description: What went wrong, for programs.
   returned: failure
@@ -164,6 +207,7 @@ from ..module_utils._module import engine, lock_owner, manager_client, manager_o
 from ..module_utils.manager.client import ManagerClient
 from ..module_utils.manager.clone_making import Turn, no_turn
 from ..module_utils.manager.clones import Clone, check_clonable, ensure_clone, find_leftovers, remove_leftovers
+from ..module_utils.planning.kept_clones import reference_clones
 from ..module_utils.vault.jobs import share_vault, vault_of_run
 from ..module_utils.vault.turns import turns
 
@@ -207,16 +251,28 @@ def present(module: AnsibleModule, client: ManagerClient, clones: list[Clone]) -
         return {"changed": created, "clone": clone.as_dict()}
 
 
+def references(module: AnsibleModule) -> set[str]:
+    """Return the ids of the clones of other runs that stay."""
+    found = set(module.params["keep"])
+    if module.params["client"] is not None and not module.params["reference_obsolete"]:
+        found |= set(reference_clones(open_vault(module).client_folder(module.params["client"])))
+    return found
+
+
 def absent(module: AnsibleModule, client: ManagerClient, _clones: list[Clone]) -> dict[str, Any]:
-    """Remove what runs with the same vault have left."""
-    wanted = module.params["only_runs"]
-    removed, changed = remove_leftovers(
+    """Remove what runs with the same vault have left, but for what the next backup needs."""
+    wanted, own = module.params["only_runs"], module.params["run_id"]
+    done = remove_leftovers(
         client,
         module.params["vm_id"],
-        of_run=lambda run: share_vault(run, module.params["run_id"]) and (wanted is None or run in wanted),
+        of_run=lambda run: share_vault(run, own) and (wanted is None or run in wanted),
+        keep=references(module),
+        own_run=own,
+        keep_own=module.params["keep_clone"],
         check=module.check_mode,
     )
-    return {"changed": changed, "removed": removed}
+    removed, stay, notes = list(done.removed), list(done.kept), list(done.notes)
+    return {"changed": done.changed, "removed": removed, "kept": stay, "notes": notes}
 
 
 def main() -> None:
@@ -228,6 +284,9 @@ def main() -> None:
             "run_id": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
             "only_runs": {"type": "list", "elements": "str"},
+            "keep": {"type": "list", "elements": "str", "default": []},
+            "keep_clone": {"type": "bool", "default": False},
+            "reference_obsolete": {"type": "bool", "default": False},
             "slots": {"type": "list", "elements": "int"},
             **vault_options(required=False),
             "client": {"type": "str"},

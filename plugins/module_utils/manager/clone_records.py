@@ -27,7 +27,10 @@ _DESCRIPTION_LIMIT = 4000  # characters (ovm-rest-api 3.2)
 _NAME_LIMIT = 255  # characters; the manager's own limit is not documented
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+\-]{0,63}")
 
-_CLONE_TEXT = "Hot clone made by ovm.backup, removed after the backup; do not start it."
+_CLONE_TEXT = (
+    "Hot clone made by ovm.backup, which keeps it for the next backup of the VM: do not start or change it. "
+    "It may be deleted; the next backup then takes longer, because it reads the whole disks and compares hashes."
+)
 _DEFINITION_TEXT = "Says which disks ovm.backup clones; removed after the backup."
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Clone",
     "CloneDisk",
+    "Removal",
     "Trace",
     "check_clonable",
     "ensure_clone",
@@ -154,31 +155,79 @@ def remove_clone(client: ManagerClient, clone_id: str, *, vm_id: str | None = No
     return True
 
 
+@dataclass(frozen=True)
+class Removal:
+    """What C(remove_leftovers) did, or with C(check) would do. C(changed): something went, if only a definition.
+
+    C(in_use) are clones with their run states that somebody has started; they are still there, kept or not.
+    """
+
+    changed: bool = False
+    removed: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    in_use: tuple[tuple[Clone, str], ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what an administrator should know."""
+        found = []
+        for clone, state in self.in_use:
+            use = f'the clone "{clone.name}" ({clone.id}) of run {clone.run_id} is {state}: somebody uses it'
+            kept = clone.id in self.kept
+            found.append(f"{use}, so it cannot serve the next backup" if kept else f"{use}, so it was not removed")
+        return tuple(found)
+
+
 def remove_leftovers(
-    client: ManagerClient, vm_id: str, *, of_run: Callable[[str], bool], check: bool = False
-) -> tuple[list[str], bool]:
+    client: ManagerClient,
+    vm_id: str,
+    *,
+    of_run: Callable[[str], bool],
+    keep: Collection[str] = (),
+    own_run: str | None = None,
+    keep_own: bool = False,
+    check: bool = False,
+) -> Removal:
     """Remove all that the runs for which ``of_run`` holds have left of a VM: clones, then clone definitions.
 
-    A clone job that still runs is waited for, since its clone would appear afterwards; if it does not end within the
-    job timeout, it is aborted. Returns the ids of the clones and whether there was anything, a definition included;
-    with ``check`` the same as far as it can be known now, by nothing but reads. Raises what remove_clone raises.
+    The clones of other runs in ``keep`` stay, and with ``keep_own`` that of ``own_run``, unless the VM is gone: then no
+    backup needs them. One that somebody has started stays, too, and is told of. A clone job that still runs is waited
+    for, since its clone would appear afterwards; if it does not end within the job timeout, it is aborted. With
+    ``check`` nothing but reads is done, to tell what can be known.
+
+    Raises PowerStateError if the clone of ``own_run`` has to go and is not STOPPED, for that is what the run has read,
+    and the errors of the manager; the removal can then be repeated.
     """
     survey = Survey(client)
+    needed = vm_id in survey.vms
     runs = {mark.run_id for _definition_id, mark in survey.our_definitions(vm_id)}
     runs |= {clone.run_id for clone in survey.our_clones(vm_id)}
+    changed = False
     removed: list[str] = []
-    wanted = sorted(run_id for run_id in runs if of_run(run_id))
-    for run_id in wanted:
+    kept: list[str] = []
+    in_use: list[tuple[Clone, str]] = []
+    for run_id in sorted(run_id for run_id in runs if of_run(run_id)):
         if not check:
             survey = _after_running_jobs(client, survey, vm_id, run_id, abort=True)
+        proof = False  # whether the definitions have to stay, as all that tells whose a clone is
         for proven in survey.our_clones(vm_id, run_id):
+            state = text(proven.vm, "vmRunState")
+            stays = needed and (keep_own if run_id == own_run else proven.id in keep)
+            used = state != "STOPPED" and (stays or run_id != own_run)
+            kept += [proven.id] if stays else []
+            in_use += [(survey.describe(proven), state)] if used else []
+            if stays or used:
+                proof = proof or not proven.marked
+                continue
             if not check:
                 remove_proven(client, survey, proven, definitions=False)
             removed.append(proven.id)
-        if not check:
+        found = [] if proof else survey.our_definitions(vm_id, run_id)
+        changed = changed or bool(found)
+        if found and not check:
             errors = remove_definitions(client, survey, vm_id, run_id)
             raise_all(errors, f"The clone definitions of run {run_id} could not be removed: ")
-    return removed, bool(wanted)
+    return Removal(changed or bool(removed), tuple(removed), tuple(kept), tuple(in_use))
 
 
 def _check_running(source: Item, vm_id: str) -> None:

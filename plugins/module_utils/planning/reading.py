@@ -24,6 +24,7 @@ from .._reading import (
     read_count,
     read_items,
     read_mapping,
+    read_number,
     read_string,
 )
 from .durations import format_duration, parse_duration
@@ -42,6 +43,7 @@ __all__ = [
     "read_count",
     "read_items",
     "read_mapping",
+    "read_number",
     "read_string",
     "read_duration",
 ]

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .._libraries import blake3
 from ..images.types import DiskImage, Piece, Span
 from ..vault.chain import DiskChain, ResolvedSegment
-from ..vault.content_hash import ContentHash
-from ..vault.disk_writer import DiskWriter, Frame, FrameCompressor
-from ..vault.format import Geometry, bits
+from ..vault.content_hash import ContentHash, hash_blocks
+from ..vault.disk_writer import NO_FRAME, DiskWriter, Frame, FrameCompressor
+from ..vault.format import Geometry, bits, mask_of
 from ..vault.pool import OrderedPool
 from .changes import Changes, complement, widened
 from .work import Work, plan_work
@@ -52,7 +51,7 @@ class _Encoded(NamedTuple):
     stored: int = 0
     zero: int = 0
     stored_hashes: bytes = b""
-    frame: Frame | None = None
+    frame: Frame = NO_FRAME
     changed: int = 0
     added: int = 0
     removed: int = 0
@@ -134,7 +133,6 @@ class _Transfer:
         self._base = base
         self._fresh = fresh
         self._progress = progress
-        self._zeros = bytes(geometry.block_size)
         self.content = ContentHash(geometry, None if fresh or base is None else base.content_state)
         self.changed = 0
 
@@ -148,18 +146,10 @@ class _Transfer:
         geometry, segment, size = self._geometry, work.segment, self._geometry.block_size
         raw, touched = self._assemble(work)
         known = self._known(work.base)
-        hashes: dict[int, bytes] = {}
-        zero = changed = 0
-        for block in bits(touched):
-            content = raw[block * size : (block + 1) * size]
-            if content == self._zeros[: len(content)]:
-                zero |= 1 << block
-                if block in known:
-                    changed |= 1 << block
-                continue
-            hashes[block] = value = blake3.blake3(content).digest()
-            if known.get(block) != value:
-                changed |= 1 << block
+        hashes = hash_blocks(raw, size, bits(touched))
+        zero = touched & ~mask_of(hashes)
+        changed = mask_of(block for block, value in hashes.items() if known.get(block) != value)
+        changed |= zero & mask_of(known)
         added = removed = 0
         if self._fresh:
             added = self.content.term(segment, hashes)

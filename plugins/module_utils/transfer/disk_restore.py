@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..errors import CorruptVaultError, InvalidInputError, TargetError
+from ..images.local import LocalImage
 from ..vault.chain import DiskChain, ResolvedSegment
 from ..vault.content_hash import ContentHash, hash_blocks
 from ..vault.format import Geometry
 from ..vault.pool import OrderedPool
+from .changes import widened
 from .disk_backup import Progress
-from .source import ImageSource
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,13 @@ def image_hash(path: str, geometry: Geometry, *, progress: Progress | None = Non
     """Return the content hash of an existing image, or nothing when it is missing or of another size."""
     if not os.path.isfile(path) or os.path.getsize(path) != geometry.size:
         return None
-    with ImageSource(path) as source:
+    with LocalImage(path) as image:
         content = ContentHash(geometry)
-        for run in source.runs(geometry):
-            for segment in range(run.segment, run.end) if run.data else ():
-                raw = source.read(segment * geometry.segment_size, geometry.segment_length(segment))
-                content.add(segment, hash_blocks(raw, geometry.block_size))
-                if progress is not None:
-                    progress(min((segment + 1) * geometry.segment_size, geometry.size), geometry.size)
+        data = widened(image.data_spans(), geometry.segment_size, geometry.size)
+        for piece in image.read(data, step=geometry.segment_size):
+            content.add(piece.offset // geometry.segment_size, hash_blocks(piece.data, geometry.block_size))
+            if progress is not None:
+                progress(piece.offset + len(piece.data), geometry.size)
         return content.hexdigest()
 
 

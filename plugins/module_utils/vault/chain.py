@@ -114,11 +114,11 @@ class Overlay:
         """Return one segment (and, in a run of zeros, what follows it)."""
         return next(self.segments(segment))
 
-    def read_blocks(self, resolved: ResolvedSegment) -> dict[int, bytes]:
-        """Return the blocks of a segment that are not zero, each checked against its hash."""
+    def read_blocks(self, resolved: ResolvedSegment, only: int = -1) -> dict[int, bytes]:
+        """Return the blocks of a segment (those in the mask C(only)) that are not zero, each checked by its hash."""
         found: dict[int, bytes] = {}
         for piece in resolved.pieces:
-            wanted = piece.mask & ~piece.record.zero
+            wanted = piece.mask & ~piece.record.zero & only
             if wanted:
                 found.update(piece.file.read(piece.record, wanted))
         return found
@@ -200,9 +200,9 @@ class DiskChain(Overlay):
             content.add(record.segment, newest.block_hashes(record))
         return content.state
 
-    def content_hash(self) -> str:
-        """Return the hash of the whole disk as the hash tables give it."""
-        return ContentHash(self.geometry, self.table_state()).hexdigest()
+    def content_hash(self, below: str | None = None) -> str:
+        """Return the hash of the whole disk as the hash tables give it; C(below) is as for C(table_state)."""
+        return ContentHash(self.geometry, self.table_state(below)).hexdigest()
 
     def _resolve(self, segment: int, cursors: Sequence[_Cursor]) -> ResolvedSegment:
         resolved = super()._resolve(segment, cursors)

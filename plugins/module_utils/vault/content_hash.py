@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from .._libraries import blake3
 from .format import Geometry
@@ -111,13 +111,14 @@ def zeros(length: int) -> bytes:
     return bytes(length)
 
 
-def hash_blocks(raw: bytes, block_size: int) -> dict[int, bytes]:
-    """Return the hashes of the blocks of a segment that are not zero, by their number."""
+def hash_blocks(raw: bytes | bytearray, block_size: int, blocks: Iterable[int] | None = None) -> dict[int, bytes]:
+    """Return the hashes of the blocks of a segment that are not zero, by their number; of C(blocks) only, if given."""
     found: dict[int, bytes] = {}
     zero = zeros(block_size)
     hasher = blake3.blake3
     with memoryview(raw) as view:
-        for block, start in enumerate(range(0, len(raw), block_size)):
+        for block in range(-(-len(raw) // block_size)) if blocks is None else blocks:
+            start = block * block_size
             if raw.startswith(_PROBE, start) or len(raw) - start < len(_PROBE):
                 piece = raw[start : start + block_size]
                 if piece == (zero if len(piece) == block_size else bytes(len(piece))):

@@ -64,7 +64,8 @@ class DiskFile:
             raise VaultError(f"Cannot open {path}: {error.strerror}", path=path, errno=error.errno) from error
         try:
             self.size = os.fstat(self._descriptor).st_size
-            self._header_at = 0
+            # Where the frames of the header and of the seek table begin.
+            self._header_at = self.seek_table = 0
             self.header = self._read_header(header_hash)
             self.geometry = self._read_geometry()
             self.records = self._read_records()
@@ -145,15 +146,22 @@ class DiskFile:
     def verified_frame(self, record: fmt.Record) -> bytes:
         """Return the compressed frame of a record, which has the hash that was recorded."""
         frame = self.frame(record)
+        self._check_frame(record, frame)
+        return frame
+
+    def checked_frame(self, record: fmt.Record) -> bytes:
+        """Return the same, after a look at every block in it too."""
+        frame = self.frame(record)
+        # Blocks first: they tell more of where the damage is.
+        self._check_blocks(record, self._decompress(record, frame), record.stored)
+        self._check_frame(record, frame)
+        return frame
+
+    def _check_frame(self, record: fmt.Record, frame: bytes) -> None:
         if blake3.blake3(frame).digest() != record.frame_hash:
             raise self._corrupt(
                 f"the frame of segment {record.segment} does not have the hash that was recorded", record.offset
             )
-        return frame
-
-    def check_frame(self, record: fmt.Record, frame: bytes) -> None:
-        """Raise C(CorruptVaultError) unless the frame of a record holds the blocks that it should."""
-        self._check_blocks(record, self._decompress(record, frame), record.stored)
 
     def _check_blocks(self, record: fmt.Record, raw: bytes, wanted: int) -> None:
         hashes, size, position = self.hashes(record), self.geometry.block_size, 0
@@ -213,7 +221,7 @@ class DiskFile:
             raise self._corrupt("the header is not where it should be", header_at)
         if header_hash is not None and fmt.digest(text) != header_hash:
             raise self._corrupt("the header does not have the hash that the manifest gives", header_at)
-        self._header_at = header_at
+        self._header_at, self.seek_table = header_at, table_at
         header = self._parse_header(text, header_at)
         for name in _NUMBERS:
             value = header.get(name)

@@ -43,7 +43,7 @@ class FrameCompressor:
         self._level = level
         self._local = threading.local()
 
-    def compress(self, raw: bytes) -> Frame:
+    def compress(self, raw: bytes | bytearray) -> Frame:
         """Return C(raw) as one Zstandard frame, hashed."""
         compressor = getattr(self._local, "compressor", None)
         if compressor is None:

@@ -25,6 +25,7 @@ from __future__ import annotations
 import functools
 import json
 import struct
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from .._libraries import blake3
@@ -152,6 +153,14 @@ def runs(mask: int) -> tuple[tuple[int, int], ...]:
         else:
             found.append((bit, 1))
     return tuple(found)
+
+
+def mask_of(numbers: Iterable[int]) -> int:
+    """Return the mask with these bits set."""
+    mask = 0
+    for number in numbers:
+        mask |= 1 << number
+    return mask
 
 
 def bit_count(mask: int) -> int:

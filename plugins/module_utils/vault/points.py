@@ -126,6 +126,13 @@ class Client:
             raise self._no_point(point_id)
         return points[-1]
 
+    def newest_readable(self) -> Point | None:
+        """Return the newest recovery point whose manifest can be trusted, or nothing; reads no more than it has to."""
+        for name in sorted(self._folders(), key=_sequence_of, reverse=True):
+            with contextlib.suppress(PointNotFoundError, CorruptVaultError):
+                return read_manifest(os.path.join(self.directory, name))
+        return None
+
     def disk_files(self, point: Point, disk: PointDisk) -> list[tuple[str, str, int]]:
         """Return (path, header hash, size) of the files that make up a disk, newest first."""
         files = []

@@ -18,7 +18,7 @@ from unit.vault.builders import KIB, MIB, noise, write_image, write_sparse
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError, SourceError
 from ansible_collections.ovm.backup.plugins.module_utils.images import dom0
-from ansible_collections.ovm.backup.plugins.module_utils.images.local import LocalImage
+from ansible_collections.ovm.backup.plugins.module_utils.images.local import LocalImage, read_local_file
 from ansible_collections.ovm.backup.plugins.module_utils.images.spans import image_path
 from ansible_collections.ovm.backup.plugins.module_utils.images.types import Identity, MapUnavailable, Piece, Span
 

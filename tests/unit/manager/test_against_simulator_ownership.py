@@ -15,6 +15,7 @@ from ansible_collections.ovm.backup.plugins.module_utils import errors
 from ansible_collections.ovm.backup.plugins.module_utils.manager import clone_making
 from ansible_collections.ovm.backup.plugins.module_utils.manager.clones import (
     Clone,
+    Removal,
     ensure_clone,
     find_leftovers,
     is_ours,
@@ -169,13 +170,13 @@ def test_definition_without_clone(simulator: Any, connected: Any, db01: str, die
     die.act = lambda: ensure_clone(connected, db01, run_id="run-1")
     die("_submit")
     simulator.clear_calls()
-    assert remove_leftovers(connected, db01, of_run=any_run, check=True) == ([], True)
-    assert remove_leftovers(connected, id_of(simulator, "rac02"), of_run=any_run) == ([], False)
-    assert remove_leftovers(connected, db01, of_run=lambda run_id: run_id != "run-1") == ([], False)
+    assert remove_leftovers(connected, db01, of_run=any_run, check=True) == Removal(True)
+    assert remove_leftovers(connected, id_of(simulator, "rac02"), of_run=any_run) == Removal()
+    assert remove_leftovers(connected, db01, of_run=lambda run_id: run_id != "run-1") == Removal()
     assert (writes(simulator), definitions(simulator)) == ([], 1)
-    assert remove_leftovers(connected, db01, of_run=any_run) == ([], True)
+    assert remove_leftovers(connected, db01, of_run=any_run) == Removal(True)
     assert (len(writes(simulator)), definitions(simulator)) == (1, 0)
-    assert remove_leftovers(connected, db01, of_run=any_run) == ([], False)
+    assert remove_leftovers(connected, db01, of_run=any_run) == Removal()
 
 
 def test_clones_and_definitions_of_many_runs(simulator: Any, connected: Any, db01: str, die: Any) -> None:
@@ -185,19 +186,19 @@ def test_clones_and_definitions_of_many_runs(simulator: Any, connected: Any, db0
     third, _created = ensure_clone(connected, db01, run_id="run-2")
     second = next(clone for clone in find_leftovers(connected) if clone.run_id == "run-1")
     foreseen = remove_leftovers(connected, db01, of_run=lambda run_id: run_id != "run-2", check=True)
-    assert foreseen == ([first.id, second.id], True)
+    assert foreseen == Removal(True, (first.id, second.id))
     assert remove_leftovers(connected, db01, of_run=lambda run_id: run_id != "run-2") == foreseen
     assert find_leftovers(connected) == [third]
-    assert remove_leftovers(connected, db01, of_run=any_run) == ([third.id], True)
+    assert remove_leftovers(connected, db01, of_run=any_run) == Removal(True, (third.id,))
 
 
 def test_clone_that_is_still_being_made(simulator: Any, connected: Any, db01: str, request: Any) -> None:
     simulator.set_switch("disk_cut_gap", 0.3)
     request.getfixturevalue("die_after_record")
     assert find_leftovers(connected) == []
-    assert remove_leftovers(connected, db01, of_run=any_run, check=True) == ([], True)
-    removed, changed = remove_leftovers(connected, db01, of_run=any_run)
-    assert (len(removed), changed, definitions(simulator)) == (1, True, 0)
+    assert remove_leftovers(connected, db01, of_run=any_run, check=True) == Removal(True)
+    done = remove_leftovers(connected, db01, of_run=any_run)
+    assert (len(done.removed), done.changed, definitions(simulator)) == (1, True, 0)
 
 
 def test_clone_that_never_gets_made(simulator: Any, connected: Any, db01: str, request: Any) -> None:
@@ -205,7 +206,7 @@ def test_clone_that_never_gets_made(simulator: Any, connected: Any, db01: str, r
     request.getfixturevalue("die_after_record")
     connected.job_timeout = 5.0
     simulator.clear_calls()
-    assert remove_leftovers(connected, db01, of_run=any_run) == ([], True)
+    assert remove_leftovers(connected, db01, of_run=any_run) == Removal(True)
     assert writes(simulator)[0].endswith("/abort") and definitions(simulator) == 0
 
 

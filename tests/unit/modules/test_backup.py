@@ -127,7 +127,7 @@ def test_shut_down(succeed: Any, args: dict[str, Any], killed: bool, consistency
 
 def test_notes(succeed: Any, args: dict[str, Any], estate: Estate) -> None:
     estate.vm_cfg.unlink()
-    note = f"{estate.vm_cfg} cannot be read (No such file or directory): vm.cfg is not in the point"
+    note = f"vm.cfg is not in the recovery point: Cannot read {estate.vm_cfg}: No such file or directory"
     result = succeed("backup", args)
     assert (result["notes"], result["recovery_point"]["warnings"]) == ([note], [note])
 

@@ -11,14 +11,16 @@ import json
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from unit.transfer.builders import NEXT_RUN, RUN
-from unit.vault.builders import MIB
+from unit.vault.builders import MIB, add_disk, describe, noise, write_image
 
 from ansible_collections.ovm.backup.plugins.module_utils.manager.clone_making import CloneMaking
+from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
 from ansible_collections.ovm.backup.plugins.module_utils.vault.turns import turns
 from ansible_collections.ovm.backup.plugins.modules import vm_clone
@@ -26,6 +28,8 @@ from simulator.testing import Simulator
 
 OTHER_VAULT = RUN.replace("0a1b2c3d", "99999999")
 NAME = f"db01.ovm-backup.{RUN}"
+# What a removal returns that finds nothing to do.
+GONE: dict[str, Any] = {"changed": False, "removed": [], "kept": [], "notes": []}
 
 
 @pytest.fixture
@@ -89,12 +93,12 @@ def test_life_of_a_clone(succeed: Any, foresee: Any, args: dict[str, Any], simul
     assert succeed("vm_clone", args, diff=True) == adopted
     assert names(simulator) == [NAME]
 
-    removed = {"changed": True, "removed": [clone["id"]], "diff": diff([NAME], [])}
+    removed = {**GONE, "changed": True, "removed": [clone["id"]], "diff": diff([NAME], [])}
     assert foresee("vm_clone", removing(args), diff=True) == removed
     assert names(simulator) == [NAME]
     assert succeed("vm_clone", removing(args), diff=True) == removed
     assert names(simulator) == []
-    unchanged = {"changed": False, "removed": [], "diff": diff([], [])}
+    unchanged = {**GONE, "diff": diff([], [])}
     assert foresee("vm_clone", removing(args), diff=True) == unchanged
     assert succeed("vm_clone", removing(args), diff=True) == unchanged
 
@@ -119,7 +123,7 @@ def test_clones_of_other_runs(succeed: Any, args: dict[str, Any], simulator: Sim
 def test_clones_of_other_vms_stay(succeed: Any, args: dict[str, Any], simulator: Simulator) -> None:
     app01 = {**args, "vm_id": simulator.find("Vm", "app 01")["id"]["value"]}
     made = succeed("vm_clone", app01)["clone"]
-    assert succeed("vm_clone", removing(args)) == {"changed": False, "removed": []}
+    assert succeed("vm_clone", removing(args)) == GONE
     assert succeed("vm_clone", removing(app01))["removed"] == [made["id"]]
 
 
@@ -138,7 +142,7 @@ def test_definition_without_a_clone(
             with pytest.raises(BaseException):  # noqa: B017 - the process ends without an answer
                 succeed("vm_clone", {**args, "run_id": run_id})
     assert len(simulator._get("/VmCloneDefinition")) == 2
-    gone = {"changed": True, "removed": [], "diff": diff([], [])}
+    gone = {**GONE, "changed": True, "diff": diff([], [])}
     assert foresee("vm_clone", removing(args, NEXT_RUN), diff=True) == gone
     assert succeed("vm_clone", removing(args, NEXT_RUN), diff=True) == gone
     (theirs,) = simulator._get("/VmCloneDefinition")
@@ -195,7 +199,7 @@ def test_nothing_is_left_when_the_manager_refuses(fail: Any, args: dict[str, Any
 
 def test_no_removal_of_an_unknown_vm(succeed: Any, args: dict[str, Any]) -> None:
     """A VM that is gone and has no clones left needs no clean-up."""
-    assert succeed("vm_clone", removing({**args, "vm_id": "0004fb0000"})) == {"changed": False, "removed": []}
+    assert succeed("vm_clone", removing({**args, "vm_id": "0004fb0000"})) == GONE
 
 
 def test_missing_arguments(fail: Any, manager: dict[str, Any]) -> None:
@@ -334,3 +338,71 @@ def test_a_client_needs_its_vault(fail: Any, args: dict[str, Any], simulator: Si
     failed = fail("vm_clone", {**args, "client": "db01"})
     assert "failure" not in failed and "vault" in failed["msg"]
     assert simulator.calls(writing=True) == []
+
+
+# --- reference clones ------------------------------------------------------------------------------------------------
+
+
+def publish(folder: Client, tmp_path: Path, clone_id: str, **changes: Any) -> Point:
+    """Publish a point that was read from a clone."""
+    writer = folder.new_point(now=1000.0)
+    disk = add_disk(folder, writer, write_image(tmp_path / "image", noise(4096)))
+    image = {"clone_id": clone_id, "repository_id": "r1", "path": "/VirtualDisks/1.img", "identity": None}
+    point = describe(writer, folder, (replace(disk, image=image),), **changes)
+    writer.publish(point)
+    return point
+
+
+def test_life_of_a_reference_clone(
+    succeed: Any, foresee: Any, with_client: dict[str, Any], folder: Client, simulator: Simulator, tmp_path: Path
+) -> None:
+    """A run with a good backup, one that fails, and one that is not to keep its clone."""
+    first = succeed("vm_clone", with_client)["clone"]["id"]
+    publish(folder, tmp_path, first)
+    kept = {**GONE, "changed": True, "kept": [first]}  # the definition is not needed any more
+    assert foresee("vm_clone", {**removing(with_client), "keep_clone": True}) == kept
+    assert succeed("vm_clone", {**removing(with_client), "keep_clone": True}) == kept
+    assert simulator._get("/VmCloneDefinition") == []
+
+    begin = removing(with_client, NEXT_RUN)
+    assert foresee("vm_clone", begin) == succeed("vm_clone", begin) == {**kept, "changed": False}
+    failed = succeed("vm_clone", {**with_client, "run_id": NEXT_RUN})["clone"]["id"]
+    assert succeed("vm_clone", begin) == {**kept, "removed": [failed]}
+
+    last = succeed("vm_clone", {**with_client, "run_id": NEXT_RUN})["clone"]["id"]
+    publish(folder, tmp_path, last)
+    assert foresee("vm_clone", {**begin, "keep_clone": True})["removed"] == [first]
+    done = succeed("vm_clone", {**begin, "reference_obsolete": True})
+    assert (done["removed"], done["kept"]) == ([first, last], [])
+    assert names(simulator) == []
+
+
+def test_the_clone_of_a_full_stays_after_a_differential(
+    succeed: Any, with_client: dict[str, Any], folder: Client, tmp_path: Path
+) -> None:
+    first = succeed("vm_clone", with_client)["clone"]["id"]
+    full = publish(folder, tmp_path, first)
+    second = succeed("vm_clone", {**with_client, "run_id": NEXT_RUN})["clone"]["id"]
+    writer = folder.new_point(now=2000.0)
+    disk = add_disk(folder, writer, tmp_path / "image", base=full)
+    writer.publish(describe(writer, folder, (replace(disk, image={"clone_id": second}),), type="differential"))
+    done = succeed("vm_clone", removing(with_client, NEXT_RUN))
+    assert (done["removed"], done["kept"]) == ([second], [first])
+    assert succeed("vm_clone", {**removing(with_client), "keep": [first]})["removed"] == [first]  # its own
+
+
+def test_a_clone_that_is_named_stays(succeed: Any, args: dict[str, Any]) -> None:
+    first = succeed("vm_clone", args)["clone"]["id"]
+    done = succeed("vm_clone", {**removing(args, NEXT_RUN), "keep": [first]})
+    assert (done["removed"], done["kept"]) == ([], [first])
+    assert succeed("vm_clone", removing(args, NEXT_RUN))["removed"] == [first]
+
+
+def test_a_started_clone_is_told_of(succeed: Any, args: dict[str, Any], simulator: Simulator) -> None:
+    first = succeed("vm_clone", args)["clone"]
+    simulator.set_state(first["id"], "RUNNING")
+    what = f'the clone "{first["name"]}" ({first["id"]}) of run {RUN} is RUNNING'
+    done = succeed("vm_clone", removing(args, NEXT_RUN))
+    assert (done["removed"], done["notes"]) == ([], [f"{what}: somebody uses it, so it was not removed"])
+    simulator.set_state(first["id"], "STOPPED")
+    assert succeed("vm_clone", removing(args, NEXT_RUN))["removed"] == [first["id"]]

@@ -6,15 +6,20 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.vault.builders import add_disk, describe, make_client, noise, write_image
 
-from ansible_collections.ovm.backup.plugins.module_utils.manager.client import connect
+from ansible_collections.ovm.backup.plugins.module_utils.manager.client import ManagerClient, connect
 from ansible_collections.ovm.backup.plugins.module_utils.manager.settings import ConnectionSettings
 from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import JobStore, new_job, new_job_id
+from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
 from simulator.testing import Simulator
 
@@ -154,6 +159,83 @@ def test_started_clone(foresee: Any, args: dict[str, Any], vault: Vault, clone: 
     simulator.set_state(made["id"], "STOPPED")
 
 
+def publish(vault: Vault, tmp_path: Path, vm_id: str, clone_id: str, client: str = "db01") -> Point:
+    """Publish a point of a client that was read from a clone."""
+    folder = make_client(Path(vault.path), client, vm_id)
+    writer = folder.new_point(now=1000.0)
+    disk = add_disk(folder, writer, write_image(tmp_path / "image", noise(4096)))
+    point = describe(writer, folder, (replace(disk, image={"clone_id": clone_id}),))
+    writer.publish(point)
+    return point
+
+
+def test_reference_clone(
+    foresee: Any, args: dict[str, Any], vault: Vault, clone: Clone, db01: str, tmp_path: Path, simulator: Simulator
+) -> None:
+    run_id, next_run = open_job(vault), open_job(vault)
+    made = clone(run_id)
+    point = publish(vault, tmp_path, db01, made["id"])
+    assert "run may be at work" in verdicts_while_locked(foresee, args, vault, run_id)
+    JobStore(vault).finish(run_id, now=time.time())
+    found = foresee("vm_clone_info", args)
+    reason = f"kept as the reference clone of recovery point {point.id} of client db01"
+    assert verdicts(found) == {run_id: (False, reason)}
+    assert found["summary"] == [f"kept: {made['name']} of VM db01, made by run {run_id}: {reason}"]
+
+    simulator.set_state(made["id"], "RUNNING")
+    assert verdicts(foresee("vm_clone_info", args))[run_id][1].endswith("is RUNNING: somebody uses it")
+    simulator.set_state(made["id"], "STOPPED")
+
+    newer = clone(next_run)
+    JobStore(vault).finish(next_run, now=time.time())
+    newest = publish(vault, tmp_path, db01, newer["id"])
+    replaced = (True, "the job of the run is finished")
+    kept = (False, reason.replace(point.id, newest.id))
+    assert verdicts(foresee("vm_clone_info", args)) == {run_id: replaced, next_run: kept}
+    shutil.rmtree(Path(vault.path) / "clients" / "db01" / newest.id)
+    assert verdicts(foresee("vm_clone_info", args)) == {run_id: (False, reason), next_run: replaced}
+
+
+def verdicts_while_locked(foresee: Any, args: dict[str, Any], vault: Vault, run_id: str) -> str:
+    lock = vault.client_folder("db01").lock(owner="a run", run_id=run_id)
+    lock.hold(600.0)
+    reason = verdicts(foresee("vm_clone_info", args))[run_id][1]
+    lock.release()
+    return reason
+
+
+def test_reference_clone_of_a_vm_that_is_gone(
+    foresee: Any, args: dict[str, Any], vault: Vault, clone: Clone, db01: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    run_id = open_job(vault)
+    made = clone(run_id)
+    publish(vault, tmp_path, db01, made["id"])
+    JobStore(vault).finish(run_id, now=time.time())
+    listed = ManagerClient.list
+
+    def without_the_vm(self: ManagerClient, kind: str) -> Any:
+        return [item for item in listed(self, kind) if item["id"]["value"] != db01]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ManagerClient, "list", without_the_vm)
+        assert verdicts(foresee("vm_clone_info", args)) == {
+            run_id: (True, "the job of the run is finished, and with its VM gone no backup needs the clone")
+        }
+
+
+def test_client_that_cannot_be_read(
+    foresee: Any, args: dict[str, Any], vault: Vault, clone: Clone, db01: str, tmp_path: Path
+) -> None:
+    run_id = open_job(vault)
+    made = clone(run_id)
+    publish(vault, tmp_path, db01, made["id"])
+    JobStore(vault).finish(run_id, now=time.time())
+    (Path(vault.path) / "clients" / "db01" / "client.json").write_text("no JSON")
+    reason = "client db01 cannot be read: a recovery point of it may need the clone"
+    assert verdicts(foresee("vm_clone_info", args)) == {run_id: (False, reason)}
+
+
 def test_copies_and_similar_names(
     foresee: Any, args: dict[str, Any], vault: Vault, clone: Clone, copy: Callable[[str, str], str], db01: str
 ) -> None:
@@ -173,8 +255,9 @@ def test_only_the_runs_that_are_named_are_removed(
     first, second = clone(dead), clone(alive)
     removal = {**args, "vm_id": db01, "run_id": dead, "only_runs": [dead], "state": "absent"}
     assert foresee("vm_clone", removal)["removed"] == [first["id"]]
-    assert succeed("vm_clone", removal) == {"changed": True, "removed": [first["id"]]}
-    assert succeed("vm_clone", removal) == {"changed": False, "removed": []}
+    done: dict[str, Any] = {"changed": True, "removed": [first["id"]], "kept": [], "notes": []}
+    assert succeed("vm_clone", removal) == done
+    assert succeed("vm_clone", removal) == {**done, "changed": False, "removed": []}
     assert simulator.find("Vm", second["name"])["id"]["value"] == second["id"]
     other = "20200101T010203Z-0a1b2c3d-4e5f60"
     theirs = clone(other)

@@ -52,6 +52,7 @@ def disk(slot: int = 0, name: str = "system", **changes: Any) -> dict[str, Any]:
         "base": None,
         "source": "path",
         "server": None,
+        "source_reason": "a test",
         "changes": "hash",
         "changes_reason": "a test",
     }
@@ -80,6 +81,7 @@ def vm_plan(*disks: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "proxy": "localhost",
         "expected_outage": None,
         "outage_until": None,
+        "pause": "not_needed",
         "reference": None,
         "reference_reason": "a test",
         "warnings": [],

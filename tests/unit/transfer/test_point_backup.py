@@ -19,6 +19,7 @@ from unit.transfer.builders import (
     FULL,
     MOMENT,
     NEXT_RUN,
+    REPOSITORY,
     RUN,
     VM_CFG,
     VM_ID,
@@ -108,6 +109,14 @@ def test_every_field_of_the_manifest(estate: Estate) -> None:
                 "content_hash": content_hash(data, BLOCK),
                 "repository": "repo one",
                 "statistics": {"read": 2 * MIB, "changed": 2 * MIB, "stored": len(stored)},
+                "image": {
+                    "clone_id": None,
+                    "repository_id": REPOSITORY,
+                    "path": "/VirtualDisks/disk0.img",
+                    # What it is depends on the file system of the machine.
+                    "identity": (outcome.point.disks[0].image or {})["identity"],
+                },
+                "changes": {"method": "all", "reason": FULL, "candidate": None, "sampled": 0},
             }
         ],
         "skipped_disks": [skipped],
@@ -124,6 +133,7 @@ def test_every_field_of_the_manifest(estate: Estate) -> None:
         },
         "warnings": [],
         "consolidates": None,
+        "clone": None,
     }
     assert outcome.point.as_dict() == expected
     assert (outcome.created, outcome.notes) == (True, ())
@@ -312,7 +322,7 @@ def test_a_renamed_vm_keeps_its_history(estate: Estate) -> None:
 def test_unreadable_vm_cfg_is_a_warning(estate: Estate) -> None:
     estate.vm_cfg.unlink()
     outcome = backup_vm(estate.vault, estate.request(), clock=ticking())
-    note = f"{estate.vm_cfg} cannot be read (No such file or directory): vm.cfg is not in the point"
+    note = f"vm.cfg is not in the recovery point: Cannot read {estate.vm_cfg}: No such file or directory"
     assert (outcome.notes, outcome.point.warnings) == ((note,), (note,))
     assert list(outcome.point.configuration) == ["vm_json"]
 

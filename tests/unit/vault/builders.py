@@ -12,14 +12,15 @@ import random
 import struct
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import blake3
 
+from ansible_collections.ovm.backup.plugins.module_utils.images.local import LocalImage
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_backup import DiskResult, backup_disk
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore import restore_disk
-from ansible_collections.ovm.backup.plugins.module_utils.transfer.source import ImageSource
 from ansible_collections.ovm.backup.plugins.module_utils.vault.chain import DiskChain, open_chain
 from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_writer import (
     DiskFileSummary,
@@ -27,7 +28,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_writer impor
     FrameCompressor,
 )
 from ansible_collections.ovm.backup.plugins.module_utils.vault.format import Geometry
-from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point, PointDisk
+from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point, PointDisk, write_manifest
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, PointWriter, Vault
 
 KIB = 1024
@@ -111,7 +112,7 @@ def store(
     image: Path, path: Path, *, base: DiskChain | None = None, block_size: int = 64 * KIB, segment_size: int = MIB
 ) -> Stored:
     """Back an image up into a disk file: a full, or an incremental when there is a base."""
-    with ImageSource(str(image)) as source:
+    with LocalImage(str(image)) as source:
         geometry = Geometry(source.size, block_size, segment_size)
         compressor = FrameCompressor()
         writer = DiskWriter(str(path), geometry, "full" if base is None else "incremental", compressor)
@@ -289,11 +290,18 @@ def add_point(client: Client, image: Path, *, base: Point | None = None, now: fl
     return point
 
 
+def read_from_images(client: Client, point: Point, images: dict[int, dict[str, Any]]) -> Point:
+    """Let a published point say which images its disks were read from, by slot."""
+    told = replace(point, disks=tuple(replace(disk, image=images.get(disk.slot)) for disk in point.disks))
+    write_manifest(os.path.join(client.directory, point.id), told)
+    return told
+
+
 def add_disk(client: Client, writer: PointWriter, image: Path, base: Point | None = None) -> PointDisk:
     """Transfer one disk into a point in the making."""
     chain = client.open_disk(base, base.disks[0]) if base is not None else None
     kind = "full" if chain is None else "incremental"
-    with ImageSource(str(image)) as source:
+    with LocalImage(str(image)) as source:
         geometry = Geometry(source.size, 512, 2048)
         name, file = writer.disk_writer(0, "system", geometry, kind)
         try:
