@@ -29,16 +29,17 @@ _DEPTH = 2  # requests that a program has: it never waits for the next one
 _GROWTH = 8  # works for which a further stream is not worth its start
 _NO_PYTHON = "ovm.backup: there is no Python"
 
-# Starts the first Python that runs. That reads a length of 8 digits and as many bytes of program, and no byte more.
-# For the user's shell all of this is one word in single quotes, the same for all servers and images.
+# Starts the first Python that runs, without what sites and users add to it. That reads a length of 8 digits and as many
+# bytes of program, and no byte more. For the user's shell all of this is one word in single quotes, the same for all
+# servers and images.
 _LOADER = (
     "import os,sys\\ndef r(n):\\n b=os.read(0,0)\\n while len(b)<n:\\n  d=os.read(0,n-len(b))\\n  if not d:sys.exit(9)"
     "\\n  b+=d\\n return b\\nexec(r(int(r(8))))"
 )
 BOOTSTRAP = (
     "for p in python python2 python2.6 python2.7 python3; do "
-    'if command -v $p >/dev/null 2>&1 && $p -c "import json,zlib" </dev/null >/dev/null 2>&1; then '
-    f'exec $p -c "exec(\\"{_LOADER}\\")"; fi; done; echo "{_NO_PYTHON}" >&2; exit 127'
+    'if command -v $p >/dev/null 2>&1 && $p -ES -c "import json,zlib" </dev/null >/dev/null 2>&1; then '
+    f'exec $p -ES -c "exec(\\"{_LOADER}\\")"; fi; done; echo "{_NO_PYTHON}" >&2; exit 127'
 )
 
 
