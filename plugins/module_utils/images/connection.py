@@ -100,14 +100,14 @@ class Connection:
             channel = self._idle.pop()
             if channel.error is None and not channel.finished:
                 return channel
-            self._drop(channel)
+            self.forget(channel)
         others = any(process is not self.control for process in self._all)
         return self._start(shared=not others)
 
     def give_back(self, channel: Channel) -> None:
         """Take a borrowed channel back; one with open answers is ended."""
         if channel.unanswered or channel.error is not None:
-            self._drop(channel)
+            self.forget(channel)
         else:
             self._idle.append(channel)
 
@@ -177,9 +177,10 @@ class Connection:
                 self._folder = None
 
     def forget(self, process: Process) -> None:
-        """End a process that was started by C(run)."""
+        """End a process at once. It may have ended with the connection."""
         process.kill()
-        self._all.remove(process)
+        if process in self._all:
+            self._all.remove(process)
 
     def open_channels(self) -> list[Channel]:
         """Return the channels that can be asked something now."""
@@ -192,12 +193,12 @@ class Connection:
         try:
             channel.ask({"do": "hello"})
         except ServerToolError as error:
-            self._drop(channel)
+            self.forget(channel)
             if _NO_PYTHON in str(error.details.get("output")):
                 raise NoPython from error
             raise
         except BaseException:
-            self._drop(channel)
+            self.forget(channel)
             raise
         return channel
 
@@ -213,10 +214,6 @@ class Connection:
             settings, self._address, program=self._client, control=control, master=master, only_sha1=self._only_sha1
         )
         return [*arguments, remote_command(settings, script)]
-
-    def _drop(self, channel: Channel) -> None:
-        channel.kill()
-        self._all.remove(channel)
 
 
 def private_folder() -> str:
