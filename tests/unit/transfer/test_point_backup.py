@@ -133,7 +133,7 @@ def test_every_field_of_the_manifest(estate: Estate) -> None:
         },
         "warnings": [],
         "consolidates": None,
-        "clone": None,
+        "clone": {"keep": False, "reason": "the VM was read itself", "obsolete": True},
     }
     assert outcome.point.as_dict() == expected
     assert (outcome.created, outcome.notes) == (True, ())
