@@ -317,9 +317,7 @@ recovery_points:
           returned: always
         problems:
           description:
-            - What is not. C(message) says what is wrong, with the path of the file; C(point) is the recovery point that
-              the file belongs to, this one or one that it builds on, C(file) its name and C(offset) the place in bytes.
-              V(null) where no file is to blame, or the file is missing.
+            - What is not, in the form of RV(ovm.backup.verify#module:bad[].problems).
           type: list
           elements: dict
           returned: always

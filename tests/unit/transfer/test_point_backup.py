@@ -368,7 +368,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "no repository": (vm_plan(disk(repository_id=None)), {}, "The manager does not say where disk 'system' lies"),
     "path escapes": (vm_plan(disk(repository_id="repo", path="../x.img")), {}, escaping("../x.img")),
     "repository escapes": (vm_plan(disk(repository_id="..", path="/x.img")), {}, escaping("/x.img", "..")),
-    "vm.cfg escapes": (ONE, {"vm_cfg": ("repo", "a/../../vm.cfg")}, escaping("a/../../vm.cfg")),
+    "vm.cfg escapes": (ONE, {"vm_cfg": {"repository_id": "repo", "path": "a/../../vm.cfg"}}, escaping("a/../../vm.cfg")),
 }  # fmt: skip
 
 
