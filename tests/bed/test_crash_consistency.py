@@ -4,8 +4,8 @@
 
 """Hot clones of a disk that its guest writes to, backed up and restored: the guest finds what it was promised.
 
-The guest is a stand-in: a program in the bed that writes to an ext4 file system on a loop device over the image, which is
-also how the servers of Oracle VM give images to guests. Clones, backup, restore and the checks are real.
+The guest is a stand-in: a program in the bed that writes to an ext4 file system on a loop device over the image.
+Clones, backup, restore and the checks are real.
 """
 
 from __future__ import annotations
