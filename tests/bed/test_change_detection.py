@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.images.ssh import SshSe
 from ansible_collections.ovm.backup.plugins.module_utils.vault.distrust import read_distrust
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point, write_manifest
 from bed.bed import Bed
-from bed.hot_clones import HotClones
+from bed.hot_clones import HotClones, digest
 
 MIB = 1 << 20
 SIZE = 24 * MIB
@@ -36,11 +35,6 @@ def vm(bed: Bed, folder: str, tmp_path: Path) -> HotClones:
     bed.write_noise(image, 0, 16 * MIB)
     bed.allocate(image, 16 * MIB, 4 * MIB)
     return HotClones(bed, Estate(tmp_path), {0: image}, SIZE)
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_exact(vm: HotClones, point: Point, tmp_path: Path) -> bool:
