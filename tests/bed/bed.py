@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import subprocess
@@ -50,6 +51,7 @@ class Agent:
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
         self._lock = threading.Lock()
+        self.ended = False
 
     def __call__(self, op: str, **arguments: Any) -> Any:
         """Do it. :raises GuestError: with the guest's reason."""
@@ -59,7 +61,7 @@ class Agent:
                 self._process.stdin.write(json.dumps({"op": op, **arguments}).encode() + b"\n")
                 self._process.stdin.flush()
                 line = self._process.stdout.readline()
-            except BrokenPipeError:
+            except (BrokenPipeError, ValueError):  # ended just now, or earlier
                 line = b""
         if not line:
             raise BedError(f"the session with the bed has ended: {self._complaint()}")
@@ -69,18 +71,22 @@ class Agent:
         return answer["ok"]
 
     def _complaint(self) -> str:
+        if self.ended:
+            return "earlier"
         self._process.kill()
         _output, errors = self._process.communicate()
-        return errors.decode(errors="replace").strip()
+        self.ended = True
+        return errors.decode(errors="replace").strip() or "without a reason"
 
     def close(self) -> None:
         """End the session, and with it what was started in it."""
-        if self._process.poll() is None:
+        if not self.ended:
             try:
                 self._process.communicate(timeout=20)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.communicate()
+            self.ended = True
 
 
 class Bed:
@@ -151,13 +157,17 @@ class Bed:
     @property
     def agent(self) -> Agent:
         """The session that the methods below share."""
-        if self._agent is None:
+        if self._agent is None or self._agent.ended:
             self._agent = self.new_agent()
         return self._agent
 
     def new_agent(self) -> Agent:
         """Return a session of its own, for work beside other work. It starts the helper program, which is slow."""
         return Agent(self.ssh_command("bed-agent"))
+
+    def open(self) -> None:
+        """Begin the session without waiting for it."""
+        _begun = self.agent
 
     def close(self) -> None:
         """End the session; the bed stays."""
@@ -327,7 +337,7 @@ def running(options: machine.Options | None = None, *, own: bool = False) -> Ite
         finally:
             bed.close()
         return
-    name = f"{os.getpid()}-{threading.get_ident():x}-{next(_numbers)}"
+    name = f"{os.getpid()}-{next(_numbers)}"
     reader, writer = os.pipe()
     try:
         bed = Bed(machine.start(name, options, lifeline=reader))
@@ -341,6 +351,6 @@ def running(options: machine.Options | None = None, *, own: bool = False) -> Ite
         machine.stop(name)
 
 
-_numbers = iter(range(1 << 30))
+_numbers = itertools.count()
 
 __all__ = ["Agent", "Bed", "BedError", "BedUnavailable", "GuestError", "Result", "running"]

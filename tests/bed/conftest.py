@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,14 @@ def bed() -> Iterator[Bed]:
         yield found
     finally:
         context.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def bed_file(bed: Bed) -> Path:
+    """What a simulator takes to keep its storage repositories on the bed. Skips where it could not mount them."""
+    if not Path("/dev/fuse").exists():
+        pytest.skip("no simulator on the bed: it needs /dev/fuse, which this machine does not have")
+    return Path(bed.info["run_dir"]) / "bed.json"
 
 
 @pytest.fixture

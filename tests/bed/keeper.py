@@ -112,7 +112,7 @@ def start_guest(spec: Specification) -> subprocess.Popen[bytes]:
         spec.kernel,
         f"mem={spec.memory}",
         "umid=bed",
-        f"uml_dir={memory}",
+        "uml_dir=./",  # the name of a socket in it must not be long
         f"initrd={spec.initrd}",
         *(f"ubd{number}={disk}" for number, disk in enumerate(spec.disks)),
         f"vec0:transport=tap,ifname={INTERFACE},depth=128,gro=1",
@@ -126,6 +126,7 @@ def start_guest(spec: Specification) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            cwd=memory,
             env={"TMPDIR": str(memory), "PATH": os.environ["PATH"]},
             # The lock is held until the last process of the bed is gone.
             pass_fds=[spec.lock],

@@ -7,16 +7,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from bed import machine
-from bed.bed import Bed, BedError, GuestError, running
-from bed.layout import USER_NO_PYTHON, USER_PLAIN, USER_SUDO, base_directory, is_locked
-from bed.machine import Options
+from bed.bed import Bed, BedError, GuestError
+from bed.layout import HERE, USER_NO_PYTHON, USER_PLAIN, USER_SUDO, base_directory, is_locked
 
 MIB = 1 << 20
 
@@ -151,21 +150,58 @@ def processes_of(run_dir: str) -> list[int]:
     return [pid for pid in found if pid != os.getpid()]
 
 
-def test_killed_bed_is_gone_and_the_next_one_cleans_up(bed: Bed) -> None:
-    before = Path("/proc/self/mounts").read_text(encoding="utf-8")
-    with running(Options(disks=1, memory="256M"), own=True) as other:
-        run_dir = Path(other.info["run_dir"])
-        assert other.port != bed.port
+OWNER = """
+import sys
+from bed.bed import running
+from bed.machine import Options
+with running(Options(disks=1, memory="256M"), own=True) as bed:
+    print(bed.info["run_dir"], flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_bed_ends_with_its_killed_owner_and_the_next_start_cleans_up(bed: Bed) -> None:
+    mounted = Path("/proc/self/mounts").read_text(encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", OWNER]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as owner:
+        assert owner.stdout is not None
+        run_dir = Path(owner.stdout.readline().strip())
         assert processes_of(str(run_dir)) != []
-        # The process that keeps all others: whoever kills it, kills the bed.
-        os.kill(int((run_dir / "pid").read_text(encoding="utf-8")), signal.SIGKILL)
+        owner.kill()
         while is_locked(run_dir / "lock"):
             pass
         assert processes_of(str(run_dir)) == []
-        with pytest.raises(BedError, match="the session with the bed has ended"):
-            other.run("true")
-        assert run_dir.exists()
+        assert (run_dir / "bed.json").exists()
         machine.sweep(base_directory())
         assert not run_dir.exists()
-    assert Path("/proc/self/mounts").read_text(encoding="utf-8") == before
+    assert Path("/proc/self/mounts").read_text(encoding="utf-8") == mounted
     assert bed.run("echo alive").text == "alive"
+
+
+def test_only_one_bed_by_a_name(bed: Bed) -> None:
+    assert machine.start(Path(bed.info["run_dir"]).name) == bed.info
+
+
+def test_session_that_ended_says_so(bed: Bed) -> None:
+    agent = bed.new_agent()
+    with pytest.raises(BedError, match="the session with the bed has ended: without a reason"):
+        agent("run", command="kill $PPID")
+    with pytest.raises(BedError, match="the session with the bed has ended: earlier"):
+        agent("ping")
+    agent.close()
+
+
+def test_map_without_its_clone_is_worthless(bed: Bed, folder: str) -> None:
+    """Why the clone of the last backup has to be kept: without it, writes go in place and maps tell nothing."""
+    disk, first, second = f"{folder}/disk", f"{folder}/first", f"{folder}/second"
+    bed.create(disk, 8 * MIB)
+    bed.write_noise(disk, 0, 8 * MIB)
+    bed.reflink(disk, first)
+    places, content = [extent[:3] for extent in bed.extents(first)], bed.digest(first)
+    bed.remove(first)
+    bed.write_noise(disk, 3 * MIB, MIB, seed="other")
+    bed.reflink(disk, second)
+    assert [extent[:3] for extent in bed.extents(second)] == places
+    assert bed.digest(second) != content

@@ -4,8 +4,8 @@
 
 """Hot clones of a disk that its guest writes to, backed up and restored: the guest finds what it was promised.
 
-The guest is a stand-in: a program in the bed that writes to an ext4 file system on a loop device over the image, which is
-also how the servers of Oracle VM give images to guests. Clones, backup, restore and the checks are real.
+The guest is a stand-in: a program in the bed that writes to an ext4 file system on a loop device over the image, which
+is also how the servers of Oracle VM give images to guests. Clones, backup, restore and the checks are real.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bed.bed import Bed
 from bed.guest_content import Promised, check_content, check_file_system, read_content
 
 MIB = 1 << 20
-SIZE = 48 * MIB
+SIZE = 32 * MIB
 ROUNDS = 20
 RECORDS_BETWEEN = 25  # acknowledged from one clone to the next, at least
 ACK = "/run/bed/files.ack"

@@ -21,11 +21,6 @@ MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def bed_file(bed: Bed) -> Path:
-    return Path(bed.info["run_dir"]) / "bed.json"
-
-
-@pytest.fixture(scope="module")
 def simulator(bed_file: Path) -> Iterator[Simulator]:
     with running("minimal", speed=0, job_seconds=1, bed=bed_file) as started:
         yield started
@@ -111,10 +106,11 @@ def test_only_one_simulator_at_a_time(simulator: Simulator, bed_file: Path) -> N
 
 
 @pytest.fixture
-def second_repository(bed: Bed, tmp_path: Path) -> Path:
+def second_repository(bed: Bed, bed_file: Path, tmp_path: Path) -> Path:
     """The bed as if it had only its second repository, which no other simulator uses here."""
     file = tmp_path / "bed.json"
-    file.write_text(json.dumps({**bed.info, "repositories": bed.info["repositories"][1:]}), encoding="utf-8")
+    info = json.loads(bed_file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**info, "repositories": info["repositories"][1:]}), encoding="utf-8")
     return file
 
 
@@ -122,24 +118,19 @@ def left(bed: Bed) -> list[str]:
     return bed.run(f"find {bed.repository(1)} -type f").text.split()
 
 
-def test_simulator_leaves_nothing(bed: Bed, second_repository: Path, tmp_path: Path) -> None:
-    before = mounts(Path(bed.info["run_dir"]))
-    with running("minimal", bed=second_repository, state_dir=tmp_path / "state"):
-        assert len(mounts(Path(bed.info["run_dir"]))) == len(before) + 1
-        assert left(bed) != []
-    assert mounts(Path(bed.info["run_dir"])) == before
-    assert left(bed) == []
-    assert not (tmp_path / "state/OVS/Repositories" / bed.repository_id(1)).exists()
-
-
-def test_killed_simulator_leaves_no_mount(bed: Bed, second_repository: Path, tmp_path: Path) -> None:
+def test_killed_simulator_leaves_no_mount_and_the_next_one_nothing(
+    bed: Bed, second_repository: Path, tmp_path: Path
+) -> None:
     before = mounts(Path(bed.info["run_dir"]))
     with running("minimal", bed=second_repository, state_dir=tmp_path / "first") as killed:
+        assert len(mounts(Path(bed.info["run_dir"]))) == len(before) + 1
         killed.process.kill()
         killed.process.wait()
         while mounts(Path(bed.info["run_dir"])) != before:
             pass  # sshfs is told by the kernel
     assert left(bed) != []
     with running("minimal", bed=second_repository, state_dir=tmp_path / "second"):
-        pass
+        assert len(mounts(Path(bed.info["run_dir"]))) == len(before) + 1
+    assert mounts(Path(bed.info["run_dir"])) == before
     assert left(bed) == []
+    assert not (tmp_path / "second/OVS/Repositories" / bed.repository_id(1)).exists()

@@ -60,6 +60,7 @@ class BedStorage:
         if not chosen:
             raise ValueError("the estate has no OCFS2 repository that could lie on the bed")
         self._stack.callback(self._bed.close)
+        self._bed.open()  # beside the sessions of sshfs, as each takes a second
         for item, identifier in zip(chosen, ids, strict=False):
             item["id"] = identifier
             self._mount(identifier)
@@ -75,7 +76,6 @@ class BedStorage:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(f"the storage repository {identifier} of the bed is in use by another simulator") from None
-        self._clear(remote)  # a simulator that was killed left something
         local.mkdir(parents=True)
         self._stack.callback(local.rmdir)
         command = ["sshfs", "-f", "-o", f"{OPTIONS},fsname={mount_name(self._bed.info['run_dir'])}"]
@@ -88,6 +88,7 @@ class BedStorage:
             preexec_fn=_end_with_parent,  # noqa: PLW1509 - there are no other threads here
         )
         self._stack.callback(_unmount, process, local)
+        self._clear(remote)  # a simulator that was killed left something; sshfs logs in meanwhile
         deadline = time.monotonic() + MOUNT_SECONDS
         while not os.path.ismount(local):
             if process.poll() is not None or time.monotonic() > deadline:

@@ -29,16 +29,17 @@ _DEPTH = 2  # requests that a program has: it never waits for the next one
 _GROWTH = 8  # works for which a further stream is not worth its start
 _NO_PYTHON = "ovm.backup: there is no Python"
 
-# Starts the first Python that runs. That reads a length of 8 digits and as many bytes of program, and no byte more.
-# For the user's shell all of this is one word in single quotes, the same for all servers and images.
+# Starts the first Python that runs, without what sites and users add to it. That reads a length of 8 digits and as many
+# bytes of program, and no byte more. For the user's shell all of this is one word in single quotes, the same for all
+# servers and images.
 _LOADER = (
     "import os,sys\\ndef r(n):\\n b=os.read(0,0)\\n while len(b)<n:\\n  d=os.read(0,n-len(b))\\n  if not d:sys.exit(9)"
     "\\n  b+=d\\n return b\\nexec(r(int(r(8))))"
 )
 BOOTSTRAP = (
     "for p in python python2 python2.6 python2.7 python3; do "
-    'if command -v $p >/dev/null 2>&1 && $p -c "import json,zlib" </dev/null >/dev/null 2>&1; then '
-    f'exec $p -c "exec(\\"{_LOADER}\\")"; fi; done; echo "{_NO_PYTHON}" >&2; exit 127'
+    'if command -v $p >/dev/null 2>&1 && $p -ES -c "import json,zlib" </dev/null >/dev/null 2>&1; then '
+    f'exec $p -ES -c "exec(\\"{_LOADER}\\")"; fi; done; echo "{_NO_PYTHON}" >&2; exit 127'
 )
 
 
@@ -99,14 +100,14 @@ class Connection:
             channel = self._idle.pop()
             if channel.error is None and not channel.finished:
                 return channel
-            self._drop(channel)
+            self.forget(channel)
         others = any(process is not self.control for process in self._all)
         return self._start(shared=not others)
 
     def give_back(self, channel: Channel) -> None:
         """Take a borrowed channel back; one with open answers is ended."""
         if channel.unanswered or channel.error is not None:
-            self._drop(channel)
+            self.forget(channel)
         else:
             self._idle.append(channel)
 
@@ -176,9 +177,10 @@ class Connection:
                 self._folder = None
 
     def forget(self, process: Process) -> None:
-        """End a process that was started by C(run)."""
+        """End a process at once. It may have ended with the connection."""
         process.kill()
-        self._all.remove(process)
+        if process in self._all:
+            self._all.remove(process)
 
     def open_channels(self) -> list[Channel]:
         """Return the channels that can be asked something now."""
@@ -191,12 +193,12 @@ class Connection:
         try:
             channel.ask({"do": "hello"})
         except ServerToolError as error:
-            self._drop(channel)
+            self.forget(channel)
             if _NO_PYTHON in str(error.details.get("output")):
                 raise NoPython from error
             raise
         except BaseException:
-            self._drop(channel)
+            self.forget(channel)
             raise
         return channel
 
@@ -212,10 +214,6 @@ class Connection:
             settings, self._address, program=self._client, control=control, master=master, only_sha1=self._only_sha1
         )
         return [*arguments, remote_command(settings, script)]
-
-    def _drop(self, channel: Channel) -> None:
-        channel.kill()
-        self._all.remove(channel)
 
 
 def private_folder() -> str:

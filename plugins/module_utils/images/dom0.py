@@ -132,13 +132,14 @@ def _xfs_uuid(fd):
 def _ocfs2_uuid(fd):
     # type: (int) -> str
     # One request: its head (magic, code, size of all, flags) and room for the text; the kernel takes pointers to them.
-    request = array.array("B", struct.pack("=IIII36x", OCFS2_INFO_MAGIC, OCFS2_INFO_UUID, 52, 0))
+    # The structure is packed, so its size is odd.
+    request = array.array("B", struct.pack("=IIII33x", OCFS2_INFO_MAGIC, OCFS2_INFO_UUID, 49, 0))
     pointers = array.array("B", struct.pack("=Q", request.buffer_info()[0]))
     fcntl.ioctl(fd, OCFS2_IOC_INFO, struct.pack("=QII", pointers.buffer_info()[0], 1, 0))
     raw = _bytes_of(request)
     if not struct.unpack("=I", raw[12:16])[0] & OCFS2_INFO_FILLED:
         return ""
-    return raw[16:48].decode("ascii", "replace").strip("\0")
+    return raw[16:48].decode("ascii", "replace")
 
 
 def _uuid_by_device(device):

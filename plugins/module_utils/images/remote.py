@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
@@ -53,9 +54,10 @@ class Server:
     def connect(self) -> None:
         """Connect now, not only when something is asked for."""
         try:
-            self.connection.control  # noqa: B018
-        except NoPython:
-            self._tools = Tools(self.connection)
+            try:
+                self.connection.control  # noqa: B018
+            except NoPython:
+                self._tools = Tools(self.connection)
         except BaseException:
             self.close()
             raise
@@ -202,7 +204,7 @@ class RemoteImage(ServerImage):
         try:
             packed = zlib.decompress(frame.payload)
             extents = tuple(Extent(*item) for item in EXTENT.iter_unpack(packed))
-        except (zlib.error, ValueError) as error:
+        except (zlib.error, struct.error) as error:
             raise MapUnavailable(f"the extent map came damaged: {error}") from error
         if len(extents) != header["extents"]:
             raise MapUnavailable("the extent map came incomplete")

@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-import glob
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,12 +19,13 @@ from unit.images.stand_in import StandIn
 def stand_in(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     """Clients that stand in for ssh. After the test none of them runs, and no socket of theirs is left."""
     folder = tmp_path_factory.mktemp("stand-in")
-    monkeypatch.setenv("TMPDIR", "/tmp")
-    before = set(glob.glob("/tmp/ovm-ssh-*"))
     made = StandIn(folder)
-    yield made
+    with tempfile.TemporaryDirectory(prefix="ovm-test-", dir="/tmp") as sockets:
+        # A path that is short enough for a socket, and nobody else's.
+        monkeypatch.setattr(tempfile, "tempdir", sockets)
+        yield made
+        assert os.listdir(sockets) == []
     assert [pid for pid in made.pids() if Path(f"/proc/{pid}").exists() and _is(pid, folder)] == []
-    assert [path for path in set(glob.glob("/tmp/ovm-ssh-*")) - before if os.stat(path).st_uid == os.getuid()] == []
 
 
 def _is(pid: int, folder: Path) -> bool:

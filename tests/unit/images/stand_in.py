@@ -53,13 +53,27 @@ class StandIn:
         """Return a client that fails with what real ones say."""
         return self.client(f"printf '%s\\n' {shlex.quote(text)} >&2\nexit {status}\n")
 
-    def dropping(self, size: int, text: str = "Connection to 127.0.0.1 closed by remote host.") -> str:
+    def dropping(self, size: int, text: str = "Connection to 192.0.2.1 closed by remote host.") -> str:
         """Return a client whose connection is lost after so many bytes of output."""
-        return self.client(f'sh -c "$command" | head -c {size}\necho {shlex.quote(text)} >&2\nexit 255\n')
+        return self._cutting(size, f"sys.stderr.write({text!r}); child.kill(); sys.exit(255)")
 
     def hanging(self, size: int) -> str:
         """Return a client that hangs after so many bytes of output."""
-        return self.client(f'sh -c "$command" | head -c {size}\nexec tail -f /dev/null\n')
+        return self._cutting(size, "signal.pause()")
+
+    def _cutting(self, size: int, then: str) -> str:
+        program = self.folder / "cutting.py"
+        program.write_text(
+            "import os, signal, subprocess, sys\n"
+            "child = subprocess.Popen(['sh', '-c', sys.argv[1]], stdout=subprocess.PIPE)\n"
+            f"left = {size}\n"
+            "while left:\n"
+            "    data = os.read(child.stdout.fileno(), min(left, 65536))\n"
+            "    left -= len(data) or left\n"
+            "    os.write(1, data)\n"
+            f"{then}\n"
+        )
+        return self.client(f'exec {shlex.quote(sys.executable)} {shlex.quote(str(program))} "$command"\n')
 
     def pids(self) -> list[int]:
         """Return the clients that were started."""

@@ -34,7 +34,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Poi
 from ansible_collections.ovm.backup.plugins.modules import backup
 
 POINT = "20261123T010203Z-0001"
-KEYS = ["changed", "duration", "notes", "recovery_point", "type"]
+KEYS = ["changed", "duration", "keep_clone", "keep_reason", "notes", "recovery_point", "reference_obsolete", "type"]
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +62,9 @@ def test_full(succeed: Any, args: dict[str, Any], estate: Estate) -> None:
         "type": "full",
         "duration": 0.25,
         "notes": [],
+        "keep_clone": False,
+        "keep_reason": "there is no clone",
+        "reference_obsolete": True,
         "diff": {"before": {}, "after": {"recovery_point": POINT, "type": "full"}},
     }
     assert (stored.id, stored.run_id, stored.job_id, stored.subclient, stored.created) == (
@@ -104,6 +107,9 @@ def test_check_mode(succeed: Any, args: dict[str, Any], estate: Estate) -> None:
         "type": "incremental",
         "duration": 0.0,
         "notes": [],
+        "keep_clone": False,
+        "keep_reason": "there is no clone",
+        "reference_obsolete": False,
         "diff": {"before": {}, "after": {"recovery_point": "new", "type": "incremental"}},
     }
     hot = vm_plan(method="hot_clone")  # vm_clone returns no clone in check mode
