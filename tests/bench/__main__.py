@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from . import table, targets
-from .ground import CLUSTER, GIB, Ground, ground
+from .ground import CLUSTER, GIB, Ground, ground, place_of
 from .growth import grow, label
 from .install import Unavailable
 from .isolation import isolated
@@ -43,11 +43,13 @@ def options() -> argparse.Namespace:
     parser.add_argument("--growth", default="1,4,16,64", help="GiB of the disks of the growth curves; empty for none")
     parser.add_argument("--bed", type=int, default=1024, help="MiB of the disk on the bed, 0 for no bed (1024)")
     parser.add_argument("--vms", default="1,10,50", help="VMs of the subclients of the orchestration; empty for none")
+    where = "where images and repositories lie while it runs: auto is memory if there is much to spare (auto)"
+    parser.add_argument("--ground", choices=("auto", "memory", "disk"), default="auto", help=where)
     parser.add_argument("--build", type=Path, default=Path("build"), help="where everything goes (build)")
     parser.add_argument("--quick", action="store_true", help="a disk of 256 MiB, one round, small growth: a minute")
+    if "--quick" in sys.argv:
+        parser.set_defaults(size=256, rounds=1, growth="1,4", bed=256, vms="1,3")
     chosen = parser.parse_args()
-    if chosen.quick:
-        chosen.size, chosen.rounds, chosen.growth, chosen.bed, chosen.vms = 256, 1, "1,4", 256, "1,3"
     chosen.growth = [int(size) * GIB for size in chosen.growth.split(",") if size]
     chosen.vms = tuple(int(count) for count in chosen.vms.split(",") if count)
     unknown = set(chosen.tools.split(",")) - set(names.split(","))
@@ -94,7 +96,7 @@ def orchestrate(counts: Sequence[int], found: dict[str, dict[str, dict[str, Any]
         found[f"orchestration_{count}_vms"] = {"ovm": dict(measure(count))}
 
 
-def work(chosen: argparse.Namespace) -> int:
+def work(chosen: argparse.Namespace, file: Path) -> int:
     """Measure everything and report it."""
     started = time.monotonic()
     directory = chosen.build.absolute() / "bench"
@@ -108,9 +110,9 @@ def work(chosen: argparse.Namespace) -> int:
         f"{workload.changed / 1e6:.1f} MB of it ({workload.changed / workload.data:.1%}); {chosen.rounds} rounds",
     ]
     print("\n".join([*text, *table.tools(result.versions, result.missing)]), flush=True)
-    with ground(directory, 96 * GIB) as place:
+    with ground(directory, file, 96 * GIB) as place:
         changed = _lay(place, workload)
-        text += _about(place, changed)
+        text += _about(place, changed, file)
         compare(tools, place, workload, chosen.rounds, result)
         grow(place, chosen.growth, chosen.rounds, result)
         if chosen.bed:
@@ -126,6 +128,7 @@ def work(chosen: argparse.Namespace) -> int:
         "about": text[:3],
         "versions": result.versions,
         "missing": result.missing,
+        "loads": result.loads,
         "targets": [verdict.as_dict() for verdict in verdicts],
         "rounds": {
             operation: {tool: [{**one.as_dict(), **one.extra} for one in rounds] for tool, rounds in tools.items()}
@@ -144,12 +147,13 @@ def _lay(place: Ground, workload: Any) -> dict[str, int | None]:
     return {"ovm": place.changed("day"), "ovm-1mib": place.changed("coarse")}
 
 
-def _about(place: Ground, changed: dict[str, int | None]) -> list[str]:
+def _about(place: Ground, changed: dict[str, int | None], file: Path) -> list[str]:
     if not place.maps:
         return [f"no extent maps: {place.reason}"]
     return [
+        f"images and repositories on an XFS {'in memory' if file.is_relative_to('/dev/shm') else 'on the disk'}",
         f"changed extents: {(changed['ovm'] or 0) / 1e6:.1f} MB on XFS, {(changed['ovm-1mib'] or 0) / 1e6:.1f} MB "
-        f"where every write makes a cluster of {CLUSTER // MIB} MiB anew"
+        f"where every write makes a cluster of {CLUSTER // MIB} MiB anew",
     ]
 
 
@@ -167,16 +171,18 @@ def main() -> int:
     chosen = options()
     directory = chosen.build.absolute() / "bench"
     temporary = directory / "tmp"
+    directory.mkdir(parents=True, exist_ok=True)
+    file = place_of(directory, chosen.size * MIB * 5 // 2 + GIB, chosen.ground)
 
     def tidy() -> None:
-        (directory / "ground.img").unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
         for left in (directory / "ground", temporary):
             shutil.rmtree(left, ignore_errors=True)
 
     tidy()
-    temporary.mkdir(parents=True)
+    temporary.mkdir()
     os.environ["TMPDIR"] = str(temporary)
-    return isolated(lambda: work(chosen), tidy)
+    return isolated(lambda: work(chosen, file), tidy)
 
 
 if __name__ == "__main__":

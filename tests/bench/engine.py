@@ -50,7 +50,14 @@ def told(point: Point) -> dict[str, Any]:
     changes = disk.changes or {}
     # What is read again to check the maps is read, too.
     read = disk.statistics["read"] + (changes.get("sampled") or 0)
-    return {**disk.statistics, "read": read, "type": disk.type, "reason": disk.reason, "changes": changes}
+    return {
+        **disk.statistics,
+        "read": read,
+        "type": disk.type,
+        "reason": disk.reason,
+        "changes": changes,
+        "clone": point.clone,
+    }
 
 
 def reference(vault: Vault) -> dict[str, Any]:
@@ -123,6 +130,7 @@ def backup(
         repositories_path=top,
         manager={"id": "0004fb0000010000be4c", "version": "3.4"},
         clone={"id": path, "name": path, "vm_id": VM, "disks": [copy]},
+        reference_space=0,
         ssh=SshSettings.parse(json.loads(ssh)) if ssh else None,
     )
     return told(backup_vm(vault, request).point)

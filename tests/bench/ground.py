@@ -79,16 +79,39 @@ class Ground:
         return changed_extents(self.image("base"), self.image(version)) if self.maps else None
 
 
+def place_of(directory: Path, need: int, where: str) -> Path:
+    """Return the file for a ground of C(need) bytes, in memory or on the disk, or as it seems best."""
+    memory = _memory_for(need) if where == "auto" else Path("/dev/shm")
+    if where == "disk" or memory is None:
+        return directory / "ground.img"
+    # Another clone of the repository may measure at the same time.
+    return memory / f"ovm-bench-{os.stat(directory).st_ino}.img"
+
+
+def _memory_for(need: int) -> Path | None:
+    """Return where files lie in memory, if there is so much of it to spare that nobody will miss it."""
+    with open("/proc/meminfo", encoding="ascii") as file:
+        known = dict(line.split(":", 1) for line in file)
+    available = int(known["MemAvailable"].split()[0]) * 1024
+    place = Path("/dev/shm")
+    if not place.is_dir() or shutil.disk_usage(place).free < need:
+        return None
+    return place if available > need * 3 // 2 else None
+
+
 @contextlib.contextmanager
-def ground(directory: Path, size: int) -> Iterator[Ground]:
-    """Give the best ground there is below a directory, for C(size) bytes; remove all of it in the end."""
+def ground(directory: Path, file: Path, size: int) -> Iterator[Ground]:
+    """Give the best ground there is, mounted below a directory, C(size) bytes in a file; remove all of it in the end.
+
+    If there can be no XFS, the directory itself is the ground.
+    """
     place = directory / "ground"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, place, ignore_errors=True)
         try:
-            stack.enter_context(_xfs(directory / "ground.img", place, size))
+            stack.enter_context(_xfs(file, place, size))
         except Unavailable as error:
             yield Ground(place, False, str(error))
         else:

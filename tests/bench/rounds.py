@@ -2,11 +2,12 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""All tools in turn, operation by operation, several times: what disturbs one disturbs all."""
+"""All tools in turn, several times: what disturbs one disturbs all."""
 
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from .ground import Ground
 from .measure import CommandFailed, Measured, measure, stored_bytes
 from .spans import same_content, warm
-from .tools.base import FULL, OPERATIONS, RESTORE, Place, Tool
+from .tools.base import FULL, INCREMENTAL, OPERATIONS, RESTORE, Place, Tool
 from .workload import Workload
 
 Rounds = dict[str, dict[str, list[Measured]]]  # operation, tool
@@ -23,11 +24,14 @@ Rounds = dict[str, dict[str, list[Measured]]]  # operation, tool
 
 @dataclass
 class Comparison:
-    """What the rounds came to. C(missing) says of tools that are not in it why, C(versions) which the others are."""
+    """What the rounds came to. C(missing) says of tools that are not in it why, C(versions) which the others are,
+    C(loads) how busy the machine was at the beginning of each round.
+    """
 
     rounds: Rounds = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
     versions: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    loads: list[float] = field(default_factory=list)
 
 
 def compare(tools: Sequence[Tool], ground: Ground, workload: Workload, rounds: int, result: Comparison) -> None:
@@ -38,26 +42,34 @@ def compare(tools: Sequence[Tool], ground: Ground, workload: Workload, rounds: i
         if reason is not None:
             result.missing[tool.name] = reason
             able.remove(tool)
+    families = [[tool, *(copy for copy in able if copy.copy_of == tool.name)] for tool in able if not tool.copy_of]
     for number in range(rounds):
+        load = os.getloadavg()[0]
+        result.loads.append(load)
+        print(f"round {number + 1} of {rounds}, load {load:.1f}", flush=True)
         # Nobody is always the first, and nobody always comes after the same one.
-        turn = number % max(1, len(able))
-        order = able[turn:] + able[:turn]
-        places = {tool.name: _place(tool, ground, workload) for tool in able}
-        for tool in order:
-            if tool.copy_of is None and tool in able:
+        turn = number % max(1, len(families))
+        for family in families[turn:] + families[:turn]:
+            _round([tool for tool in family if tool in able], able, ground, workload, result)
+
+
+def _round(family: list[Tool], able: list[Tool], ground: Ground, workload: Workload, result: Comparison) -> None:
+    """Let a tool, and those that go on with its repository, do everything once; all that they store goes then."""
+    places = {tool.name: _place(tool, ground, workload) for tool in family}
+    for operation in OPERATIONS:
+        for tool in family:
+            if tool not in able or (operation == FULL and tool.copy_of):
+                continue
+            if operation == FULL:
                 _try(tool, able, result, functools.partial(tool.begin, places[tool.name]))
-        for operation in OPERATIONS:
-            if operation == OPERATIONS[1]:
-                for tool in list(able):
-                    if tool.copy_of is not None:
-                        copy = functools.partial(_copy, places, tool.copy_of, tool.name)
-                        _try(tool, able, result, copy)
-            for tool in order:
-                if tool in able and not (operation == FULL and tool.copy_of is not None):
-                    _try(tool, able, result, functools.partial(_one, tool, operation, places[tool.name], result))
-        for place in places.values():
-            for directory in (place.repository, place.scratch, place.target):
-                shutil.rmtree(directory, ignore_errors=True)
+            if operation == INCREMENTAL and tool.copy_of:
+                _try(tool, able, result, functools.partial(_copy, places, tool.copy_of, tool.name))
+        for tool in family:
+            if tool in able and not (operation == FULL and tool.copy_of):
+                _try(tool, able, result, functools.partial(_one, tool, operation, places[tool.name], result))
+    for place in places.values():
+        for directory in (place.repository, place.scratch, place.target):
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _place(tool: Tool, ground: Ground, workload: Workload) -> Place:

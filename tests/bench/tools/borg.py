@@ -21,7 +21,7 @@ _LIBRARIES = {
     "/usr/include/zstd.h": "libzstd-dev",
     "/usr/include/xxhash.h": "libxxhash-dev",
 }
-_SETTINGS = ("--chunker-params", "fixed,1048576", "--compression", "zstd,1", "--sparse")
+_SETTINGS = ("--chunker-params", "fixed,1048576", "--compression", "zstd,1")
 
 
 class Borg(PipeTool):
