@@ -228,7 +228,7 @@ class PointTransfer:
             content_hash=result.content_hash,
             repository=planned["repository"],
             statistics={
-                "read": result.read + (first.read if first is not None else 0),
+                "read": result.read + detection.sample.size + (first.read if first is not None else 0),
                 "changed": result.changed,
                 "stored": summary.size,
             },
