@@ -33,6 +33,7 @@ export RUFF_CACHE_DIR := $(BUILD)/cache/ruff
 export MYPY_CACHE_DIR := $(BUILD)/cache/mypy
 export HYPOTHESIS_STORAGE_DIRECTORY := $(BUILD)/cache/hypothesis
 export PYTEST_DEBUG_TEMPROOT := $(BUILD)/tmp
+export OVM_BED_DIR := $(BUILD)/bed
 export ANSIBLE_HOME := $(BUILD)/home/.ansible
 export ANSIBLE_LOCAL_TEMP := $(BUILD)/home/.ansible/tmp
 # A local connection takes ~ for the user's real home directory, whatever HOME says.
@@ -47,9 +48,9 @@ TOOL := HOME=$(BUILD)/home PATH="$(VENV)/bin:$$PATH"
 PYTHON_VERSION = $$($(VENV)/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 IN_STAGE = mkdir -p $(BUILD)/home $(BUILD)/tmp && cd $(STAGE) && env $(TOOL) PYTHONPATH=$(BUILD)/stage ANSIBLE_COLLECTIONS_PATH=$(BUILD)/stage
 
-STEPS := fmt lint types unit sanity docs integration playbooks molecule artifact
+STEPS := fmt lint types unit sanity docs integration playbooks molecule bed-tests artifact
 
-.PHONY: bench-outage help venv system stage home test demo simulator format clean $(STEPS)
+.PHONY: bed bed-stop bed-skew bench bench-outage help venv system stage home test demo simulator format clean $(STEPS)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -86,6 +87,15 @@ simulator: $(READY) system ## serve a simulated Oracle VM Manager (PORT=7002, 0:
 	@exec env PYTHONPATH=tests $(VENV)/bin/python tests/tools/supervise.py \
 	  $(VENV)/bin/python -m simulator --port "$(PORT)" --estate "$(ESTATE)" --images-cache $(BUILD)/cache/images
 
+bed: $(READY) ## build and boot a server with real OCFS2 behind ssh (root); prints one line of JSON that says where
+	@env PYTHONPATH=tests $(VENV)/bin/python -m bed start
+
+bed-stop: $(READY) ## end the server of `make bed`
+	@env PYTHONPATH=tests $(VENV)/bin/python -m bed stop
+
+bed-skew: $(READY) ## measure how far the clones of several disks lie apart, on the bed
+	@env PYTHONPATH=tests $(VENV)/bin/python -m bed.skew $(ARGS)
+
 # --- the steps of the test -------------------------------------------------------------------------------------------
 
 format: $(READY) ## rewrite the Python files in the house style
@@ -106,6 +116,7 @@ types: $(READY) stage ## check: types, mypy strict
 	@cd $(BUILD)/stage && MYPYPATH=$(BUILD)/stage $(VENV)/bin/mypy \
 	  --config-file $(STAGE)/pyproject.toml -p ansible_collections.ovm.backup.plugins
 	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml -p simulator
+	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml --exclude 'bed/(test_|conftest|hot_clones)' -p bed
 	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml tests/tools
 
 unit: $(READY) system stage ## test: pytest
@@ -129,11 +140,18 @@ playbooks: $(READY) system stage ## test: the playbooks end to end, with everyth
 molecule: $(READY) system stage ## test: the molecule scenario, converged twice and verified by restoring
 	@$(IN_STAGE) python $(CURDIR)/tests/tools/molecule.py --build $(BUILD)
 
+bed-tests: $(READY) system stage ## test: against a server with real OCFS2 behind ssh; skipped with a reason without root
+	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),-rs tests/bed)
+
 artifact: $(READY) system stage ## test: install the built collection elsewhere, back up and restore with it
 	@rm -rf $(BUILD)/artifact && mkdir -p $(BUILD)/artifact
 	@$(IN_STAGE) ansible-galaxy collection build --output-path $(BUILD)/artifact --force
 	@env $(TOOL) tests/tools/check_artifact.sh $(BUILD)/artifact
 	@env $(TOOL) PYTHONPATH=tests $(VENV)/bin/python tests/tools/artifact_run.py $(BUILD)/artifact
+
+bench: $(READY) system stage ## measure the engine against other tools, and how its cost grows (takes an hour; ARGS=--quick: minutes)
+	@mkdir -p $(BUILD)/home
+	@exec env $(TOOL) PYTHONPATH=tests OVM_BENCH_STAGE=$(BUILD)/stage $(VENV)/bin/python -m bench --build $(BUILD) $(ARGS)
 
 bench-outage: $(READY) system stage ## measure the outage of a VM on NFS with one pass and with two (takes minutes)
 	@$(IN_STAGE) python tests/bench/outage.py $(BUILD)/bench-outage $(ARGS)

@@ -22,15 +22,20 @@ options:
       - Id of the backup run, as M(ovm.backup.job) returns it.
     type: str
     required: true
+  compression_level:
+    description:
+      - Zstandard compression level, from 1 (fast) to 19 (small).
+    type: int
+    default: 1
+"""
+
+    # Also of the module that plans where the disks are read.
+    REPOSITORIES = r"""
+options:
   repositories_path:
     description:
       - Directory in which the host that runs the module sees the storage repositories, each under its id.
       - Falls back to E(OVM_REPOSITORIES_PATH).
     type: path
     default: /OVS/Repositories
-  compression_level:
-    description:
-      - Zstandard compression level, from 1 (fast) to 19 (small).
-    type: int
-    default: 1
 """

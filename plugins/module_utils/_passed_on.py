@@ -19,6 +19,7 @@ from .planning.reading import Problems, kind_of, problem_details, problem_text
 
 _TEXT, _TEXT_OR_NULL, _MAPPING = "a string", "a string or null", "a mapping"
 _WHOLE, _WHOLE_OR_NULL = "a whole number", "a whole number or null"
+_MAPPING_OR_NULL = "a mapping or null"
 
 # A shape is one of the words above, a list with the shape of all its items, or a dict with those of its keys.
 _DISK = {
@@ -31,6 +32,10 @@ _DISK = {
     "path": _TEXT_OR_NULL,
     "type": _TEXT,
     "type_reason": _TEXT,
+    "source": _TEXT,
+    "server": _MAPPING_OR_NULL,
+    "changes": _TEXT,
+    "changes_reason": _TEXT,
 }
 _VM = {
     "vm_id": _TEXT,
@@ -42,6 +47,8 @@ _VM = {
     "requested_type": _TEXT,
     "type": _TEXT,
     "type_reason": _TEXT,
+    "reference": _MAPPING_OR_NULL,
+    "reference_reason": _TEXT,
     "order": _WHOLE,
     "proxy": _TEXT,
     "disks": [_DISK],
@@ -50,7 +57,7 @@ _VM = {
 }
 _CONFIGURATION = {
     "document": _MAPPING,
-    "vm_cfg": {"repository_id": _TEXT_OR_NULL, "path": _TEXT_OR_NULL},
+    "vm_cfg": {"repository_id": _TEXT_OR_NULL, "path": _TEXT_OR_NULL, "source": _TEXT, "server": _MAPPING_OR_NULL},
     "manager": {"id": _TEXT, "version": _TEXT},
 }
 _PLAN = {"subclient": _TEXT, "requested_type": _TEXT, "warnings": [_TEXT], "vms": [_VM]}
@@ -130,9 +137,9 @@ def _look_at(value: Any, shape: Any, key: str, problems: Problems) -> None:
 
 def _fits(value: Any, shape: str) -> bool:
     if value is None:
-        return shape in (_TEXT_OR_NULL, _WHOLE_OR_NULL)
+        return shape in (_TEXT_OR_NULL, _WHOLE_OR_NULL, _MAPPING_OR_NULL)
     if shape in (_TEXT, _TEXT_OR_NULL):
         return isinstance(value, str)
-    if shape == _MAPPING:
+    if shape in (_MAPPING, _MAPPING_OR_NULL):
         return isinstance(value, Mapping)
     return isinstance(value, int) and not isinstance(value, bool)

@@ -114,6 +114,14 @@ class SourceError(OvmBackupError):
     retryable = True
 
 
+class ChangeDetectionError(OvmBackupError):
+    """What extent maps call unchanged is not: nothing is stored, and the next backup is a full. Details: C(path),
+    C(offset).
+    """
+
+    retryable = True
+
+
 class TargetError(OvmBackupError):
     """A restore target cannot be written. Details: C(path)."""
 
@@ -124,6 +132,35 @@ class OutageLimitError(OvmBackupError):
 
 class JobStoppedError(OvmBackupError):
     """So many VMs of the job have failed that no other one is begun with. Details: C(job_id)."""
+
+
+# --- images ----------------------------------------------------------------------------------------------------------
+
+
+class ServerError(OvmBackupError):
+    """Base of what goes wrong with ssh to a server. Details: C(server), C(address), C(output) (what ssh said)."""
+
+
+class ServerUnreachableError(ServerError):
+    """No connection to the server, or it was lost, or nothing came for too long."""
+
+    retryable = True
+
+
+class HostKeyError(ServerError):
+    """The server's host key is unknown, or not the one that is known."""
+
+
+class ServerAuthenticationError(ServerError):
+    """The server does not let us in with this user and key, or sudo refuses."""
+
+
+class ServerAlgorithmError(ServerError):
+    """Client and server have no algorithm in common: an old server, or a strict policy of the proxy."""
+
+
+class ServerToolError(ServerError):
+    """A program that we need is not there or does not answer as it should, on the server or on the proxy."""
 
 
 # --- vault -----------------------------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ author:
 extends_documentation_fragment:
   - ovm.backup.vault
   - ovm.backup.transfer
+  - ovm.backup.transfer.repositories
+  - ovm.backup.ssh
   - ovm.backup.progress
   - ovm.backup.attributes
   - ovm.backup.attributes.vault_group
@@ -53,6 +55,23 @@ options:
         limit.
       - It is looked at before each read of the disks.
     type: float
+  sample:
+    description:
+      - Per cent of the data that extent maps call unchanged which is read all the same and compared with the vault, at
+        random, in every incremental and differential; 16 blocks of 64 KiB at least. V(0) for none.
+      - A difference fails the backup, and the next one is a full.
+    type: float
+    default: 0.1
+  keep_reference:
+    description:
+      - Whether the clone may stay as the reference clone, with whose extent maps the next increment compares its own.
+    type: bool
+    default: true
+  reference_space:
+    description:
+      - Per cent of a storage repository that have to be free for a reference clone to stay there.
+    type: int
+    default: 10
   break_lock:
     description:
       - Go on even if another run holds the client's lock. Make sure that this run is dead.
@@ -126,6 +145,20 @@ duration:
   description: Seconds that the transfer took.
   returned: success
   type: float
+keep_clone:
+  description:
+    - Whether the clone O(clone) has to stay on the manager as the reference of the next increment. V(false) in check
+      mode and where there is no clone.
+  returned: success
+  type: bool
+keep_reason:
+  description: Why so.
+  returned: success
+  type: str
+reference_obsolete:
+  description: Whether an older reference clone of the VM is of no use any more.
+  returned: success
+  type: bool
 notes:
   description: What an administrator should know, such as a lock that was taken over.
   returned: success
@@ -147,13 +180,25 @@ from ..module_utils._transfer import request_of, transfer_options
 from ..module_utils.transfer.deadline import Deadline
 from ..module_utils.transfer.point_backup import backup_vm, existing_point
 from ..module_utils.transfer.request import BackupRequest, check_request
+from ..module_utils.vault.manifest import Point
+
+
+def clone_result(point: Point | None) -> dict[str, Any]:
+    """Return what becomes of clones."""
+    keeping = (point.clone if point is not None else None) or {"keep": False, "reason": "", "obsolete": False}
+    return {
+        "keep_clone": keeping["keep"],
+        "keep_reason": keeping["reason"],
+        "reference_obsolete": keeping["obsolete"],
+    }
 
 
 def predict(module: AnsibleModule, request: BackupRequest) -> dict[str, Any]:
     """Return the result that a run outside check mode would have."""
     check_request(request, clone_to_come=True)
     done = existing_point(open_vault(module), request)
-    return point_result(done, done.type if done is not None else request.plan["type"], changed=done is None)
+    result = point_result(done, done.type if done is not None else request.plan["type"], changed=done is None)
+    return {**result, **clone_result(done)}
 
 
 def transfer(module: AnsibleModule, request: BackupRequest, deadline: Deadline | None) -> dict[str, Any]:
@@ -168,6 +213,7 @@ def transfer(module: AnsibleModule, request: BackupRequest, deadline: Deadline |
             progress=status.phase("transfer"),
         )
     result = point_result(outcome.point, outcome.point.type, changed=outcome.created, notes=outcome.notes)
+    result.update(clone_result(outcome.point))
     return result if outcome.published else {**result, "recovery_point": None}
 
 
@@ -183,6 +229,9 @@ def main() -> None:
             "killed": {"type": "bool", "default": False},
             "publish": {"type": "bool", "default": True},
             "time_limit": {"type": "float"},
+            "sample": {"type": "float", "default": 0.1},
+            "keep_reference": {"type": "bool", "default": True},
+            "reference_space": {"type": "int", "default": 10},
             "break_lock": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

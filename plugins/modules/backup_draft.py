@@ -20,6 +20,8 @@ author:
 extends_documentation_fragment:
   - ovm.backup.vault
   - ovm.backup.transfer
+  - ovm.backup.transfer.repositories
+  - ovm.backup.ssh
   - ovm.backup.progress
   - ovm.backup.attributes
   - ovm.backup.attributes.vault_group

@@ -18,6 +18,8 @@ author:
 extends_documentation_fragment:
   - ovm.backup.manager
   - ovm.backup.vault
+  - ovm.backup.transfer.repositories
+  - ovm.backup.ssh
   - ovm.backup.attributes
   - ovm.backup.attributes.read_only
   - ovm.backup.attributes.manager_group
@@ -61,6 +63,7 @@ options:
     default: {}
 notes:
   - Diff mode compares the plan with the last job of the subclient.
+  - The host that runs the module looks for the storage repositories, on behalf of all proxies.
 seealso:
   - module: ovm.backup.vm_info
   - module: ovm.backup.backup
@@ -89,7 +92,7 @@ EXAMPLES = r"""
     subclient: databases
     definition: "{{ ovm_backup_subclients.databases }}"
     restart_job: latest
-  environment:
+  environment: &connection
     OVM_URL: https://ovmm.example.com:7002
     OVM_USER: backup
     OVM_PASSWORD: "{{ ovm_password }}"
@@ -101,28 +104,14 @@ EXAMPLES = r"""
     subclient: databases
     definition: "{{ ovm_backup_subclients.databases }}"
     backup_type: synthetic_full
-  environment:
-    OVM_URL: https://ovmm.example.com:7002
-    OVM_USER: backup
-    OVM_PASSWORD: "{{ ovm_password }}"
-    OVM_CA_PATH: /etc/ovm/ovmca.pem
+  environment: *connection
 """
 
 RETURN = r"""
 manager:
-  description: The manager.
+  description: The manager, by its UUID C(id) and its C(version).
   returned: unless synthetic fulls are planned
   type: dict
-  contains:
-    id:
-      description: Its UUID.
-      type: str
-      returned: always
-    version:
-      description: Its version.
-      type: str
-      returned: always
-      sample: 3.4.6.2105
 plan:
   description: The plan of a backup run.
   returned: success
@@ -155,6 +144,13 @@ plan:
     two_pass:
       description: Whether its disks are read before it is shut down too.
       type: bool
+      returned: always
+    change_detection:
+      description:
+        - C(keep_reference) tells whether the clone of a backup stays to tell the next one what has changed,
+          C(reference_space) how many percent of a storage repository have to be free for that, and C(sample) how many
+          percent of what has not changed an increment reads all the same.
+      type: dict
       returned: always
     limits:
       description: What may be done at once, C(clones), C(repository), C(server) and C(proxy), V(0) for no limit.
@@ -251,6 +247,8 @@ plan:
             - The disks that are backed up, each with C(slot), C(disk_id), C(name), C(size) in bytes, C(type),
               C(type_reason) and the recovery point C(base) that it builds on, V(null) for a full. The image has the
               C(path) in the storage repository C(repository_id), named C(repository).
+            - The C(source) is V(path), or V(ssh) with the C(server) by C(id), C(name) and C(address). C(changes) are
+              found by V(extent_maps) or V(hash), or V(all) is read. C(source_reason) and C(changes_reason) say why.
           type: list
           elements: dict
           returned: always
@@ -270,13 +268,24 @@ plan:
           elements: str
           returned: always
         expected_outage:
-          description:
-            - Seconds that it will be down, as the last backups took. V(null) if that is not known or it will not be.
+          description: Seconds that it will be down, as the last backups took. V(null) if not known, or not down.
           type: float
           returned: always
         outage_until:
           description: Epoch seconds at which its outage window closes, V(null) if there is none.
           type: float
+          returned: always
+        pause:
+          description: Whether the guest has to be paused, V(not_needed), or V(cannot_be_served) and the VM fails.
+          type: str
+          returned: always
+        reference:
+          description: The clone that tells what has changed, by C(clone_id), C(run_id) and C(point_id), or V(null).
+          type: dict
+          returned: always
+        reference_reason:
+          description: Why it is that, or why there is none.
+          type: str
           returned: always
         configuration:
           description: What the recovery point keeps of the VM, C(document), C(vm_cfg) and C(manager).
@@ -287,9 +296,7 @@ plan:
           type: str
           returned: always
         slots:
-          description:
-            - The places that the VM needs before it is worked on, each with C(name) and the C(limit) of VMs that may
-              have one. Pass them to M(ovm.backup.client_lock).
+          description: The places that it needs, by C(name) and C(limit) of VMs. Pass them to M(ovm.backup.client_lock).
           type: list
           elements: dict
           returned: always
@@ -314,59 +321,44 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, manager_client, manager_options, open_vault, vault_options
+from ..module_utils._ssh_options import ssh_options
+from ..module_utils._transfer import repositories_option
+from ..module_utils.images.ssh import SshSettings
 from ..module_utils.manager.clones import is_ours
-from ..module_utils.manager.inventory import Inventory, read_inventory
+from ..module_utils.manager.inventory import read_inventory
+from ..module_utils.planning.access import Access, mounted_repositories
 from ..module_utils.planning.additional_settings import read_additional_settings
+from ..module_utils.planning.configuration import with_configuration
 from ..module_utils.planning.plan import make_plan
-from ..module_utils.planning.plan_types import Plan
 from ..module_utils.planning.preview import plan_diff, plan_summary
 from ..module_utils.planning.subclient import Subclient
 from ..module_utils.planning.synthetic import plan_synthetic_fulls
 from ..module_utils.planning.vault_reader import read_vault_state
 
 
-def configured(plan: Plan, inventory: Inventory) -> dict[str, Any]:
-    """Return the plan; each VM carries the configuration that its recovery point will hold."""
-    document = plan.as_dict()
-    for entry in document["vms"]:
-        vm = inventory.vms[entry["vm_id"]]
-        entry["configuration"] = {
-            "document": vm.document,
-            "vm_cfg": {"repository_id": vm.repository_id, "path": vm.config_path},
-            "manager": {"id": inventory.manager_id, "version": inventory.manager_version},
-        }
-    return document
-
-
 def make(module: AnsibleModule, subclient: Subclient) -> dict[str, Any]:
     """Return the plan, and the manager that was asked for it."""
     parameters = module.params
-    restart = parameters["restart_job"]
-    settings = read_additional_settings(parameters["additional_settings"])
-    job_id = restart if restart not in (None, "latest") else None
-    state = read_vault_state(open_vault(module), subclient.name, job_id=job_id)
+    restart, ssh = parameters["restart_job"], parameters["ssh"]
+    settings = SshSettings.parse(ssh) if ssh else None
     common: dict[str, Any] = {
         "backup_type": parameters["backup_type"],
         "proxies": parameters["proxies"],
-        "settings": settings,
+        "settings": read_additional_settings(parameters["additional_settings"]),
         "restart": restart is not None,
     }
+    state = read_vault_state(open_vault(module), subclient.name, job_id=None if restart == "latest" else restart)
     synthetic = plan_synthetic_fulls(subclient, state, **common)
     if synthetic is not None:
         return {"plan": synthetic.as_dict()}
     with manager_client(module) as client:
         inventory = read_inventory(client)
-    plan = make_plan(
-        subclient,
-        inventory,
-        state,
-        now=time.time(),
-        force=parameters["force"],
-        is_ours=is_ours,
-        **common,
-    )
+    mounted = mounted_repositories(parameters["repositories_path"], inventory.repositories)
+    access = Access(mounted, settings is not None, settings.addresses if settings is not None else {})
+    common.update(force=parameters["force"], now=time.time(), is_ours=is_ours, access=access)
+    plan = make_plan(subclient, inventory, state, **common)
     manager = {"id": inventory.manager_id, "version": inventory.manager_version}
-    return {"manager": manager, "plan": configured(plan, inventory)}
+    return {"manager": manager, "plan": with_configuration(plan, subclient.source, inventory, access)}
 
 
 def main() -> None:
@@ -375,6 +367,7 @@ def main() -> None:
         argument_spec={
             **manager_options(),
             **vault_options(),
+            **repositories_option(),
             "subclient": {"type": "str", "required": True},
             "definition": {"type": "dict", "required": True},
             "backup_type": {"type": "str"},
@@ -382,6 +375,7 @@ def main() -> None:
             "restart_job": {"type": "str"},
             "proxies": {"type": "list", "elements": "str", "default": ["localhost"]},
             "additional_settings": {"type": "dict", "default": {}},
+            "ssh": ssh_options(),
         },
         supports_check_mode=True,
     )

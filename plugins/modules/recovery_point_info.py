@@ -76,19 +76,12 @@ clients:
       type: float
       returned: always
     names:
-      description: The names that the VM has had, from old to new.
+      description:
+        - The names that the VM has had, from old to new, each with its C(name) and C(since) when a backup first met it,
+          in seconds since the epoch.
       type: list
       elements: dict
       returned: always
-      contains:
-        name:
-          description: A name of the VM.
-          type: str
-          returned: always
-        since:
-          description: When a backup first met it, in seconds since the epoch.
-          type: float
-          returned: always
 recovery_points:
   description: The recovery points, by client and from old to new.
   returned: success
@@ -226,6 +219,20 @@ recovery_points:
               copied as they are (C(frames_copied)) and how many were compressed anew (C(frames_repacked)).
           type: dict
           returned: always
+        image:
+          description:
+            - The image that it was read from, by C(repository_id) and C(path). C(clone_id) is the hot clone that it
+              belongs to, if that was kept as reference clone, else V(null). C(identity) tells that file from all
+              others, V(null) where extent maps cannot be used.
+          type: dict
+          returned: always
+        changes:
+          description:
+            - How it was found what to store, C(method), V(all), V(extent_maps) or V(hash), and the C(reason). With
+              V(extent_maps), C(candidate) are the bytes that the maps called changed, C(sampled) those that were read
+              to prove the others unchanged.
+          type: dict
+          returned: always
     skipped_disks:
       description: The disks that were not backed up.
       type: list
@@ -274,6 +281,12 @@ recovery_points:
       description: The recovery point that a synthetic full was made from, V(null) for all others.
       type: str
       returned: always
+    clone:
+      description:
+        - Whether the hot clone stays as reference clone (C(keep)), the C(reason), and whether older ones are of no use
+          any more (C(obsolete)).
+      type: dict
+      returned: always
     problem:
       description:
         - Why it cannot be restored, as far as manifests, file sizes and verifications tell, V(null) if nothing is
@@ -303,29 +316,11 @@ recovery_points:
           type: bool
           returned: always
         problems:
-          description: What is not.
+          description:
+            - What is not, in the form of RV(ovm.backup.verify#module:bad[].problems).
           type: list
           elements: dict
           returned: always
-          contains:
-            point:
-              description:
-                - The recovery point that the file belongs to, this one or one that it builds on. V(null) if no file is
-                  to blame.
-              type: str
-              returned: always
-            file:
-              description: Name of the file, V(null) if no file is to blame.
-              type: str
-              returned: always
-            offset:
-              description: Place in the file, in bytes, V(null) if the file is missing.
-              type: int
-              returned: always
-            message:
-              description: What is wrong, with the path of the file.
-              type: str
-              returned: always
         bytes_read:
           description: Bytes of disk files that were read for it and for no other recovery point before.
           type: int

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -23,6 +24,9 @@ from .render import BASE_PATH
 from .server import Frontend
 from .tls import server_context
 from .world import World
+
+if TYPE_CHECKING:
+    from .bed_storage import BedStorage
 
 USER, PASSWORD = "admin", "Welcome1"
 TICK = 0.02
@@ -37,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     parse.add_argument(
         "--images-cache", type=Path, help="keep built disk images here (default: in the state directory)"
     )
+    parse.add_argument("--bed", type=Path, help="what `make bed` printed: the first OCFS2 repositories lie there")
     parse.add_argument("--job-seconds", type=float, default=0.2, help="simulated duration of a job (default 0.2)")
     parse.add_argument("--shutdown-seconds", type=float, help="time a guest takes to shut down (default two jobs)")
     parse.add_argument(
@@ -79,7 +84,8 @@ def main(arguments: list[str] | None = None) -> int:
                 if not equals:
                     raise ValueError(f"--switch {item}: NAME=VALUE expected")
                 world.switches.set(name, value)
-            load(world, options.estate, options.images_cache or state / "images")
+            bed = stack.enter_context(_bed(options.bed, world)) if options.bed else None
+            load(world, options.estate, options.images_cache or state / "images", bed)
         except ValueError as problem:
             parse.error(str(problem))
         except (RuntimeError, OSError) as problem:
@@ -87,6 +93,13 @@ def main(arguments: list[str] | None = None) -> int:
             return 1
         world.read_only = options.read_only
         return asyncio.run(_serve(world, options, state))
+
+
+def _bed(file: Path, world: World) -> BedStorage:
+    # Only this needs the bed's code and programs.
+    from .bed_storage import BedStorage
+
+    return BedStorage(json.loads(file.read_text(encoding="utf-8")), world.storage.root)
 
 
 async def _serve(world: World, options: argparse.Namespace, state: Path) -> int:

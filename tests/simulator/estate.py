@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -21,6 +21,9 @@ from .storage_parts import fixed, fixed_id
 from .store import Obj, Ref
 from .world import World
 
+if TYPE_CHECKING:
+    from .bed_storage import BedStorage
+
 MIB = 1 << 20
 FOLDER = Path(__file__).parent / "estates"
 _VM_KEYS = set(
@@ -30,13 +33,19 @@ _VM_KEYS = set(
 _DISK_KEYS = {"name", "size", "data", "repository", "physical", "iso", "cdrom", "use", "shareable", "slot", "seed"}
 
 
-def load(world: World, estate: str, cache: Path) -> None:
-    """Fill a world from an estate file, given by path or by the name of one in ``estates/``. ValueError if wrong."""
+def load(world: World, estate: str, cache: Path, bed: BedStorage | None = None) -> None:
+    """Fill a world from an estate file, given by path or by the name of one in ``estates/``. ValueError if wrong.
+
+    With a bed, the first OCFS2 repositories lie there.
+    """
     path = Path(estate) if "/" in estate or estate.endswith((".yml", ".yaml")) else FOLDER / f"{estate}.yml"
     if not path.is_file():
         names = ", ".join(sorted(item.stem for item in FOLDER.glob("*.yml")))
         raise ValueError(f"there is no estate {estate!r}; built in are: {names}")
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if bed is not None:
+        bed.place(document)
+        world.storage.elsewhere = bed
     infrastructure = Infrastructure(world, document)
     infrastructure.build()
     builder = _Vms(world, infrastructure, cache)

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Protocol
 
 from .computed import config_path, disk_path
 from .store import Obj, Store
@@ -59,13 +60,14 @@ def _copy_data(src: int, dst: int, *, sparse: bool) -> None:
         position = end
 
 
-def allocated(path: Path) -> int:
-    """Bytes that a file occupies, in OCFS2's clusters of 1 MiB (ovm-rest-api 15.4)."""
-    try:
-        blocks = path.stat().st_blocks * 512
-    except OSError:
-        return 0
-    return -(-blocks // MIB) * MIB
+class Elsewhere(Protocol):
+    """Repositories that are only mounted here, and what only their own file system can do."""
+
+    def clone(self, source: Path, target: Path) -> bool:
+        """Clone an image; False if the two do not lie there."""
+
+    def allocated(self, path: Path) -> int | None:
+        """Bytes that a file occupies, None if it does not lie there."""
 
 
 class Storage:
@@ -73,6 +75,7 @@ class Storage:
 
     def __init__(self, root: Path, store: Store) -> None:
         self.root = root
+        self.elsewhere: Elsewhere | None = None
         self._store = store
         self._written: dict[Path, str] = {}
         root.mkdir(parents=True, exist_ok=True)
@@ -89,6 +92,21 @@ class Storage:
         """Make the folders of a repository."""
         for folder in FOLDERS:
             (self.repository(repository.id) / folder).mkdir(parents=True, exist_ok=True)
+
+    def copy(self, source: Path, target: Path, *, sparse: bool = True) -> None:
+        """Copy an image, as a clone does."""
+        if not sparse or self.elsewhere is None or not self.elsewhere.clone(source, target):
+            copy_image(source, target, sparse=sparse)
+
+    def allocated(self, path: Path) -> int:
+        """Bytes that a file occupies, in OCFS2's clusters of 1 MiB (ovm-rest-api 15.4)."""
+        try:
+            size = self.elsewhere.allocated(path) if self.elsewhere is not None else None
+            if size is None:
+                size = path.stat().st_blocks * 512
+        except OSError:
+            return 0
+        return -(-size // MIB) * MIB
 
     def sync(self) -> None:
         """Bring vm.cfg, .ovsmeta and .ovsrepo files in line with the objects: writes and removes what differs."""

@@ -130,7 +130,7 @@ class StorageParts:
         fs = self._nfs(item, servers, size) if kind == "nfs" else self._ocfs2(name, kind, servers, size)
         repo = self._store.add(
             "Repository",
-            fixed_id("Repository", name),
+            item.get("id") or fixed_id("Repository", name),
             12,
             name=name,
             description=item.get("description", ""),

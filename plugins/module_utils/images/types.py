@@ -12,6 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+# Clones on these share extents, so that the maps of two clones tell what differs. Both are tested.
+MAPPED_FILE_SYSTEMS = ("ocfs2", "xfs")
+
 _Image = TypeVar("_Image", bound="DiskImage")
 
 
@@ -78,12 +81,14 @@ class MapUnavailable(Exception):
 class DiskImage(Protocol):
     """A raw disk image, open for reading; a context manager.
 
-    C(name) is for messages: the path, and where that is. Everything raises C(SourceError) if the image is missing, ends
+    C(name) is for messages: the path, and where that is; C(bytes_read) counts what was read of this image and of others
+    for it, where it lies. Everything raises C(SourceError) if the image is missing, ends
     too early, cannot be reached any more, or is not the same before and after.
     """
 
     name: str
     size: int
+    bytes_read: int
 
     def __enter__(self: _Image) -> _Image: ...
 

@@ -51,6 +51,7 @@ class Server:
     ip_address: str
     running: bool
     maintenance: bool
+    hostname: str = ""
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,7 @@ def _server(item: Item) -> Server:
         ip_address=text(item, "ipAddress"),
         running=text(item, "serverRunState") == "RUNNING",
         maintenance=flag(item, "maintenanceMode"),
+        hostname=text(item, "hostname"),
     )
 
 

@@ -38,12 +38,14 @@ def decide_disk_type(disk: Disk, requested: str, state: ClientState | None, max_
     """Return the type for one disk: what was asked for, or a full if there is no base for it.
 
     An incremental builds on the newest recovery point, a differential on the most recent full or synthetic full of the
-    disk. A disk is the same disk if it has the same id and size; its name, slot and storage repository do not matter.
-    C(max_increments) is how many recovery points may follow a full of the disk, 0 for any number; an incremental never
-    follows more than C(LONGEST_CHAIN).
+    disk; a client that is distrusted gets neither. A disk is the same disk if it has the same id and size; its name,
+    slot and storage repository do not matter. C(max_increments) is how many recovery points may follow a full of the
+    disk, 0 for any number; an incremental never follows more than C(LONGEST_CHAIN).
     """
     if state is None or state.newest_point is None:
         return TypeDecision("full", "first backup of this VM")
+    if state.distrust is not None and requested != "full":
+        return TypeDecision("full", f"change detection failed before: {state.distrust}")
     if requested not in _INCREMENTS:
         return TypeDecision("full", "full backup was asked for")
     known = {item.id: item for item in state.disks}.get(disk.id)

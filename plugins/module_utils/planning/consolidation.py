@@ -22,6 +22,9 @@ def plan_consolidation(state: ClientState, *, selected_by: str, due: bool = True
     elif not state.newest_healthy:
         action, method = "fail", "skip"
         reason = f"its newest recovery point {state.newest_point} is damaged: a run of another type makes a full"
+    elif state.distrust is not None:
+        action, method = "fail", "skip"
+        reason = f"change detection failed before: {state.distrust}; a run of another type makes a full"
     elif state.newest_is_full:
         action = "current"
         reason = f"its newest recovery point {state.newest_point} is a full already"

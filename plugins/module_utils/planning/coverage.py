@@ -256,8 +256,10 @@ class _Judge:
         found = []
         if known is not None and known.newest_point is not None and not known.newest_healthy:
             found.append(f"the newest recovery point {known.newest_point} is damaged")
+        if known is not None and known.distrust is not None:
+            found.append(f"change detection failed, the next backup is a full: {known.distrust}")
         for subclient, choice in protecting:
-            how = decide_method(vm, choice.wanted, self.inventory, subclient.nfs_policy)
+            how = decide_method(vm, choice.wanted, self.inventory, subclient.nfs_policy, subclient.consistency)
             if how.action != "backup":
                 found.append(f"subclient {quoted(subclient.name)} cannot back the VM up at present: {how.reason}")
         if known is not None and known.newest_good is not None:

@@ -10,10 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from ..manager.inventory import Disk, Inventory, Vm
 from .content import DiskFilter
 from .reading import quoted
+
+
+class _Named(Protocol):
+    """What has the name and the slot of a disk."""
+
+    @property
+    def slot(self) -> int: ...
+
+    @property
+    def name(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,7 @@ def choose_disks(vm: Vm, filters: Iterable[DiskFilter], inventory: Inventory) ->
     return DiskChoice(tuple(wanted), tuple(skipped), tuple(warnings))
 
 
-def disk_label(disk: Disk | SkippedDisk) -> str:
+def disk_label(disk: _Named) -> str:
     return f"disk {quoted(disk.name)} (slot {disk.slot})"
 
 

@@ -49,10 +49,11 @@ def read_limits(value: Any, key: str, problems: Problems) -> Limits | None:
     return Limits(**{name: number for name, number in counts.items() if number is not None})
 
 
-def slots_of(limits: Limits, *, repository_ids: Iterable[str], server_id: str | None, proxy: str) -> tuple[Slot, ...]:
-    """Return the places that a VM needs."""
+def slots_of(
+    limits: Limits, *, repository_ids: Iterable[str], server_ids: Iterable[str], proxy: str
+) -> tuple[Slot, ...]:
+    """Return the places that a VM needs: also those of servers that it is only read through."""
     wanted = [(f"repository-{item}", limits.repository) for item in dict.fromkeys(repository_ids)]
-    if server_id is not None:
-        wanted.append((f"server-{server_id}", limits.server))
+    wanted += [(f"server-{item}", limits.server) for item in dict.fromkeys(server_ids)]
     wanted.append((f"proxy-{proxy}", limits.proxy))
     return tuple(Slot(name, limit) for name, limit in wanted if limit)

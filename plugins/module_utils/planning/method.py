@@ -18,17 +18,29 @@ from .disks import disk_label, repository_label
 _TRANSPORTS = {"iscsi": "iSCSI", "fibre_channel": "fibre channel", "local": "a local disk"}
 
 
+# crash: each disk is as after a power failure, several disks may be of slightly different moments. paused: they are of
+# one moment, because the guest does not write while they are cloned.
+CONSISTENCIES = ("crash", "paused")
+PAUSE_NOT_NEEDED, PAUSE_CANNOT_BE_SERVED = "not_needed", "cannot_be_served"
+
+
 @dataclass(frozen=True)
 class MethodDecision:
-    """What is done with a VM. C(action): backup, skip or fail; C(method): hot_clone, shutdown, cold or skip."""
+    """What is done with a VM. C(action): backup, skip or fail; C(method): hot_clone, shutdown, cold or skip.
+
+    C(pause) says whether the guest has to be paused while its disks are cloned and cannot be.
+    """
 
     action: str
     method: str
     reason: str
     warnings: tuple[str, ...] = ()
+    pause: str = PAUSE_NOT_NEEDED
 
 
-def decide_method(vm: Vm, disks: Sequence[Disk], inventory: Inventory, nfs_policy: str) -> MethodDecision:
+def decide_method(
+    vm: Vm, disks: Sequence[Disk], inventory: Inventory, nfs_policy: str, consistency: str = "crash"
+) -> MethodDecision:
     """Return how the disks (one at least) of a VM that is not a template are backed up, and why so."""
     unreadable = [problem for disk in disks for problem in _unreadable(disk, inventory)]
     if unreadable:
@@ -37,8 +49,24 @@ def decide_method(vm: Vm, disks: Sequence[Disk], inventory: Inventory, nfs_polic
         # Its disks are at rest, so every kind of storage will do (ovm-rest-api 11.4).
         return MethodDecision("backup", "cold", "the VM is powered off", _shared_warnings(disks, "cold"))
     if vm.state == "RUNNING":
-        return _decide_running(disks, inventory, nfs_policy)
+        found = _decide_running(disks, inventory, nfs_policy)
+        needs_pause = consistency == "paused" and found.method == "hot_clone" and len(disks) > 1
+        return _without_pause(found, len(disks)) if needs_pause else found
     return _skip(_state_reason(vm.state))
+
+
+def _without_pause(decision: MethodDecision, disks: int) -> MethodDecision:
+    """Refuse a hot clone whose disks have to be of one moment: the manager has no pause that a clone could be made in.
+
+    Its suspend writes the memory to disk and ends the guest, and a suspended VM is not known to be cloned (ovm-rest-api
+    9.3, 11.4). What is asked for and cannot be had is never replaced by less without a word.
+    """
+    reason = (
+        f"consistency: paused asks for a pause of the guest while its {disks} disks are cloned, and Oracle VM Manager "
+        "has none in which a clone can be made: use consistency: crash, keep what belongs together on one disk, or "
+        "back the VM up while it is powered off"
+    )
+    return MethodDecision("fail", "skip", reason, decision.warnings, PAUSE_CANNOT_BE_SERVED)
 
 
 def _decide_running(disks: Sequence[Disk], inventory: Inventory, nfs_policy: str) -> MethodDecision:

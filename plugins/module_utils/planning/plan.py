@@ -15,6 +15,7 @@ from typing import Callable
 
 from ..errors import InvalidInputError, NothingSelectedError
 from ..manager.inventory import Disk, Inventory, Vm
+from .access import Access, check_access, unknown_addresses
 from .additional_settings import check_offered
 from .backup_type import SYNTHETIC_FULL, TypeDecision, combine_types, decide_disk_type
 from .consolidation import plan_consolidation
@@ -26,8 +27,10 @@ from .method import MethodDecision, decide_method
 from .names import assign_clients, client_name
 from .order import Candidate, round_robin
 from .outage import plan_outage
-from .plan_types import DiskPlan, Named, Plan, VmPlan
+from .plan_types import ChangeDetection, DiskPlan, Named, Plan, VmPlan
 from .reading import problem_details, problem_text, quoted
+from .reference import Changes, choose_reference
+from .sources import with_sources
 from .state import ClientState, LastJob, VaultState
 from .subclient import Subclient, checked_backup_type
 
@@ -51,21 +54,24 @@ def make_plan(
     proxies: Sequence[str] = ("localhost",),
     settings: Mapping[str, bool] | None = None,
     is_ours: Callable[[Vm], bool] = _nobody,
+    access: Access | None = None,
 ) -> Plan:
     """Return what a backup run of the subclient does at the time C(now) (epoch seconds).
 
     C(backup_type) overrides the subclient's, C(force) backs up whatever the age of the newest recovery point is,
     C(restart) backs up only what the job C(vault.last_job) did not, C(settings) are the additional settings of the
-    site, and C(is_ours) tells the clones that we made ourselves, which are no VMs to back up. For
-    synthetic fulls the VMs that have a recovery point are consolidated, the others get their first backup; runs that do
-    not need the content are planned by C(plan_synthetic_fulls).
+    site, C(is_ours) tells the clones that we made ourselves, which are no VMs to back up, and C(access) what the
+    proxies reach. For synthetic fulls the VMs that have a recovery point are consolidated, the others get their first
+    backup; runs that do not need the content are planned by C(plan_synthetic_fulls).
 
     Raises C(NothingSelectedError) if a rule, a group or the whole content selects nothing and the subclient does not
-    allow that, C(InvalidInputError) for a backup type that is wrong or not offered, for an empty list of proxies, and
-    if there is no job to restart.
+    allow that, C(InvalidInputError) for a backup type that is wrong or not offered, for an empty list of proxies, for
+    the source ssh without settings for it, and if there is no job to restart.
     """
     restarted = restarted_job(subclient, vault) if restart else None
     requested = checked_run(subclient, backup_type, proxies, settings or {}, restarted)
+    access = access or Access()
+    check_access(subclient.source, access)
     vms = tuple(sorted((vm for vm in inventory.vms.values() if not is_ours(vm)), key=lambda vm: vm.id))
     selection = select(subclient.content, subclient.exclude_vms, vms, inventory)
     warnings = [*selection.warnings]
@@ -74,10 +80,12 @@ def make_plan(
         text += ("; " if len(selection.empty) == 1 else "\n") + "set allow_empty: true if that is intended"
         raise NothingSelectedError(text, subclient=subclient.name, **problem_details(selection.empty))
     warnings.extend(str(problem) for problem in selection.empty)
+    warnings.extend(unknown_addresses(access, inventory))
 
     states = vault.by_vm()
-    planner = _Planner(subclient, inventory, states, _assign(vms, states), requested, force, restarted, now)
+    planner = _Planner(subclient, inventory, states, _assign(vms, states), requested, force, restarted, now, is_ours)
     planned = [planner.plan_vm(item) for item in selection.selected]
+    planned = with_sources(planned, subclient.source, inventory, access)
     if planned and all(item.action == "skip" for item in planned):
         warnings.append("the content selects no VM that can be backed up")
     return dataclasses.replace(
@@ -136,6 +144,9 @@ def empty_plan(subclient: Subclient, requested: str) -> Plan:
         kill=subclient.kill,
         max_outage=subclient.max_outage,
         two_pass=subclient.two_pass,
+        change_detection=ChangeDetection(
+            subclient.reference_clone == "keep", subclient.reference_space, subclient.sample
+        ),
         vms=(),
         limits=subclient.limits,
         retries=subclient.retries,
@@ -205,11 +216,12 @@ def with_slots(item: VmPlan, subclient: Subclient, inventory: Inventory | None) 
     """Return the plan of a VM that has its proxy, with the places that it needs before it is worked on."""
     if item.action != "backup":
         return item
-    vm = inventory.vms[item.vm_id] if inventory is not None else None
+    own = inventory.vms[item.vm_id].server_id if inventory is not None else None
+    read_through = [disk.server.id for disk in item.disks if disk.server is not None]
     slots = slots_of(
         subclient.limits,
         repository_ids=[disk.repository_id for disk in item.disks if disk.repository_id is not None],
-        server_id=vm.server_id if vm is not None else None,
+        server_ids=[*([own] if own is not None else []), *read_through],
         proxy=item.proxy,
     )
     return dataclasses.replace(item, slots=slots)
@@ -227,11 +239,12 @@ class _Planner:
     force: bool
     restarted: LastJob | None  # the job of which only what it did not do is done
     now: float
+    is_ours: Callable[[Vm], bool]
 
     def plan_vm(self, item: Selected) -> VmPlan:
         vm = item.vm
         state = self.states.get(vm.id)
-        if self.requested == SYNTHETIC_FULL and state is not None and state.newest_point and not vm.is_template:
+        if self.requested == SYNTHETIC_FULL and not vm.is_template and state is not None and state.can_be_consolidated:
             due, why = judge_restart(self.restarted, vm.id) if self.restarted is not None else (True, "")
             found = plan_consolidation(state, selected_by=item.selected_by, due=due, why=why)
             return dataclasses.replace(found, vm_name=vm.name)
@@ -243,6 +256,15 @@ class _Planner:
         decision = outage.decision
         warnings = [*self._name_warnings(vm), *(() if vm.is_template else choice.warnings), *decision.warnings]
         repositories = (self._repository_name(disk) for disk in disks)
+        reference = choose_reference(
+            vm,
+            types,
+            state,
+            self.inventory,
+            method=decision.method,
+            policy=self.subclient.reference_clone,
+            is_ours=self.is_ours,
+        )
         return VmPlan(
             vm_id=vm.id,
             vm_name=vm.name,
@@ -255,11 +277,14 @@ class _Planner:
             requested_type=self.requested,
             type=total.type,
             type_reason=total.reason,
-            disks=tuple(self._disk_plan(disk, found) for disk, found in types),
+            disks=tuple(self._disk_plan(disk, found, reference.changes[disk.id]) for disk, found in types),
             skipped_disks=() if vm.is_template else choice.skipped,
             repositories=tuple(dict.fromkeys(name for name in repositories if name is not None)),
             expected_outage=outage.expected,
             outage_until=outage.until,
+            pause=decision.pause,
+            reference=reference.reference,
+            reference_reason=reference.reason,
             warnings=tuple(warnings),
         )
 
@@ -271,11 +296,13 @@ class _Planner:
             return MethodDecision("skip", "skip", "templates are not backed up")
         if not choice.wanted:
             return MethodDecision("skip", "skip", _no_disk_reason(choice))
-        how = decide_method(vm, choice.wanted, self.inventory, self.subclient.nfs_policy)
+        policy, consistency = self.subclient.nfs_policy, self.subclient.consistency
+        how = decide_method(vm, choice.wanted, self.inventory, policy, consistency)
         is_current, due, warnings = self._judge(vm, state)
         if is_current:
             # Nothing is done, so what stands in the way of a backup now is no failure.
-            return MethodDecision("current", how.method, due, (*warnings, *_unprotected(choice.wanted, state)))
+            warnings = (*warnings, *_unprotected(choice.wanted, state))
+            return MethodDecision("current", how.method, due, warnings, how.pause)
         reason = f"{how.reason}; {due}" if how.action == "backup" else how.reason
         return dataclasses.replace(how, reason=reason, warnings=(*warnings, *how.warnings))
 
@@ -292,6 +319,8 @@ class _Planner:
             return False, "it has no recovery point yet", ()
         if not state.newest_healthy:
             return False, f"its newest recovery point {state.newest_point} is damaged", ()
+        if state.distrust is not None:
+            return False, f"its newest recovery point {state.newest_point} is not trusted", ()
         if state.newest_created is None:
             return False, f"the age of its newest recovery point {state.newest_point} is not known", ()
         age = self.now - state.newest_created
@@ -321,7 +350,7 @@ class _Planner:
         repository = self.inventory.repositories.get(disk.repository_id or "")
         return repository.name if repository is not None else None
 
-    def _disk_plan(self, disk: Disk, decision: TypeDecision) -> DiskPlan:
+    def _disk_plan(self, disk: Disk, decision: TypeDecision, changes: Changes) -> DiskPlan:
         return DiskPlan(
             slot=disk.slot,
             disk_id=disk.id,
@@ -333,6 +362,8 @@ class _Planner:
             type=decision.type,
             type_reason=decision.reason,
             base=decision.base,
+            changes=changes.method,
+            changes_reason=changes.reason,
         )
 
 

@@ -12,14 +12,19 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from .access import SourceServer
 from .content import Excluded
 from .disks import SkippedDisk
 from .limits import Limits, Slot
+from .reference import Reference
 
 
 @dataclass(frozen=True)
 class DiskPlan:
-    """A disk that is backed up. C(size) in bytes, if the manager tells; C(path) is relative to the repository."""
+    """A disk that is backed up. C(size) in bytes, if the manager tells; C(path) is relative to the repository.
+
+    With the C(source) ssh it is read through the C(server). C(changes): all, extent_maps or hash, how they are found.
+    """
 
     slot: int
     disk_id: str
@@ -31,6 +36,11 @@ class DiskPlan:
     type: str
     type_reason: str
     base: str | None = None  # the recovery point that it builds on
+    source: str = "path"  # path | ssh
+    server: SourceServer | None = None
+    source_reason: str = ""
+    changes: str = "all"
+    changes_reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,10 +63,26 @@ class VmPlan:
     repositories: tuple[str, ...] = ()  # names of the storage repositories of the disks, in the order of slots
     expected_outage: float | None = None  # seconds, as the last backups took
     outage_until: float | None = None  # epoch seconds at which the outage window closes
+    pause: str = "not_needed"  # or cannot_be_served: whether the guest is paused while it is cloned
+    reference: Reference | None = None  # the clone of an earlier backup that tells what has changed
+    reference_reason: str = ""
     order: int = 0
     proxy: str = ""
     slots: tuple[Slot, ...] = ()  # the places that the VM needs before it is worked on
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ChangeDetection:
+    """How backups find out what has changed; shares in percent.
+
+    C(reference_space) of a storage repository has to be free for a reference clone to stay, and C(sample) of what has
+    not changed is read all the same.
+    """
+
+    keep_reference: bool = True
+    reference_space: int = 10
+    sample: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -81,6 +107,7 @@ class Plan:
     kill: bool
     max_outage: int
     two_pass: bool
+    change_detection: ChangeDetection
     vms: tuple[VmPlan, ...]
     limits: Limits = Limits()
     retries: int = 0

@@ -67,10 +67,27 @@ def _vm_lines(vm: Mapping[str, Any], *, is_new: bool) -> list[str]:
         lines += [
             f"  disk {disk['slot']}: {disk['name']} in {disk['repository']}, {disk['type']}" for disk in vm["disks"]
         ]
+        lines += _reading_lines(vm)
         lines += _outage_lines(vm)
     lines += [f"  disk {disk['slot']} left out: {disk['name']}, {disk['reason']}" for disk in left_out(vm)]
     lines += [f"  why: {vm['reason']}", f"  selected by: {vm['selected_by']}"]
     return lines + [f"  warning: {warning}" for warning in vm["warnings"]]
+
+
+def _reading_lines(vm: Mapping[str, Any]) -> list[str]:
+    """Return from where the disks are read and how their changes are found, and why: what is the same is said once."""
+    sources, changes = [], []
+    for disk in vm["disks"]:
+        server = disk["server"]
+        where = f"over ssh from {server['name']} ({server['address']})" if server is not None else "by path"
+        sources.append(f"  read: {where}, {disk['source_reason']}")
+        if disk["changes"] != "all":
+            how = disk["changes"].replace("_", " ")
+            changes.append(f"  changes of disk {disk['slot']}: by {how}, {disk['changes_reason']}")
+    alike = {line.partition(": ")[2] for line in changes}
+    if len(alike) == 1:
+        changes = [f"  changes: {alike.pop()}"]
+    return [*dict.fromkeys(sources), *changes]
 
 
 def _outage_lines(vm: Mapping[str, Any]) -> list[str]:

@@ -4,157 +4,49 @@
 
 # Private to the collection: not a public API, may change in any release.
 
-"""Reading a definition that a person wrote: every value is checked, every problem collected with its key path."""
+"""Reading the definition of a subclient: what all rooms read, and durations."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any
 
+from .._reading import (
+    Problem,
+    Problems,
+    did_you_mean,
+    kind_of,
+    plain,
+    problem_details,
+    problem_text,
+    quoted,
+    read_boolean,
+    read_choice,
+    read_count,
+    read_items,
+    read_mapping,
+    read_number,
+    read_string,
+)
 from .durations import format_duration, parse_duration
 
-_BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong: at which key, with which value, and what would be right."""
-
-    key: str
-    value: Any
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.key}: {self.message}" if self.key else self.message
-
-
-@dataclass
-class Problems:
-    """The problems that have been found so far."""
-
-    found: list[Problem] = field(default_factory=list)
-
-    def add(self, key: str, value: Any, message: str) -> None:
-        self.found.append(Problem(key, plain(value), message))
-
-
-def problem_text(subject: str, problems: Sequence[Problem]) -> str:
-    """Return one message for all problems of a subject: one line for one problem, a list for several."""
-    if len(problems) == 1:
-        return f"{subject}: {problems[0]}"
-    return "\n".join([f"{subject} has {len(problems)} problems:", *(f"- {problem}" for problem in problems)])
-
-
-def problem_details(problems: Sequence[Problem]) -> dict[str, Any]:
-    """Return the same for programs: the first problem's key and value, and all of them."""
-    return {
-        "key": problems[0].key,
-        "value": problems[0].value,
-        "problems": [{"key": item.key, "value": item.value, "message": item.message} for item in problems],
-    }
-
-
-def plain(value: Any) -> Any:
-    """Return a value in plain JSON types, whatever subclasses of them a YAML loader made."""
-    if value is None or isinstance(value, bool):
-        return value
-    for kind in (str, int, float):
-        if isinstance(value, kind):
-            return kind(value)
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return repr(value)
-
-
-def kind_of(value: Any) -> str:
-    """Return what a value is, in the words of somebody who writes YAML."""
-    if value is None:
-        return "empty"
-    if isinstance(value, bool):
-        return f"the boolean {str(bool(value)).lower()}"
-    if isinstance(value, (int, float)):
-        return f"the number {value}"
-    if isinstance(value, str):
-        return f"the string {quoted(value)}"
-    if isinstance(value, Mapping):
-        return "a mapping"
-    if isinstance(value, (list, tuple)):
-        return "a list"
-    return f"a {type(value).__name__}"
-
-
-def quoted(value: str) -> str:
-    return repr(str(value))
-
-
-def did_you_mean(value: str, choices: Iterable[str]) -> str:
-    """Return a remark on the choice that a wrong value resembles, to be put behind a message; empty if none does."""
-    by_folded = {choice.casefold(): choice for choice in choices}
-    closest = difflib.get_close_matches(value.casefold(), by_folded, n=1, cutoff=0.6)
-    return f" (did you mean {quoted(by_folded[closest[0]])}?)" if closest else ""
-
-
-def read_mapping(value: Any, key: str, known: Sequence[str], problems: Problems) -> Mapping[Any, Any] | None:
-    """Return the value if it is a mapping; unknown keys are problems, the known ones can be read all the same."""
-    if not isinstance(value, Mapping):
-        problems.add(key, value, f"must be a mapping with the keys {', '.join(known)}, not {kind_of(value)}")
-        return None
-    for name in value:
-        if name not in known:
-            hint = did_you_mean(name, known) if isinstance(name, str) else ""
-            path = f"{key}.{name}" if key else f"{name}"
-            problems.add(path, value[name], f"unknown key; known here are {', '.join(known)}{hint}")
-    return value
-
-
-def read_items(
-    value: Any, key: str, what: str, read: Callable[[Any, str, Problems], Any], problems: Problems, *, empty: bool
-) -> tuple[Any, ...]:
-    """Read a list, one item after the other; items that could not be read (C(None)) are left out."""
-    if not isinstance(value, (list, tuple)):
-        problems.add(key, value, f"must be a list of {what}, not {kind_of(value)}")
-        return ()
-    if not value and not empty:
-        problems.add(key, value, f"must not be an empty list of {what}")
-    items = [read(item, f"{key}[{number}]", problems) for number, item in enumerate(value)]
-    return tuple(item for item in items if item is not None)
-
-
-def read_string(value: Any, key: str, problems: Problems) -> str | None:
-    if not isinstance(value, str):
-        hint = "; put it into quotes if that is its name" if isinstance(value, (bool, int, float)) else ""
-        problems.add(key, value, f"must be a string, not {kind_of(value)}{hint}")
-        return None
-    if not value:
-        problems.add(key, value, "must not be an empty string")
-        return None
-    return str(value)
-
-
-def read_boolean(value: Any, key: str, problems: Problems) -> bool | None:
-    """Read true or false; as words too, because a template in a definition can give nothing else."""
-    if isinstance(value, bool):
-        return bool(value)
-    if isinstance(value, str) and value.strip().lower() in _BOOLEANS:
-        return _BOOLEANS[value.strip().lower()]
-    problems.add(key, value, f"must be true or false, not {kind_of(value)}")
-    return None
-
-
-def read_choice(value: Any, key: str, what: str, choices: Sequence[str], problems: Problems) -> str | None:
-    """Read one word of a few. C(what) completes the message "'x' is not ..."."""
-    if isinstance(value, str) and value in choices:
-        return str(value)
-    if isinstance(value, str):
-        hint = did_you_mean(value, choices)
-        problems.add(key, value, f"{quoted(value)} is not {what}; use one of {', '.join(choices)}{hint}")
-    else:
-        problems.add(key, value, f"must be one of {', '.join(choices)}, not {kind_of(value)}")
-    return None
+__all__ = [
+    "Problem",
+    "Problems",
+    "did_you_mean",
+    "kind_of",
+    "plain",
+    "problem_details",
+    "problem_text",
+    "quoted",
+    "read_boolean",
+    "read_choice",
+    "read_count",
+    "read_items",
+    "read_mapping",
+    "read_number",
+    "read_string",
+    "read_duration",
+]
 
 
 def read_duration(value: Any, key: str, problems: Problems, *, at_least: int = 0) -> int | None:
@@ -168,19 +60,3 @@ def read_duration(value: Any, key: str, problems: Problems, *, at_least: int = 0
         problems.add(key, value, f"must be at least {format_duration(at_least)}, not {format_duration(seconds)}")
         return None
     return seconds
-
-
-def read_count(
-    value: Any, key: str, problems: Problems, *, at_least: int = 0, at_most: int | None = None
-) -> int | None:
-    """Read a whole number; as digits too, because a template in a definition can give nothing else."""
-    text = str(value).strip() if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
-    if not (text.isascii() and text.isdigit()):
-        problems.add(key, value, f"must be a whole number, not {kind_of(value)}")
-        return None
-    number = int(text)
-    if number < at_least or (at_most is not None and number > at_most):
-        limits = f"at least {at_least}" if at_most is None else f"between {at_least} and {at_most}"
-        problems.add(key, value, f"must be {limits}, not {number}")
-        return None
-    return number

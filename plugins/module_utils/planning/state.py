@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..vault.jobs import FAILED
 from ..vault.outages import Outage
@@ -32,6 +33,8 @@ class VaultDisk:
     increments: int = 0
     problem: str | None = None  # why it is not healthy
     full_problem: str | None = None
+    image: Mapping[str, Any] | None = None  # what the newest point read it from, as its manifest says
+    full_image: Mapping[str, Any] | None = None  # what the full did
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,18 @@ class ClientState:
     # Only read for the report on coverage; it plays no part in a plan.
     newest_good: GoodPoint | None = field(default=None, compare=False)
     outages: tuple[Outage, ...] = ()  # the last ones that were measured, oldest first
+    distrust: str | None = None  # why what its increments left out may have changed all the same
+
+    @property
+    def can_be_consolidated(self) -> bool:
+        """Whether there is something that a synthetic full could be made of; whether it is healthy is judged later."""
+        return self.newest_point is not None and self.distrust is None
 
     @property
     def protected_at(self) -> float | None:
-        """When the VM was last protected: the newest recovery point counts only if it is healthy."""
-        return self.newest_created if self.newest_point is not None and self.newest_healthy else None
+        """When the VM was last protected: the newest recovery point counts only if it is healthy and trusted."""
+        counts = self.newest_point is not None and self.newest_healthy and self.distrust is None
+        return self.newest_created if counts else None
 
 
 @dataclass(frozen=True)

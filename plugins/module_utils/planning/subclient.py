@@ -9,17 +9,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
 
 from ..errors import InvalidInputError, SubclientError
 from ..vault.retention import RetentionPolicy
+from .access import SOURCES
 from .backup_type import BACKUP_TYPES
 from .content import DiskFilter, Group
 from .content_reading import read_content, read_exclude
 from .durations import format_duration
 from .limits import Limits, read_limits
+from .method import CONSISTENCIES
 from .reading import (
     Problems,
     kind_of,
@@ -31,8 +33,10 @@ from .reading import (
     read_count,
     read_duration,
     read_mapping,
+    read_number,
     read_string,
 )
+from .reference import REFERENCE_POLICIES
 from .retention_reading import read_retention
 from .schedule import ScheduleEntry, read_schedule
 from .verify_reading import VerifySettings, read_verify
@@ -68,6 +72,11 @@ class Subclient:
     outage_window: tuple[Window, ...] = ()  # none: always
     two_pass: bool = True
     timezone: str = "UTC"
+    source: str = "auto"
+    reference_clone: str = "keep"
+    reference_space: int = 10  # percent
+    sample: float = 0.1  # percent
+    consistency: str = "crash"
 
     @classmethod
     def parse(cls, name: str, definition: Mapping[str, Any]) -> Subclient:
@@ -122,8 +131,8 @@ def _read_backup_type(value: Any, key: str, problems: Problems) -> str | None:
     return read_choice(value, key, "a backup type", BACKUP_TYPES, problems)
 
 
-def _read_nfs_policy(value: Any, key: str, problems: Problems) -> str | None:
-    return read_choice(value, key, "an NFS policy", NFS_POLICIES, problems)
+def _choice(what: str, choices: Sequence[str]) -> Callable[[Any, str, Problems], str | None]:
+    return lambda value, key, problems: read_choice(value, key, what, choices, problems)
 
 
 def _read_description(value: Any, key: str, problems: Problems) -> str | None:
@@ -139,7 +148,7 @@ _READERS: dict[str, Callable[[Any, str, Problems], Any]] = {
     "max_age": read_duration,
     "max_increments": read_count,
     "allow_empty": read_boolean,
-    "nfs_policy": _read_nfs_policy,
+    "nfs_policy": _choice("an NFS policy", NFS_POLICIES),
     "shutdown_timeout": functools.partial(read_duration, at_least=1),
     "kill": read_boolean,
     "verify": read_verify,
@@ -153,4 +162,9 @@ _READERS: dict[str, Callable[[Any, str, Problems], Any]] = {
     "outage_window": read_windows,
     "two_pass": read_boolean,
     "timezone": read_timezone,
+    "source": _choice("a source", SOURCES),
+    "reference_clone": _choice("what becomes of a reference clone", REFERENCE_POLICIES),
+    "reference_space": functools.partial(read_count, at_most=90),
+    "sample": functools.partial(read_number, between=(0, 100)),
+    "consistency": _choice("a consistency that can be had", CONSISTENCIES),
 }

@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from ..errors import InvalidInputError, VaultError
+from ..vault.distrust import read_distrust
 from ..vault.health import Health
 from ..vault.jobs import JobStore
 from ..vault.manifest import Point
@@ -65,7 +66,12 @@ def _client_state(
     vm_id, vm_name = str(document["vm_id"]), str(document.get("vm_name", ""))
     subclients = frozenset(point.subclient for point in points if point.subclient is not None)
     known = ClientState(
-        client.name, vm_id, vm_name=vm_name, subclients=subclients, outages=read_outages(client.directory)
+        client.name,
+        vm_id,
+        vm_name=vm_name,
+        subclients=subclients,
+        outages=read_outages(client.directory),
+        distrust=read_distrust(client.directory),
     )
     newest_damaged = max(damaged, key=lambda bad: bad.sequence, default=None)
     if newest_damaged is not None and (not points or newest_damaged.sequence > points[-1].sequence):
@@ -110,6 +116,8 @@ def _disks(client: Client, points: Sequence[Point], health: Health) -> tuple[Vau
                 len(later),
                 problem,
                 full_problem,
+                disk.image,
+                full.image,
             )
         )
     return tuple(found)

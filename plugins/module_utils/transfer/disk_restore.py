@@ -15,15 +15,16 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from .._libraries import blake3
 from ..errors import CorruptVaultError, InvalidInputError, TargetError
+from ..images.local import LocalImage
 from ..vault.chain import DiskChain, ResolvedSegment
-from ..vault.content_hash import ContentHash
-from ..vault.format import Geometry, bit_count
+from ..vault.content_hash import ContentHash, hash_blocks
+from ..vault.format import Geometry
 from ..vault.pool import OrderedPool
+from .changes import widened
 from .disk_backup import Progress
-from .source import ImageSource
 
 
 @dataclass(frozen=True)
@@ -49,16 +50,11 @@ def target_errors(verb: str, path: str) -> Iterator[None]:
 def data_size(chain: DiskChain) -> int:
     """Return how many bytes of the disk are not in blocks of zeros, without reading data."""
     geometry = chain.geometry
-    total = 0
-    for resolved in chain.segments():
-        if not resolved.pieces:
-            continue
-        wanted = geometry.mask(resolved.segment) & ~resolved.zero
-        total += bit_count(wanted) * geometry.block_size
-        last = geometry.blocks(resolved.segment) - 1
-        if wanted >> last & 1:
-            total -= geometry.block_size - geometry.block_length(resolved.segment, last)
-    return total
+    return sum(
+        geometry.mask_length(resolved.segment, geometry.mask(resolved.segment) & ~resolved.zero)
+        for resolved in chain.segments()
+        if resolved.pieces
+    )
 
 
 def check_target(path: str, chain: DiskChain, *, promised: int = 0) -> int:
@@ -94,19 +90,13 @@ def image_hash(path: str, geometry: Geometry, *, progress: Progress | None = Non
     """Return the content hash of an existing image, or nothing when it is missing or of another size."""
     if not os.path.isfile(path) or os.path.getsize(path) != geometry.size:
         return None
-    with ImageSource(path) as source:
+    with LocalImage(path) as image:
         content = ContentHash(geometry)
-        for run in source.runs(geometry):
-            if not run.data:
-                content.add_zeros(run.segment, run.segments)
-                continue
-            for segment in range(run.segment, run.end):
-                raw = source.read(segment * geometry.segment_size, geometry.segment_length(segment))
-                size = geometry.block_size
-                parts = [blake3.blake3(raw[start : start + size]).digest() for start in range(0, len(raw), size)]
-                content.add(segment, b"".join(parts))
-                if progress is not None:
-                    progress(min((segment + 1) * geometry.segment_size, geometry.size), geometry.size)
+        data = widened(image.data_spans(), geometry.segment_size, geometry.size)
+        for piece in image.read(data, step=geometry.segment_size):
+            content.add(piece.offset // geometry.segment_size, hash_blocks(piece.data, geometry.block_size))
+            if progress is not None:
+                progress(piece.offset + len(piece.data), geometry.size)
         return content.hexdigest()
 
 
@@ -192,6 +182,14 @@ def _sync_name(path: str) -> None:
             os.close(directory)
 
 
+class _Filled(NamedTuple):
+    """What was written up to the segment C(end), and what it adds to the state of the disk."""
+
+    end: int
+    written: int
+    term: int
+
+
 class _Writer:
     """Reads, checks and writes the segments; C(_fill) runs in threads, each at its own place in the file."""
 
@@ -211,38 +209,30 @@ class _Writer:
             os.ftruncate(self._descriptor, self._chain.geometry.size)
         with OrderedPool(self._done, workers) as pool:
             for resolved in self._chain.segments():
-                self._chain.add_to(self.content, resolved)
                 if resolved.pieces:
                     pool.submit(self._fill, resolved)
                 else:
-                    pool.put((resolved, 0))
+                    pool.put(_Filled(resolved.end, 0, 0))
 
-    def _fill(self, resolved: ResolvedSegment) -> tuple[ResolvedSegment, int]:
+    def _fill(self, resolved: ResolvedSegment) -> _Filled:
         geometry = self._chain.geometry
-        blocks = sorted(self._chain.read_blocks(resolved).items())
-        written = index = 0
-        while index < len(blocks):
-            last = index
-            while last + 1 < len(blocks) and blocks[last + 1][0] == blocks[last][0] + 1:
-                last += 1
-            data = b"".join(content for _block, content in blocks[index : last + 1])
-            offset = resolved.segment * geometry.segment_size + blocks[index][0] * geometry.block_size
-            self._write(data, offset)
-            written += len(data)
-            index = last + 1
-        return resolved, written
+        start, written = resolved.segment * geometry.segment_size, 0
+        for run in self._chain.read_runs(resolved):
+            self._write(run.data, start + run.block * geometry.block_size)
+            written += len(run.data)
+        term = self.content.term(resolved.segment, self._chain.block_hashes(resolved))
+        return _Filled(resolved.end, written, term)
 
-    def _write(self, data: bytes, offset: int) -> None:
-        view = memoryview(data)
+    def _write(self, view: memoryview, offset: int) -> None:
         with target_errors("write", self._path):
             while view:
                 done = os.pwrite(self._descriptor, view, offset)
                 view = view[done:]
                 offset += done
 
-    def _done(self, item: tuple[ResolvedSegment, int]) -> None:
-        resolved, written = item
-        self.written += written
+    def _done(self, item: _Filled) -> None:
+        self.written += item.written
+        self.content.add_term(item.term)
         if self._progress is not None:
             size = self._chain.geometry.size
-            self._progress(min(resolved.end * self._chain.geometry.segment_size, size), size)
+            self._progress(min(item.end * self._chain.geometry.segment_size, size), size)

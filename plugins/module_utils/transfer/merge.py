@@ -8,19 +8,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
 from typing import Callable
 
-from ..errors import CorruptVaultError
+from ..errors import CorruptVaultError, VaultWriteError
 from ..vault.chain import open_chain, open_overlay
 from ..vault.consolidation import merge_disk_files
 from ..vault.disk_reader import DiskFile
 from ..vault.disk_writer import FrameCompressor
+from ..vault.distrust import clear_distrust
 from ..vault.drafts import FINAL, FIRST, SECOND, Draft, FirstPassDisk, base_files
 from ..vault.files import exists, file_size, require_space, vault_errors
-from ..vault.format import Geometry, bits
+from ..vault.format import Geometry
 from ..vault.lock import ClientLock
 from ..vault.manifest import Point, PointDisk
 from ..vault.points import Client
@@ -53,12 +55,16 @@ def merge_passes(client: Client, draft: Draft, *, level: int = 1, clock: Callabl
             draft.remove(part, disk.file)
 
 
-def publish_draft(lock: ClientLock, draft: Draft) -> Point:
+def publish_draft(client: Client, lock: ClientLock, draft: Draft) -> Point:
     """Make the recovery point of a draft, whose passes are merged, exist and return it."""
     point = _manifest(draft)
     draft.strip()
     lock.check()
     draft.writer.publish(point)
+    if point.is_full:
+        # If that fails, one more full is made.
+        with contextlib.suppress(VaultWriteError):
+            clear_distrust(client.directory)
     return point
 
 
@@ -90,7 +96,9 @@ def _merged(client: Client, draft: Draft, disk: PointDisk, compressor: FrameComp
     path = draft.path(FINAL, disk.file)
     header_hash = _merge(draft, disk, first, path, compressor)
     with open_chain([(path, header_hash), *base_files(client, disk.base, disk.disk_id)]) as chain:
-        if chain.content_hash() != disk.content_hash:
+        # The base is as large as the disk; its header vouches for it, so only what the new file changes is looked at.
+        below = chain.files[1].content_state if len(chain.files) > 1 else None
+        if chain.content_hash(below) != disk.content_hash:
             raise CorruptVaultError(
                 f"{path} does not give the disk that was read: the two passes do not fit each other",
                 path=path,
@@ -114,14 +122,12 @@ def _merge(draft: Draft, disk: PointDisk, first: FirstPassDisk, path: str, compr
         kind = "incremental" if first.base is not None else "full"
         writer = draft.disk_writer(FINAL, disk.file, Geometry(first.size), kind, compressor)
         try:
-            merge_disk_files(overlay, writer, compressor)
-            return writer.finish().header_hash
+            result = merge_disk_files(overlay, writer, compressor)
+            return writer.finish(result.content_state).header_hash
         finally:
             writer.abort()
 
 
 def _stored_data(file: DiskFile) -> int:
     """Return the bytes of the disk that a file holds as data."""
-    return sum(
-        file.geometry.block_length(record.segment, block) for record in file.records for block in bits(record.stored)
-    )
+    return sum(file.geometry.mask_length(record.segment, record.stored) for record in file.records)

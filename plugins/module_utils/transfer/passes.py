@@ -22,7 +22,8 @@ from ..vault.manifest import Point
 from ..vault.point_making import PointOutcome, discarded_on_failure
 from ..vault.points import Vault
 from .merge import check_merge_space, merge_passes, publish_draft
-from .point_backup import PointTransfer, Progress, client_at_work, existing_point, new_draft
+from .point_backup import client_at_work, existing_point, new_draft
+from .point_transfer import PointTransfer, Progress
 from .request import BackupRequest, check_request
 
 
@@ -92,7 +93,7 @@ def publish(vault: Vault, request: BackupRequest, *, clock: Callable[[], float] 
         with discarded_on_failure(draft.writer, (CorruptVaultError, KeyboardInterrupt)):
             merge_passes(client, draft, level=request.compression_level, clock=clock)
         with discarded_on_failure(draft.writer):
-            point = publish_draft(lock, draft)
+            point = publish_draft(client, lock, draft)
     return PointOutcome(point, True, ())
 
 

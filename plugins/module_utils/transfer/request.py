@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InvalidInputError
-from .source import image_path
+from ..images.spans import image_path
+from ..images.ssh import SshSettings
 
 CONSISTENCY = {"hot_clone": "crash_consistent", "shutdown": "clean_shutdown", "cold": "powered_off"}
 
@@ -22,13 +23,16 @@ CONSISTENCY = {"hot_clone": "crash_consistent", "shutdown": "clean_shutdown", "c
 class BackupRequest:
     """What to transfer. C(plan) is one VM of the plan, C(clone) the hot clone's disks by slot.
 
-    C(document) and C(vm_cfg) (a path relative to C(repositories_path), or nothing) are the VM's configuration, C(owner)
-    says who holds the client's lock, C(killed) that the VM did not shut down and was switched off.
+    C(document) and C(vm_cfg) are the VM's configuration, the latter by its C(repository_id), C(path), C(source) and
+    C(server), or nothing. C(owner) says who holds the client's lock, C(killed) that the VM did not shut down and
+    was switched off. C(sample) is the share of the unchanged data that is read again where extent maps are
+    compared, C(reference_space) the share of a storage repository that has to be free for a reference clone to stay
+    there, both in per cent.
     """
 
     plan: Mapping[str, Any]
     document: Mapping[str, Any]
-    vm_cfg: tuple[str, str] | None
+    vm_cfg: Mapping[str, Any] | None
     run_id: str
     subclient: str | None
     owner: str
@@ -38,18 +42,23 @@ class BackupRequest:
     killed: bool = False
     compression_level: int = 1
     break_lock: bool = False
+    ssh: SshSettings | None = None
+    sample: float = 0.1
+    keep_reference: bool = True
+    reference_space: int = 10
 
     @property
     def consistency(self) -> str:
         """Return what state the disks are in. A VM that was switched off is no better than one that crashed."""
         return "crash_consistent" if self.killed else CONSISTENCY[self.plan["method"]]
 
-    def image_of(self, disk: Mapping[str, Any]) -> str:
-        """Return the image to read for a planned disk: its clone's where there is a clone."""
+    def image_of(self, disk: Mapping[str, Any]) -> dict[str, str]:
+        """Return C(repository_id) and C(path) of the image to read for a planned disk: its clone's if there is one."""
         source = self._read_from(disk)
         if not source["repository_id"] or not source["path"]:
             raise InvalidInputError(f"The manager does not say where disk {disk['name']!r} lies", disk=disk["disk_id"])
-        return image_path(self.repositories_path, source["repository_id"], source["path"])
+        image_path(self.repositories_path, source["repository_id"], source["path"])
+        return {"repository_id": source["repository_id"], "path": source["path"]}
 
     def size_of(self, disk: Mapping[str, Any]) -> int:
         """Return the bytes that this image has as the manager knows it, 0 if it does not say."""
@@ -90,4 +99,4 @@ def check_request(request: BackupRequest, *, clone_to_come: bool = False) -> Non
     for disk in plan["disks"]:
         request.image_of(disk)
     if request.vm_cfg is not None:
-        image_path(request.repositories_path, *request.vm_cfg)
+        image_path(request.repositories_path, request.vm_cfg["repository_id"], request.vm_cfg["path"])

@@ -15,9 +15,12 @@ from typing import Callable, NamedTuple, TypeVar
 from ..errors import CorruptVaultError
 from . import format as fmt
 from .content_hash import ContentHash
-from .disk_reader import DiskFile
+from .disk_reader import BlockRun, DiskFile
 
 _Self = TypeVar("_Self", bound="Overlay")
+# Before the first record of a file, and behind the last.
+_NOTHING = fmt.Record(0, 0, 0, 0, 0, 0, 0, fmt.NO_HASH)
+_BEHIND = fmt.Record(1 << 63, 1, 0, 0, 0, 0, 0, fmt.NO_HASH)
 
 
 class Piece(NamedTuple):
@@ -46,6 +49,25 @@ class ResolvedSegment(NamedTuple):
         return self.segment + self.segments
 
 
+class _Cursor:
+    """A way upwards through the records of a file: C(record) is the first that ends behind the segment asked for.
+
+    Behind the last there is none, and C(start) and C(end) are further than any segment.
+    """
+
+    def __init__(self, file: DiskFile, segment: int) -> None:
+        self.file = file
+        self._records = file.records.since(segment)
+        self.record = _NOTHING
+        self.start = self.end = -1
+
+    def advance(self, segment: int) -> None:
+        """Go on to the first record that ends behind C(segment)."""
+        while self.end <= segment:
+            self.record = next(self._records, _BEHIND)
+            self.start, self.end = self.record.segment, self.record.end
+
+
 class Overlay:
     """Disk files, newest first, that need not hold the whole disk; a context manager that closes them."""
 
@@ -72,13 +94,18 @@ class Overlay:
         for file in self.files:
             file.close()
 
+    @property
+    def content_state(self) -> str:
+        """Return the state of the disk as the newest file and all that it builds on give it."""
+        return self.files[0].content_state
+
     def segments(self, start: int = 0) -> Iterator[ResolvedSegment]:
         """Yield the whole disk from segment C(start) on, in order, without gaps."""
         if not 0 <= start < self.geometry.segments:
             raise IndexError(f"segment {start} of a disk of {self.geometry.segments} segments")
-        cursors = [file.record_index(start) for file in self.files]
-        segment = start
-        while segment < self.geometry.segments:
+        cursors = [_Cursor(file, start) for file in self.files]
+        segment, total = start, self.geometry.segments
+        while segment < total:
             resolved = self._resolve(segment, cursors)
             yield resolved
             segment = resolved.end
@@ -87,42 +114,45 @@ class Overlay:
         """Return one segment (and, in a run of zeros, what follows it)."""
         return next(self.segments(segment))
 
-    def read_blocks(self, resolved: ResolvedSegment) -> dict[int, bytes]:
-        """Return the blocks of a segment that are not zero, each checked against its hash."""
+    def read_blocks(self, resolved: ResolvedSegment, only: int = -1) -> dict[int, bytes]:
+        """Return the blocks of a segment (those in the mask C(only)) that are not zero, each checked by its hash."""
         found: dict[int, bytes] = {}
+        for piece in resolved.pieces:
+            wanted = piece.mask & ~piece.record.zero & only
+            if wanted:
+                found.update(piece.file.read(piece.record, wanted))
+        return found
+
+    def read_runs(self, resolved: ResolvedSegment) -> list[BlockRun]:
+        """Return the same as C(read_blocks) without copies: blocks that follow each other and lie in one frame."""
+        found: list[BlockRun] = []
         for piece in resolved.pieces:
             wanted = piece.mask & ~piece.record.zero
             if wanted:
-                found.update(piece.file.read(piece.record, wanted))
+                found += piece.file.read_runs(piece.record, wanted)
         return found
 
     def block_hashes(self, resolved: ResolvedSegment) -> dict[int, bytes]:
         """Return block number to hash for the blocks of a segment that are not zero."""
         found: dict[int, bytes] = {}
         for piece in resolved.pieces:
-            wanted = piece.mask & ~piece.record.zero
-            if not wanted:
-                continue
-            hashes = piece.file.hashes(piece.record)
-            for position, block in enumerate(fmt.bits(piece.record.hashed)):
-                if wanted >> block & 1:
-                    found[block] = hashes[position * fmt.HASH_SIZE : (position + 1) * fmt.HASH_SIZE]
+            found.update(piece.file.block_hashes(piece.record, piece.mask))
         return found
 
-    def _resolve(self, segment: int, cursors: list[int]) -> ResolvedSegment:
-        remaining = self.geometry.mask(segment)
-        whole = remaining
+    def _resolve(self, segment: int, cursors: Sequence[_Cursor]) -> ResolvedSegment:
+        remaining = whole = self.geometry.mask(segment)
         zero = 0
         pieces = []
         limit = self.geometry.segments
-        for number, file in enumerate(self.files):
-            record = self._advance(file, number, segment, cursors)
-            if record is None:
+        for cursor in cursors:
+            if cursor.end <= segment:
+                cursor.advance(segment)
+            if cursor.start > segment:
+                if cursor.start < limit:
+                    limit = cursor.start
                 continue
-            if record.segment > segment:
-                limit = min(limit, record.segment)
-                continue
-            limit = min(limit, record.end)
+            record = cursor.record
+            limit = min(limit, cursor.end)
             claim = record.covered & remaining
             if not claim:
                 continue
@@ -130,21 +160,13 @@ class Overlay:
                 return ResolvedSegment(segment, limit - segment, whole, ())
             limit = segment + 1
             zero |= claim & record.zero
-            pieces.append(Piece(claim, file, record))
+            pieces.append(Piece(claim, cursor.file, record))
             remaining &= ~claim
             if not remaining:
                 break
         if zero == whole:
             return ResolvedSegment(segment, 1, whole, ())
         return ResolvedSegment(segment, limit - segment, zero, tuple(pieces), remaining)
-
-    def _advance(self, file: DiskFile, number: int, segment: int, cursors: list[int]) -> fmt.Record | None:
-        records = file.records
-        index = cursors[number]
-        while index < len(records) and records[index].end <= segment:
-            index += 1
-        cursors[number] = index
-        return records[index] if index < len(records) else None
 
 
 class DiskChain(Overlay):
@@ -157,26 +179,32 @@ class DiskChain(Overlay):
                 f"{self.files[-1].path} is the start of a chain but not a full", path=self.files[-1].path, offset=0
             )
 
-    def add_to(self, content: ContentHash, resolved: ResolvedSegment) -> None:
-        """Add a segment to the hash of the whole disk without reading its data."""
-        if not resolved.pieces:
-            content.add_zeros(resolved.segment, resolved.segments)
-            return
-        hashes = self.block_hashes(resolved)
-        parts = []
-        for block in range(self.geometry.blocks(resolved.segment)):
-            length = self.geometry.block_length(resolved.segment, block)
-            parts.append(hashes[block] if block in hashes else content.zero_hash_of(length))
-        content.add(resolved.segment, b"".join(parts))
+    def table_state(self, below: str | None = None) -> str:
+        """Return the state of the whole disk as the hash tables give it.
 
-    def content_hash(self) -> str:
-        """Return the hash of the whole disk as the hash tables give it."""
-        content = ContentHash(self.geometry)
-        for resolved in self.segments():
-            self.add_to(content, resolved)
-        return content.hexdigest()
+        C(below) is the state that the files under the newest give: then nothing is looked at but what that one changes.
+        """
+        content = ContentHash(self.geometry, below)
+        if below is None or len(self.files) == 1:
+            for resolved in self.segments():
+                content.add(resolved.segment, self.block_hashes(resolved))
+            return content.state
+        newest, base = self.files[0], DiskChain(self.files[1:])
+        for record in newest.records:
+            segment = record.segment
+            while segment < record.end:
+                resolved = base.at(segment)
+                before = base.block_hashes(resolved)
+                content.remove(segment, {block: before[block] for block in before if record.covered >> block & 1})
+                segment = resolved.end
+            content.add(record.segment, newest.block_hashes(record))
+        return content.state
 
-    def _resolve(self, segment: int, cursors: list[int]) -> ResolvedSegment:
+    def content_hash(self, below: str | None = None) -> str:
+        """Return the hash of the whole disk as the hash tables give it; C(below) is as for C(table_state)."""
+        return ContentHash(self.geometry, self.table_state(below)).hexdigest()
+
+    def _resolve(self, segment: int, cursors: Sequence[_Cursor]) -> ResolvedSegment:
         resolved = super()._resolve(segment, cursors)
         if resolved.missing:
             last = self.files[-1]

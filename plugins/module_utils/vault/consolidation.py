@@ -14,7 +14,7 @@ from typing import Callable, NamedTuple
 from . import format as fmt
 from .chain import DiskChain, Overlay, Piece, ResolvedSegment
 from .content_hash import ContentHash
-from .disk_writer import DiskWriter, FrameCompressor
+from .disk_writer import NO_FRAME, DiskWriter, Frame, FrameCompressor
 from .pool import OrderedPool
 
 # Called with the bytes of the disk that are done and its size.
@@ -23,25 +23,31 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class MergeResult:
-    """What a merge came to: the hash of the whole disk, where the files hold all of it, and what became of the frames.
+    """What a merge came to: state and hash of the whole disk, and what became of the frames.
 
-    C(copied) frames were taken as they are, C(repacked) frames were compressed anew.
+    Where the files hold all of the disk, both are what their tables give; else the state is what the newest file says,
+    and there is no hash. C(copied) frames were taken as they are, C(repacked) frames were compressed anew.
     """
 
+    content_state: str
     content_hash: str | None
     copied: int
     repacked: int
 
 
 class _Merged(NamedTuple):
-    """A segment that is ready to be written. C(frame) is empty when there is nothing but zeros or nothing at all."""
+    """A segment that is ready to be written. There is C(NO_FRAME) for nothing but zeros or nothing at all.
+
+    C(term) is what the segment adds to the state of the disk.
+    """
 
     resolved: ResolvedSegment
     stored: int
     zero: int
     hashes: bytes
-    frame: bytes
+    frame: Frame
     copied: bool
+    term: int
 
 
 def merge_disk_files(
@@ -66,9 +72,10 @@ def merge_disk_files(
             if resolved.pieces:
                 pool.submit(merge.pack, resolved)
             else:
-                pool.put(_Merged(resolved, 0, resolved.zero, b"", b"", False))
-    content_hash = merge.content.hexdigest() if merge.content is not None else None
-    return MergeResult(content_hash, merge.copied, merge.repacked)
+                pool.put(_Merged(resolved, 0, resolved.zero, b"", NO_FRAME, False, 0))
+    if not isinstance(overlay, DiskChain):
+        return MergeResult(overlay.content_state, None, merge.copied, merge.repacked)
+    return MergeResult(merge.content.state, merge.content.hexdigest(), merge.copied, merge.repacked)
 
 
 class _Merge:
@@ -82,8 +89,7 @@ class _Merge:
         self._writer = writer
         self._compressor = compressor
         self._progress = progress
-        self._chain = overlay if isinstance(overlay, DiskChain) else None
-        self.content = ContentHash(self._geometry) if self._chain is not None else None
+        self.content = ContentHash(self._geometry)
         self.copied = 0
         self.repacked = 0
 
@@ -93,15 +99,17 @@ class _Merge:
         data = whole & ~resolved.zero & ~resolved.missing
         # In a full the frames give the whole disk, zeros included.
         stored = whole if self._writer.full else data
-        hashes = b"".join(value for _block, value in sorted(self._overlay.block_hashes(resolved).items()))
+        hashes = dict(sorted(self._overlay.block_hashes(resolved).items()))
         source = next((piece for piece in resolved.pieces if _supplies(piece, stored, data)), None)
+        frame = NO_FRAME
         if source is not None and data:
-            frame = source.file.verified_frame(source.record)
-        else:
-            frame = self._compress(resolved, stored) if data else b""
-        return _Merged(resolved, stored, resolved.zero, hashes, frame, source is not None)
+            frame = Frame(source.file.verified_frame(source.record), source.record.frame_hash)
+        elif data:
+            frame = self._compress(resolved, stored)
+        term = self.content.term(resolved.segment, hashes)
+        return _Merged(resolved, stored, resolved.zero, b"".join(hashes.values()), frame, source is not None, term)
 
-    def _compress(self, resolved: ResolvedSegment, stored: int) -> bytes:
+    def _compress(self, resolved: ResolvedSegment, stored: int) -> Frame:
         blocks = self._overlay.read_blocks(resolved)
         parts = []
         for block in fmt.bits(stored):
@@ -111,15 +119,14 @@ class _Merge:
     def store(self, item: _Merged) -> None:
         """Write a segment, or a run of zeros, in order."""
         resolved = item.resolved
-        if item.frame or (resolved.pieces and item.zero):
+        if item.frame.data or (resolved.pieces and item.zero):
             self._writer.add_frame(resolved.segment, item.stored, item.zero, item.hashes, item.frame)
         elif item.zero:
             self._writer.add_zeros(resolved.segment, resolved.segments)
-        if item.frame:
+        if item.frame.data:
             self.copied += item.copied
             self.repacked += not item.copied
-        if self._chain is not None and self.content is not None:
-            self._chain.add_to(self.content, resolved)
+        self.content.add_term(item.term)
         if self._progress is not None:
             size = self._geometry.size
             self._progress(min(resolved.end * self._geometry.segment_size, size), size)

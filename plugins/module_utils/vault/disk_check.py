@@ -9,8 +9,6 @@
 from __future__ import annotations
 
 import os
-import sys
-from array import array
 from dataclasses import dataclass
 from typing import Callable
 
@@ -24,7 +22,7 @@ from .pool import OrderedPool
 PROBLEM_LIMIT = 10
 # A frame of zeros is much smaller; the limit keeps a damaged size from filling the memory.
 _ZERO_FRAME_LIMIT = 16 * 1024
-_CHUNK = 1024 * 1024
+_CHUNK = 128 * 1024
 _BLOCK_HEADER = 3
 _RLE = 1
 
@@ -82,6 +80,38 @@ def _wrong_size(path: str, found: int, size: int) -> str:
     return f"{path} has {found} bytes instead of {size}"
 
 
+class _SeekTable:
+    """The seek table as it should be, compared with that of the file as it grows: it may be too large to hold."""
+
+    def __init__(self, file: DiskFile) -> None:
+        self._file = file
+        self._at = file.seek_table
+        self._buffer = bytearray(fmt.SKIPPABLE.pack(fmt.MAGIC_SEEK_TABLE, file.size - self._at - fmt.SKIPPABLE.size))
+        self._entries = 0
+        self.wrong: int | None = None
+
+    def add(self, size: int, decompressed: int) -> None:
+        """Tell of the next frame."""
+        self._buffer += fmt.SEEK_ENTRY.pack(size, decompressed)
+        self._entries += 1
+        if len(self._buffer) >= _CHUNK:
+            self._compare()
+
+    def finish(self) -> int | None:
+        """Return the offset of the first byte that is not as it should be, now that all frames are known."""
+        self._buffer += fmt.SEEK_FOOTER.pack(self._entries, 0, fmt.MAGIC_SEEKABLE)
+        self._compare()
+        return self.wrong if self._at == self._file.size else self._file.seek_table
+
+    def _compare(self) -> None:
+        wanted = self._buffer[: self._file.size - self._at]
+        found = self._file.raw(self._at, len(wanted))
+        if self.wrong is None and found != wanted:
+            self.wrong = self._at + next(number for number, byte in enumerate(wanted) if byte != found[number])
+        self._at += len(self._buffer)
+        self._buffer.clear()
+
+
 class _Check:
     """One pass over a file. C(_frame) runs in threads, everything else in the caller's."""
 
@@ -89,7 +119,7 @@ class _Check:
         self._file = file
         self._geometry = file.geometry
         self._progress = progress
-        self._seek = array("I")  # the seek table as it should be
+        self._seek = _SeekTable(file)
         self._seek_known = True
         self._known_zeros: dict[bytes, int] = {}
         self.problems: list[tuple[int, str]] = []
@@ -125,14 +155,14 @@ class _Check:
         """Note what the seek table has to say of a frame with data."""
         if self._file.is_full and record.stored != self._geometry.mask(record.segment):
             self._add(record.offset, f"the frame of segment {record.segment} lacks blocks")
-        raw = sum(self._geometry.block_length(record.segment, block) for block in fmt.bits(record.stored))
-        self._seek.extend((min(record.length, 0xFFFFFFFF), raw))
+        raw = self._geometry.mask_length(record.segment, record.stored)
+        self._seek.add(min(record.length, 0xFFFFFFFF), raw)
 
     def _frame(self, record: fmt.Record) -> tuple[int, CorruptVaultError | None]:
         try:
             if record.length > 2 * self._geometry.segment_size + _ZERO_FRAME_LIMIT:
                 raise self._error(record.offset, f"the frame of segment {record.segment} has an impossible size")
-            frame = self._file.verified_frame(record)
+            frame = self._file.checked_frame(record)
             if _frame_length(frame) != len(frame):
                 raise self._error(
                     record.offset, f"the frame of segment {record.segment} is not one frame with a checksum"
@@ -156,13 +186,13 @@ class _Check:
         buffer = b""
         while at < end:
             if len(buffer) < _ZERO_FRAME_LIMIT and fetched < end:
-                more = self._file.raw(fetched, min(_CHUNK // 8, end - fetched))
+                more = self._file.raw(fetched, min(_CHUNK, end - fetched))
                 buffer, fetched = buffer + more, fetched + len(more)
             length = _frame_length(buffer[:_ZERO_FRAME_LIMIT])
             raw = self._zeros(buffer[:length]) if length else None
             if length is None or raw is None:
                 raise self._error(at, f"the zeros of segment {record.segment} are not readable as such")
-            self._seek.extend((length, raw))
+            self._seek.add(length, raw)
             buffer, at, wanted = buffer[length:], at + length, wanted - raw
         if wanted:
             raise self._error(record.offset, f"the run of zeros of segment {record.segment} has a wrong size")
@@ -195,33 +225,19 @@ class _Check:
 
     def _seek_table(self, at: int) -> None:
         """Check the heads of header and seek table, which follow the hashes, and the table itself."""
-        frames = len(self._seek) // 2 + 1
-        content = frames * fmt.SEEK_ENTRY.size + fmt.SEEK_FOOTER.size
-        table = self._file.size - content - fmt.SKIPPABLE.size
+        table = self._file.seek_table
         if table <= at + fmt.SKIPPABLE.size:
             raise self._error(at, "the frames of the file are not those of its seek table")
         self._skippable(at, fmt.MAGIC_HEADER, table - at - fmt.SKIPPABLE.size)
-        if sys.byteorder == "big":
-            self._seek.byteswap()
-        parts = (
-            fmt.SKIPPABLE.pack(fmt.MAGIC_SEEK_TABLE, content),
-            memoryview(self._seek).cast("B"),
-            fmt.SEEK_FOOTER.pack(frames, 0, fmt.MAGIC_SEEKABLE),
-        )
-        for part in parts:
-            for start in range(0, len(part), _CHUNK):
-                wanted = part[start : start + _CHUNK]
-                found = self._file.raw(table, len(wanted))
-                if found != wanted:
-                    different = next(number for number, byte in enumerate(wanted) if byte != found[number])
-                    raise self._error(table + different, "the seek table is not that of the frames")
-                table += len(wanted)
+        wrong = self._seek.finish()
+        if wrong is not None:
+            raise self._error(wrong, "the seek table is not that of the frames")
 
     def _skippable(self, at: int, magic: int, size: int) -> int:
         """Check the head of a skippable frame; return the offset behind the frame."""
         if self._file.raw(at, fmt.SKIPPABLE.size) != fmt.SKIPPABLE.pack(magic, size):
             raise self._error(at, f"there is no skippable frame {magic:#x} of {size} bytes")
-        self._seek.extend((fmt.SKIPPABLE.size + size, 0))
+        self._seek.add(fmt.SKIPPABLE.size + size, 0)
         return at + fmt.SKIPPABLE.size + size
 
     def _good(self, check: Callable[[], None]) -> bool:

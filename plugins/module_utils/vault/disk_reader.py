@@ -8,20 +8,18 @@
 
 from __future__ import annotations
 
-import bisect
 import errno
 import json
 import os
 import threading
-from array import array
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._libraries import blake3, zstandard
 from ..errors import CorruptVaultError, PointNotFoundError, VaultError
 from . import format as fmt
+from .content_hash import parse_state, zeros
+from .tables import HASHES_PER_PIECE, RECORDS_PER_PIECE, RecordMisfit, RecordTable, Table
 
-_CHUNK = 1024 * 1024
 # Larger than any header that a writer makes; a damaged size field must not make us read gigabytes.
 _HEADER_LIMIT = 1024 * 1024
 _NUMBERS = (
@@ -35,20 +33,15 @@ _NUMBERS = (
 )
 
 
-class RecordTable:
-    """The records of a file as they are stored, unpacked one by one: a list of tuples takes six times the memory."""
+# Of a chain of many files, each thread would otherwise keep a decompressor for every file.
+_LOCAL = threading.local()
 
-    def __init__(self, table: bytes) -> None:
-        self._table = table
 
-    def __len__(self) -> int:
-        return len(self._table) // fmt.RECORD.size
+class BlockRun(NamedTuple):
+    """Blocks of a segment that follow each other, the number of the first and their content."""
 
-    def __getitem__(self, index: int) -> fmt.Record:
-        return fmt.Record._make(fmt.RECORD.unpack_from(self._table, index * fmt.RECORD.size))
-
-    def __iter__(self) -> Iterator[fmt.Record]:
-        return map(fmt.Record._make, fmt.RECORD.iter_unpack(self._table))
+    block: int
+    data: memoryview
 
 
 class DiskFile:
@@ -71,13 +64,12 @@ class DiskFile:
             raise VaultError(f"Cannot open {path}: {error.strerror}", path=path, errno=error.errno) from error
         try:
             self.size = os.fstat(self._descriptor).st_size
-            self._local = threading.local()
-            self._header_at = 0
+            # Where the frames of the header and of the seek table begin.
+            self._header_at = self.seek_table = 0
             self.header = self._read_header(header_hash)
             self.geometry = self._read_geometry()
             self.records = self._read_records()
-            self._starts = self._check_records()
-            self._check_hash_table()
+            self._hashes = self._read_hashes()
         except BaseException:
             self.close()
             raise
@@ -99,12 +91,10 @@ class DiskFile:
         """Return whether the file holds every block of the disk."""
         return bool(self.header["kind"] == "full")
 
-    def record_index(self, segment: int) -> int:
-        """Return the index of the first record that ends behind C(segment)."""
-        index = bisect.bisect_right(self._starts, segment) - 1
-        if index >= 0 and self.records[index].end > segment:
-            return index
-        return index + 1
+    @property
+    def content_state(self) -> str:
+        """Return the state of the disk as this file and what it builds on give it."""
+        return str(self.header["content_state"])
 
     def raw(self, offset: int, length: int) -> bytes:
         """Return bytes as they lie in the file, whatever they are."""
@@ -112,62 +102,90 @@ class DiskFile:
 
     def hashes(self, record: fmt.Record) -> bytes:
         """Return the hashes of the blocks in C(record.hashed), 32 bytes each."""
-        count = fmt.bit_count(record.hashed)
-        if not count:
-            return b""
-        first, last = record.first_hash, record.first_hash + count
-        middle = (first // fmt.HASHES_PER_FRAME + 1) * fmt.HASHES_PER_FRAME
-        if last <= middle:
-            return self._hash_run(first, last)
-        return self._hash_run(first, middle) + self._hash_run(middle, last)
+        return self._hashes.entries(record.first_hash, record.first_hash + fmt.bit_count(record.hashed))
+
+    def block_hashes(self, record: fmt.Record, wanted: int = -1) -> dict[int, bytes]:
+        """Return block number to hash for the blocks in the mask C(wanted), or for all, that are not zero."""
+        hashed = record.hashed
+        if not hashed & wanted:
+            return {}
+        hashes, size = self.hashes(record), fmt.HASH_SIZE
+        return {
+            block: hashes[number * size : (number + 1) * size]
+            for number, block in enumerate(fmt.bits(hashed))
+            if wanted >> block & 1
+        }
 
     def read(self, record: fmt.Record, wanted: int) -> dict[int, bytes]:
         """Return the blocks in the mask C(wanted), which the record must hold, as block number to content.
 
         Every block is compared with its hash. Blocks of zeros may be asked for too.
         """
-        return self._checked(record, self.frame(record), wanted)
+        size = self.geometry.block_size
+        return {
+            run.block + number: bytes(run.data[start : start + size])
+            for run in self.read_runs(record, wanted)
+            for number, start in enumerate(range(0, len(run.data), size))
+        }
+
+    def read_runs(self, record: fmt.Record, wanted: int) -> list[BlockRun]:
+        """Return the same as C(read) without copies: as few runs of blocks as there can be."""
+        raw = self._decompress(record, self.frame(record))
+        self._check_blocks(record, raw, wanted)
+        size, view = self.geometry.block_size, memoryview(raw)
+        found = []
+        for first, count in fmt.runs(wanted):
+            start = fmt.bit_count(record.stored & ((1 << first) - 1)) * size
+            found.append(BlockRun(first, view[start : start + count * size]))
+        return found
 
     def frame(self, record: fmt.Record) -> bytes:
-        """Return the compressed frame of a record, or the frames of a run of zeros of a full."""
+        """Return the compressed frame of a record, or the frames of a run of zeros of a full, as they lie there."""
         return self._pread(record.length, record.offset)
 
     def verified_frame(self, record: fmt.Record) -> bytes:
-        """Return the compressed frame of a record, every block of which has the hash that was recorded."""
+        """Return the compressed frame of a record, which has the hash that was recorded."""
         frame = self.frame(record)
-        self._checked(record, frame, record.stored)
+        self._check_frame(record, frame)
         return frame
 
-    def _checked(self, record: fmt.Record, frame: bytes, wanted: int) -> dict[int, bytes]:
-        segment = record.segment
-        raw = self._decompress(record, frame)
-        hashes = self.hashes(record)
-        found: dict[int, bytes] = {}
-        position = hash_position = 0
-        for block in fmt.bits(record.stored):
-            length = self.geometry.block_length(segment, block)
-            bit = 1 << block
-            if wanted & bit:
-                content = raw[position : position + length]
-                if record.zero & bit:
-                    good = not content.strip(b"\0")
+    def checked_frame(self, record: fmt.Record) -> bytes:
+        """Return the same, after a look at every block in it too."""
+        frame = self.frame(record)
+        # Blocks first: they tell more of where the damage is.
+        self._check_blocks(record, self._decompress(record, frame), record.stored)
+        self._check_frame(record, frame)
+        return frame
+
+    def _check_frame(self, record: fmt.Record, frame: bytes) -> None:
+        if blake3.blake3(frame).digest() != record.frame_hash:
+            raise self._corrupt(
+                f"the frame of segment {record.segment} does not have the hash that was recorded", record.offset
+            )
+
+    def _check_blocks(self, record: fmt.Record, raw: bytes, wanted: int) -> None:
+        hashes, size, position = self.hashes(record), self.geometry.block_size, 0
+        hasher = blake3.blake3
+        with memoryview(raw) as view:
+            for number, block in enumerate(fmt.bits(record.stored)):
+                start = number * size
+                if record.zero >> block & 1:
+                    good = not wanted >> block & 1 or raw[start : start + size] == zeros(min(size, len(raw) - start))
                 else:
-                    good = blake3.blake3(content).digest() == hashes[hash_position : hash_position + fmt.HASH_SIZE]
+                    expected = hashes[position : position + fmt.HASH_SIZE]
+                    good = not wanted >> block & 1 or hasher(view[start : start + size]).digest() == expected
+                    position += fmt.HASH_SIZE
                 if not good:
                     raise self._corrupt(
-                        f"block {block} of segment {segment} does not have the hash that was recorded", record.offset
+                        f"block {block} of segment {record.segment} does not have the hash that was recorded",
+                        record.offset,
                     )
-                found[block] = content
-            if not record.zero & bit:
-                hash_position += fmt.HASH_SIZE
-            position += length
-        return found
 
     def _decompress(self, record: fmt.Record, frame: bytes) -> bytes:
-        expected = sum(self.geometry.block_length(record.segment, block) for block in fmt.bits(record.stored))
-        decompressor = getattr(self._local, "decompressor", None)
+        expected = self.geometry.mask_length(record.segment, record.stored)
+        decompressor = getattr(_LOCAL, "decompressor", None)
         if decompressor is None:
-            decompressor = self._local.decompressor = zstandard.ZstdDecompressor()
+            decompressor = _LOCAL.decompressor = zstandard.ZstdDecompressor()
         try:
             if zstandard.frame_content_size(frame) != expected:
                 raise self._corrupt(f"the frame of segment {record.segment} has a wrong size", record.offset)
@@ -179,19 +197,6 @@ class DiskFile:
         if len(raw) != expected:
             raise self._corrupt(f"the frame of segment {record.segment} is too short", record.offset)
         return raw
-
-    def _hash_run(self, first: int, last: int) -> bytes:
-        base: int = self.header["hashes_offset"]
-        offset = base + first * fmt.HASH_SIZE + (first // fmt.HASHES_PER_FRAME) * fmt.SKIPPABLE.size
-        length = (last - first) * fmt.HASH_SIZE
-        # Readers go upwards: one chunk serves many records.
-        start, chunk = getattr(self._local, "chunk", (0, b""))
-        if not start <= offset <= offset + length <= start + len(chunk):
-            end = base + self.header["hashes"] * fmt.HASH_SIZE
-            end += (self.header["hashes"] // fmt.HASHES_PER_FRAME) * fmt.SKIPPABLE.size
-            start, chunk = offset, self._pread(max(length, min(_CHUNK, end - offset)), offset)
-            self._local.chunk = (start, chunk)
-        return bytes(chunk[offset - start : offset - start + length])
 
     def _read_header(self, header_hash: str | None) -> dict[str, Any]:
         footer_size = fmt.SEEK_FOOTER.size
@@ -216,7 +221,7 @@ class DiskFile:
             raise self._corrupt("the header is not where it should be", header_at)
         if header_hash is not None and fmt.digest(text) != header_hash:
             raise self._corrupt("the header does not have the hash that the manifest gives", header_at)
-        self._header_at = header_at
+        self._header_at, self.seek_table = header_at, table_at
         header = self._parse_header(text, header_at)
         for name in _NUMBERS:
             value = header.get(name)
@@ -226,6 +231,10 @@ class DiskFile:
         hashes_end = header["hashes_offset"] + header["hashes"] * fmt.HASH_SIZE
         if max(records_end, hashes_end) > header_at or header.get("kind") not in ("full", "incremental"):
             raise self._corrupt("the header is impossible (kind, or tables larger than the file)", header_at)
+        try:
+            parse_state(header.get("content_state"))
+        except ValueError as error:
+            raise self._corrupt(f"the header is impossible ({error})", header_at) from error
         return header
 
     def _parse_header(self, text: bytes, offset: int) -> dict[str, Any]:
@@ -250,50 +259,44 @@ class DiskFile:
         return geometry
 
     def _read_records(self) -> RecordTable:
-        offset, count = self.header["records_offset"], self.header["records"]
-        table = self._pread(count * fmt.RECORD.size, offset)
-        if fmt.digest(table) != self.header.get("records_hash"):
-            raise self._corrupt("the segment records do not have the hash that was recorded", offset)
-        return RecordTable(table)
-
-    def _check_records(self) -> array[int]:
-        """Check that the records fit disk and file, whoever wrote them; return the segment of each."""
-        starts = array("Q")
-        data_end, segments = self.header["records_offset"], self.geometry.segments
-        every = (1 << (self.geometry.segment_size // self.geometry.block_size)) - 1
-        last = self.geometry.mask(segments - 1)
-        expected = hashes = 0
-        for index, record in enumerate(self.records):
-            whole = last if record.segment == segments - 1 else every
-            good = record.segments > 0 and expected <= record.segment and record.end <= segments
-            good = good and not record.stored & ~whole and not record.zero & ~every and record.first_hash == hashes
-            good = good and record.offset + record.length <= data_end and bool(record.length or not record.stored)
-            if record.segments > 1:
-                good = good and record.stored == 0 and record.zero == every
-            if self.is_full:
-                good = good and record.segment == expected and record.covered & whole == whole
-            if not good:
-                offset = self.header["records_offset"] + index * fmt.RECORD.size
-                raise self._corrupt(f"record {index} does not fit the disk or the file", offset)
-            starts.append(record.segment)
-            expected = record.end
-            hashes += fmt.bit_count(record.hashed)
-        if hashes != self.header["hashes"] or (self.is_full and expected != segments):
+        offset, count, size = self.header["records_offset"], self.header["records"], fmt.RECORD.size
+        wrong = self._corrupt("the segment records do not have the hash that was recorded", offset)
+        table = Table(
+            lambda first, last: self._pread((last - first) * size, offset + first * size),
+            count,
+            size,
+            RECORDS_PER_PIECE,
+            lambda _index: wrong,
+        )
+        if table.load() != self.header.get("records_hash"):
+            raise wrong
+        records = RecordTable(table)
+        try:
+            hashes = records.check(self.geometry, self.is_full, offset)
+        except RecordMisfit as error:
+            at = offset + error.index * size
+            raise self._corrupt(f"record {error.index} does not fit the disk or the file", at) from error
+        if hashes != self.header["hashes"]:
             raise self._corrupt("the segment records do not match the header", self._header_at)
-        return starts
+        return records
 
-    def _check_hash_table(self) -> None:
-        hasher = blake3.blake3()
-        done, total = 0, self.header["hashes"]
-        step = _CHUNK // fmt.HASH_SIZE
-        while done < total:
-            # A chunk must not cross the boundary between two frames of hashes.
-            boundary = (done // fmt.HASHES_PER_FRAME + 1) * fmt.HASHES_PER_FRAME
-            end = min(done + step, total, boundary)
-            hasher.update(self._hash_run(done, end))
-            done = end
-        if hasher.hexdigest() != self.header.get("hashes_hash"):
-            raise self._corrupt("the block hashes are not what was recorded", self.header["hashes_offset"])
+    def _read_hashes(self) -> Table:
+        wrong = self._corrupt("the block hashes are not what was recorded", self.header["hashes_offset"])
+        table = Table(self._hash_run, self.header["hashes"], fmt.HASH_SIZE, HASHES_PER_PIECE, lambda _index: wrong)
+        if table.load() != self.header.get("hashes_hash"):
+            raise wrong
+        return table
+
+    def _hash_run(self, first: int, last: int) -> bytes:
+        """Return hashes as they lie in the file; the frames of hashes begin with bytes that are none."""
+        parts = []
+        while first < last:
+            frame = first // fmt.HASHES_PER_FRAME
+            end = min(last, (frame + 1) * fmt.HASHES_PER_FRAME)
+            offset = self.header["hashes_offset"] + first * fmt.HASH_SIZE + frame * fmt.SKIPPABLE.size
+            parts.append(self._pread((end - first) * fmt.HASH_SIZE, offset))
+            first = end
+        return b"".join(parts)
 
     def _pread(self, length: int, offset: int) -> bytes:
         parts = []

@@ -8,19 +8,32 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import sys
 import threading
-from array import array
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from .._libraries import blake3, zstandard
 from . import format as fmt
+from .content_hash import parse_state
 from .files import vault_errors
+from .spool import Spool
 
 # A run of zeros of a full is written as frames of at most this many segments, so that no decoder needs much memory.
 _ZERO_FRAME_SEGMENTS = 64
+_CHUNK = 256 * 1024
+
+
+class Frame(NamedTuple):
+    """A compressed frame and its BLAKE3."""
+
+    data: bytes
+    digest: bytes
+
+
+# Where no block is stored.
+NO_FRAME = Frame(b"", fmt.NO_HASH)
 
 
 class FrameCompressor:
@@ -30,13 +43,14 @@ class FrameCompressor:
         self._level = level
         self._local = threading.local()
 
-    def compress(self, raw: bytes) -> bytes:
-        """Return C(raw) as one Zstandard frame."""
+    def compress(self, raw: bytes | bytearray) -> Frame:
+        """Return C(raw) as one Zstandard frame, hashed."""
         compressor = getattr(self._local, "compressor", None)
         if compressor is None:
             compressor = zstandard.ZstdCompressor(level=self._level, write_checksum=True, write_content_size=True)
             self._local.compressor = compressor
-        return bytes(compressor.compress(raw))
+        data = bytes(compressor.compress(raw))
+        return Frame(data, blake3.blake3(data).digest())
 
     def zeros(self, length: int) -> bytes:
         """Return a frame of C(length) zero bytes without holding them in memory."""
@@ -72,10 +86,7 @@ class DiskWriter:
         self._full = kind == "full"
         self._kind = kind
         self._compressor = compressor
-        self._records = bytearray()
-        self._record_count = 0
-        self._hashes = bytearray()
-        self._seek = array("I")
+        self._records, self._hashes, self._seek = self._tables = (Spool(path), Spool(path), Spool(path))
         self._offset = 0
         self._next_segment = 0
         self._zero_frames: dict[int, bytes] = {}
@@ -98,11 +109,11 @@ class DiskWriter:
         """Return the number of bytes written so far."""
         return self._offset
 
-    def add_frame(self, segment: int, stored: int, zero: int, hashes: bytes, frame: bytes) -> None:
+    def add_frame(self, segment: int, stored: int, zero: int, hashes: bytes, frame: Frame) -> None:
         """Append the data of one segment.
 
-        C(frame) decompresses to the blocks in the mask C(stored), one after the other; C(hashes) are those of the
-        blocks in C(stored) that are not in C(zero).
+        C(frame) decompresses to the blocks in the mask C(stored), one after the other; C(NO_FRAME) if there are none.
+        C(hashes) are those of the blocks in C(stored) that are not in C(zero).
         """
         self._flush_run()
         self._check_order(segment)
@@ -110,13 +121,11 @@ class DiskWriter:
             raise ValueError(f"segment {segment} of a full lacks blocks: mask {stored:#x}")
         if len(hashes) != fmt.bit_count(stored & ~zero) * fmt.HASH_SIZE:
             raise ValueError(f"segment {segment}: {len(hashes)} bytes of hashes for mask {stored & ~zero:#x}")
-        raw = sum(self._geometry.block_length(segment, block) for block in fmt.bits(stored))
-        offset = self._offset
-        if frame:
-            self._append(frame, raw)
-        first_hash = len(self._hashes) // fmt.HASH_SIZE
-        self._hashes += hashes
-        self._add_record(fmt.Record(segment, 1, offset, len(frame), stored, zero, first_hash))
+        offset, first_hash = self._offset, self._hashes.size // fmt.HASH_SIZE
+        if frame.data:
+            self._append(frame.data, self._geometry.mask_length(segment, stored))
+        self._hashes.append(hashes)
+        self._add_record(fmt.Record(segment, 1, offset, len(frame.data), stored, zero, first_hash, frame.digest))
         self._next_segment = segment + 1
 
     def add_zeros(self, segment: int, count: int) -> None:
@@ -129,15 +138,21 @@ class DiskWriter:
             self._run = (segment, count)
         self._next_segment = segment + count
 
-    def finish(self) -> DiskFileSummary:
-        """Write index, header and seek table, make the file durable and close it."""
+    def finish(self, content_state: str) -> DiskFileSummary:
+        """Write index, header and seek table, make the file durable and close it.
+
+        C(content_state) is that of the whole disk as this file and what it builds on give it.
+        """
         self._flush_run()
         if self._full and self._next_segment != self._geometry.segments:
             raise ValueError(f"a full of {self._geometry.segments} segments ends at {self._next_segment}")
-        frames = len(self._seek) // 2
+        parse_state(content_state)
+        frames = self._seek.size // fmt.SEEK_ENTRY.size
         header = self._header()
-        records_offset, hashes_offset = self._write_tables()
-        header.update(records_offset=records_offset, hashes_offset=hashes_offset)
+        header.update(content_state=content_state, records_offset=self._offset + fmt.SKIPPABLE.size)
+        self._append_table(fmt.MAGIC_RECORDS, self._records, 0xFFFFFFFF)
+        header.update(hashes_offset=self._offset + fmt.SKIPPABLE.size)
+        self._append_table(fmt.MAGIC_HASHES, self._hashes, fmt.HASHES_PER_FRAME * fmt.HASH_SIZE)
         text = fmt.canonical(header)
         self._append(fmt.skippable(fmt.MAGIC_HEADER, text), 0)
         self._write_seek_table()
@@ -145,10 +160,12 @@ class DiskWriter:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
+        self._close_tables()
         return DiskFileSummary(self._offset, fmt.digest(text), frames)
 
     def abort(self) -> None:
         """Close the file; the caller removes it with the unpublished point."""
+        self._close_tables()
         try:
             self._file.close()
         except OSError:
@@ -164,29 +181,44 @@ class DiskWriter:
             "block_size": self._geometry.block_size,
             "segment_size": self._geometry.segment_size,
             "hash": "blake3",
-            "records": self._record_count,
-            "records_hash": str(blake3.blake3(self._records).hexdigest()),
-            "hashes": len(self._hashes) // fmt.HASH_SIZE,
-            "hashes_hash": str(blake3.blake3(self._hashes).hexdigest()),
+            "records": self._records.size // fmt.RECORD.size,
+            "records_hash": self._records.hexdigest(),
+            "hashes": self._hashes.size // fmt.HASH_SIZE,
+            "hashes_hash": self._hashes.hexdigest(),
         }
 
-    def _write_tables(self) -> tuple[int, int]:
-        records_offset = self._offset + fmt.SKIPPABLE.size
-        self._append_skippable(fmt.MAGIC_RECORDS, self._records)
-        hashes_offset = self._offset + fmt.SKIPPABLE.size
-        step = fmt.HASHES_PER_FRAME * fmt.HASH_SIZE
-        # The tables of a large disk are large: no copies of them.
-        with memoryview(self._hashes) as hashes:
-            for start in range(0, max(len(hashes), 1), step):
-                self._append_skippable(fmt.MAGIC_HASHES, hashes[start : start + step])
-        return records_offset, hashes_offset
+    def _append_table(self, magic: int, table: Spool, limit: int) -> None:
+        """Write a table as skippable frames with at most C(limit) bytes each, at least one."""
+        left = table.size
+        with table.reader() as source:
+            while True:
+                step = min(left, limit)
+                self._write(fmt.SKIPPABLE.pack(magic, step))
+                self._copy(source, step)
+                self._add_entry(fmt.SKIPPABLE.size + step, 0)
+                left -= step
+                if not left:
+                    return
 
     def _write_seek_table(self) -> None:
-        entries = len(self._seek) // 2
-        if sys.byteorder == "big":
-            self._seek.byteswap()
-        content = self._seek.tobytes() + fmt.SEEK_FOOTER.pack(entries, 0, fmt.MAGIC_SEEKABLE)
-        self._append(fmt.skippable(fmt.MAGIC_SEEK_TABLE, content), 0)
+        entries, size = self._seek.size // fmt.SEEK_ENTRY.size, self._seek.size
+        self._write(fmt.SKIPPABLE.pack(fmt.MAGIC_SEEK_TABLE, size + fmt.SEEK_FOOTER.size))
+        with self._seek.reader() as source:
+            self._copy(source, size)
+        self._write(fmt.SEEK_FOOTER.pack(entries, 0, fmt.MAGIC_SEEKABLE))
+
+    def _copy(self, source: BinaryIO, length: int) -> None:
+        while length:
+            with vault_errors("write", self._path):
+                part = source.read(min(length, _CHUNK))
+                if not part:
+                    raise OSError(errno.EIO, "it has become shorter")
+            self._write(part)
+            length -= len(part)
+
+    def _close_tables(self) -> None:
+        for table in self._tables:
+            table.close()
 
     def _flush_run(self) -> None:
         if self._run is None:
@@ -197,8 +229,8 @@ class DiskWriter:
         if self._full:
             self._write_zero_frames(segment, count)
         zero = (1 << (self._geometry.segment_size // self._geometry.block_size)) - 1
-        first_hash = len(self._hashes) // fmt.HASH_SIZE
-        self._add_record(fmt.Record(segment, count, offset, self._offset - offset, 0, zero, first_hash))
+        first_hash = self._hashes.size // fmt.HASH_SIZE
+        self._add_record(fmt.Record(segment, count, offset, self._offset - offset, 0, zero, first_hash, fmt.NO_HASH))
 
     def _write_zero_frames(self, segment: int, count: int) -> None:
         size = self._geometry.segment_size
@@ -213,23 +245,20 @@ class DiskWriter:
             length -= step
 
     def _add_record(self, record: fmt.Record) -> None:
-        self._records += fmt.RECORD.pack(*record)
-        self._record_count += 1
+        self._records.append(fmt.RECORD.pack(*record))
+
+    def _add_entry(self, size: int, decompressed: int) -> None:
+        self._seek.append(fmt.SEEK_ENTRY.pack(size, decompressed))
 
     def _check_order(self, segment: int) -> None:
         if segment < self._next_segment or (self._full and segment != self._next_segment):
             raise ValueError(f"segment {segment} does not follow {self._next_segment - 1}")
 
-    def _append_skippable(self, magic: int, content: bytearray | memoryview) -> None:
-        with vault_errors("write", self._path):
-            self._file.write(fmt.SKIPPABLE.pack(magic, len(content)))
-            self._file.write(content)
-        size = fmt.SKIPPABLE.size + len(content)
-        self._offset += size
-        self._seek.extend((size, 0))
-
     def _append(self, data: bytes, decompressed: int) -> None:
+        self._write(data)
+        self._add_entry(len(data), decompressed)
+
+    def _write(self, data: bytes) -> None:
         with vault_errors("write", self._path):
             self._file.write(data)
         self._offset += len(data)
-        self._seek.extend((len(data), decompressed))

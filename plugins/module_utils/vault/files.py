@@ -132,6 +132,13 @@ def make_directory(path: str) -> None:
     sync_directory(os.path.dirname(path))
 
 
+def remove_file(path: str) -> None:
+    """Remove a file durably; a missing one is fine."""
+    with vault_errors("remove", path), contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+        sync_directory(os.path.dirname(path))
+
+
 def remove_tree(path: str) -> None:
     """Remove a directory with all that it holds; a missing one is fine."""
     if os.path.lexists(path):

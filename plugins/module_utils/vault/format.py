@@ -12,7 +12,7 @@ A disk file is a Zstandard file in the seekable format::
     skippable 0x184D2A50     segment records, RECORD.size bytes each, ascending by segment
     skippable 0x184D2A51     BLAKE3 hashes, 32 bytes each, of the stored blocks that are not zero (split in several
                              frames when there are more than HASHES_PER_FRAME of them)
-    skippable 0x184D2A52     header, JSON: sizes, counts, and the BLAKE3 of records and hashes
+    skippable 0x184D2A52     header, JSON: sizes, counts, the state of the disk, and the BLAKE3 of records and hashes
     skippable 0x184D2A5E     seek table of the Zstandard seekable format
 
 The disk is cut in segments of 1 MiB, a segment in blocks of 64 KiB (both stand in the header). A data frame holds
@@ -22,8 +22,10 @@ mask is not in this file and comes from the base point.
 
 from __future__ import annotations
 
+import functools
 import json
 import struct
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from .._libraries import blake3
@@ -47,7 +49,8 @@ SKIPPABLE = struct.Struct("<II")  # magic, size of the content
 SKIPPABLE_SIZE = struct.calcsize("<II")
 SEEK_ENTRY = struct.Struct("<II")  # compressed size, size of what it decompresses to
 SEEK_FOOTER = struct.Struct("<IBI")  # number of frames, descriptor (0: no checksums), MAGIC_SEEKABLE
-RECORD = struct.Struct("<IIQQQQQ")
+RECORD = struct.Struct("<IIQQQQQ32s")
+NO_HASH = bytes(HASH_SIZE)
 
 
 class Record(NamedTuple):
@@ -55,7 +58,8 @@ class Record(NamedTuple):
 
     C(stored) and C(zero) are bit masks over the blocks of the segment. In a full a data frame holds its whole segment,
     so C(zero) may overlap C(stored): such a block need not be read. C(first_hash) is the index of the hash of the first
-    block that is stored and not zero; the hashes of the others follow.
+    block that is stored and not zero; the hashes of the others follow. C(frame_hash) is the BLAKE3 of the frame as it
+    lies in the file, C(NO_HASH) where no block is stored.
     """
 
     segment: int
@@ -65,6 +69,7 @@ class Record(NamedTuple):
     stored: int
     zero: int
     first_hash: int
+    frame_hash: bytes
 
     @property
     def end(self) -> int:
@@ -110,6 +115,14 @@ class Geometry(NamedTuple):
         """Return the length of a block in bytes: the last one of the disk may be short."""
         return min(self.block_size, self.segment_length(segment) - block * self.block_size)
 
+    def mask_length(self, segment: int, mask: int) -> int:
+        """Return the length of the blocks in a mask together."""
+        length = bit_count(mask) * self.block_size
+        last = self.blocks(segment) - 1
+        if mask >> last & 1:
+            length -= self.block_size - self.block_length(segment, last)
+        return length
+
     def check(self) -> None:
         """Raise C(ValueError) when a mask of 64 bits or a table of records could not describe this disk."""
         if min(self) <= 0 or self.segment_size % self.block_size or self.segment_size > SEGMENT_LIMIT:
@@ -119,14 +132,35 @@ class Geometry(NamedTuple):
             raise ValueError(f"more blocks than a record can describe: {tuple(self)}")
 
 
-def bits(mask: int) -> list[int]:
+@functools.lru_cache(maxsize=4096)
+def bits(mask: int) -> tuple[int, ...]:
     """Return the numbers of the bits that are set, ascending."""
     found = []
     while mask:
         low = mask & -mask
         found.append(low.bit_length() - 1)
         mask ^= low
-    return found
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=4096)
+def runs(mask: int) -> tuple[tuple[int, int], ...]:
+    """Return the runs of bits that are set, ascending, each as its first number and its length."""
+    found: list[tuple[int, int]] = []
+    for bit in bits(mask):
+        if found and sum(found[-1]) == bit:
+            found[-1] = (found[-1][0], found[-1][1] + 1)
+        else:
+            found.append((bit, 1))
+    return tuple(found)
+
+
+def mask_of(numbers: Iterable[int]) -> int:
+    """Return the mask with these bits set."""
+    mask = 0
+    for number in numbers:
+        mask |= 1 << number
+    return mask
 
 
 def bit_count(mask: int) -> int:

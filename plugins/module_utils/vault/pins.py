@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CorruptVaultError, PointNotFoundError, VaultWriteError
-from .files import read_json, sync_directory, vault_errors, write_json
+from .files import read_json, remove_file, write_json
 from .manifest import is_published
 
 PIN_NAME = "pin.json"
@@ -76,10 +76,7 @@ def write_pin(directory: str, pin: Pin) -> None:
 
 def remove_pin(directory: str) -> None:
     """Let retention decide on a point again; without a pin nothing happens."""
-    path = os.path.join(directory, PIN_NAME)
-    with vault_errors("remove", path), contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-        sync_directory(directory)
+    remove_file(os.path.join(directory, PIN_NAME))
 
 
 def _check_published(directory: str) -> None:

@@ -217,7 +217,7 @@ class _Consolidation:
                     path=newest,
                     offset=0,
                 )
-            summary = file.finish()
+            summary = file.finish(result.content_state)
             bases = len(chain.files) - 1
         return replace(
             disk,

@@ -15,7 +15,8 @@ import time
 from typing import Callable
 
 from ..errors import CorruptVaultError, PointNotFoundError
-from .chain import open_chain
+from .chain import DiskChain, open_chain
+from .content_hash import ContentHash
 from .disk_check import FileCheck, check_disk_file
 from .manifest import Point, PointDisk, is_published
 from .point_making import versions
@@ -31,7 +32,8 @@ class Verifier:
     """Verifies points and remembers the files that it has read.
 
     A file is read whole once: each block against its hash, each frame as a plain decoder would see it. A point is then
-    verified by the hash tables of its files alone, which together give the content of each disk.
+    verified by the hash tables of its files alone, which together give the content of each disk. That is computed from
+    the full upwards and remembered, so of each file only what it changes is looked at.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Verifier:
         self._progress = progress
         self._workers = workers
         self._checked: dict[_File, FileCheck] = {}
+        self._states: dict[tuple[_File, ...], str] = {}
         self._done = self._total = 0
         self._expected: set[_File] = set()
 
@@ -96,7 +99,7 @@ class Verifier:
             for (path, _hash, _size), check in zip(files, checks):
                 problems += [_at(client, path, offset, message) for offset, message in check.problems]
             if all(check.readable for check in checks):
-                problems += _content_problems(client, disk, files)
+                problems += self._content_problems(client, disk, tuple(files))
         for kind in point.configuration:
             try:
                 client.read_file(point, kind)
@@ -119,6 +122,27 @@ class Verifier:
             self._total -= size - (self._done - before)
         return self._checked[file]
 
+    def _content_problems(self, client: Client, disk: PointDisk, files: tuple[_File, ...]) -> list[Problem]:
+        """Compare the content that the tables of a chain give with what manifest and header say of the disk."""
+        newest = files[0][0]
+        try:
+            with open_chain([(path, header_hash) for path, header_hash, _size in files]) as chain:
+                for number in reversed(range(len(files))):
+                    if files[number:] not in self._states:
+                        below = self._states.get(files[number + 1 :])
+                        self._states[files[number:]] = DiskChain(chain.files[number:]).table_state(below)
+                state = self._states[files]
+                if (chain.geometry.size, ContentHash(chain.geometry, state).hexdigest()) != (
+                    disk.size,
+                    disk.content_hash,
+                ):
+                    return [_at(client, newest, 0, f"{newest} and its bases give another disk than the manifest says")]
+                if state != chain.content_state:
+                    return [_at(client, newest, 0, f"{newest} and its bases give another disk than its header says")]
+        except (CorruptVaultError, PointNotFoundError) as error:
+            return [_problem(client, "", error)]
+        return []
+
     def _advance(self, name: str, length: int) -> None:
         self._done += length
         if self._progress is not None:
@@ -131,18 +155,6 @@ class Verifier:
             with contextlib.suppress(CorruptVaultError, PointNotFoundError):
                 found.update(dict.fromkeys(client.disk_files(point, disk)))
         return list(found)
-
-
-def _content_problems(client: Client, disk: PointDisk, files: list[_File]) -> list[Problem]:
-    """Compare the content that the tables of a chain give with what the manifest says of the disk."""
-    newest = files[0][0]
-    try:
-        with open_chain([(path, header_hash) for path, header_hash, _size in files]) as chain:
-            if chain.geometry.size == disk.size and chain.content_hash() == disk.content_hash:
-                return []
-    except (CorruptVaultError, PointNotFoundError) as error:
-        return [_problem(client, "", error)]
-    return [_at(client, newest, 0, f"{newest} and its bases give another disk than the manifest says")]
 
 
 def _problem(client: Client, label: str, error: CorruptVaultError | PointNotFoundError) -> Problem:

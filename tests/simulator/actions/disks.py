@@ -18,7 +18,6 @@ from ..call import Call, Reply, action, null_argument, to_ref
 from ..errors import ApiError, JobFailure, rule, web_service
 from ..jobs import Run, Work
 from ..render import MODEL
-from ..storage import allocated, copy_image
 from ..store import Obj, Ref, new_id
 from ..world import World
 
@@ -92,7 +91,7 @@ def create(call: Call) -> Obj:
             if not sparse:
                 _allocate(world, repository, file.fileno(), size)
         path.chmod(0o644)
-        disk["onDiskSize"] = allocated(path)
+        disk["onDiskSize"] = world.storage.allocated(path)
         world.store.touch(repository)
         return disk.ref
 
@@ -228,14 +227,14 @@ def copy_disk(world: World, disk: Obj, target: Ref, *, sparse: bool = True) -> O
     )
     path = world.storage.disk(new)
     try:
-        copy_image(world.storage.disk(disk), path, sparse=sparse)
+        world.storage.copy(world.storage.disk(disk), path, sparse=sparse)
     except OSError as problem:
         world.store.remove(new.ref)
         reason = f"{problem.strerror}: {problem.filename or disk.id}"
         raise JobFailure(
             "SERVER", f"OVMAPI_4010E Attempt to send command: storage_plugin_clone failed: {reason}"
         ) from None
-    new["onDiskSize"] = allocated(path)
+    new["onDiskSize"] = world.storage.allocated(path)
     world.store.touch(target)
     return new
 
@@ -278,7 +277,7 @@ def import_disk(call: Call) -> Obj:
             world.store.remove(disk.ref)
             raise
         disk["size"] = path.stat().st_size
-        disk["onDiskSize"] = allocated(path)
+        disk["onDiskSize"] = world.storage.allocated(path)
         world.store.touch(repository)
         return disk.ref
 

@@ -12,7 +12,6 @@ from typing import Any
 from ..call import Call, action, null_argument, to_ref
 from ..errors import ApiError, rule
 from ..jobs import Run, Work
-from ..storage import allocated
 from ..store import Obj, Ref, new_id
 from ..world import World
 from .disks import make_disk
@@ -85,7 +84,7 @@ def refresh_sizes(world: World, fs: Obj) -> None:
     used = 0
     for repo in world.store.back("Repository", "fileSystemId", fs.ref):
         for disk in world.store.back("VirtualDisk", "repositoryId", repo.ref):
-            size = allocated(world.storage.disk(disk))
+            size = world.storage.allocated(world.storage.disk(disk))
             used += size
             if disk["onDiskSize"] != size:
                 disk["onDiskSize"] = size
@@ -137,7 +136,7 @@ def _discover_disks(world: World, repo: Obj) -> None:
         known = world.store.find(Ref("VirtualDisk", path.name))
         if known is None:
             values = {"id": path.name, "diskType": kind, "shareable": kind == "VIRTUAL_CDROM"}
-            make_disk(world, repo.ref, path.name, size, onDiskSize=allocated(path), **values)
+            make_disk(world, repo.ref, path.name, size, onDiskSize=world.storage.allocated(path), **values)
         elif known["repositoryId"] == repo.ref and known["size"] != size:
             known["size"] = size
             world.store.touch(known.ref)

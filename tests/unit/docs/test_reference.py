@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.ovm.backup.plugins.module_utils._module import manager_options, vault_options
 from ansible_collections.ovm.backup.plugins.module_utils.planning import (
+    access,
     content,
     limits,
+    method,
     names,
+    reference,
     subclient,
     verify_reading,
 )
@@ -134,7 +137,7 @@ def test_keys_of_a_definition_are_all_listed(documentation: Documentation) -> No
     assert {row[0] for row in rows} == set(subclient._READERS)
     parsed = subclient.Subclient.parse("x", {"content": [{"rules": [{"field": "name", "value": "*"}]}]})
     for name, default, _meaning in rows:
-        if name not in ("content", "description", "exclude") and isinstance(getattr(parsed, name), (str, int)):
+        if name not in ("content", "description", "exclude") and isinstance(getattr(parsed, name), (str, int, float)):
             assert default == str(getattr(parsed, name)).replace("False", "false").replace("True", "true"), name
 
 
@@ -158,7 +161,8 @@ def test_fields_and_choices_are_all_listed(documentation: Documentation) -> None
     assert content.DISK_FIELDS == ("name", "slot", "repository")
     for state in content.POWER_STATES:
         assert f"``{state}``" in text
-    for choice in (*subclient.NFS_POLICIES, *subclient.BACKUP_TYPES, *content.OPERATORS):
+    choices = (*access.SOURCES, *reference.REFERENCE_POLICIES, *method.CONSISTENCIES)
+    for choice in (*subclient.NFS_POLICIES, *subclient.BACKUP_TYPES, *content.OPERATORS, *choices):
         assert f"``{choice}``" in text
 
 

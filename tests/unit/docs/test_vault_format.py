@@ -56,13 +56,13 @@ def test_constants_are_those_of_the_code(documentation: Documentation) -> None:
 
 def test_record_is_laid_out_as_shown(documentation: Documentation) -> None:
     rows = documentation.table(GUIDE, "Record")
-    letters = {4: "I", 8: "Q"}
+    letters = {4: "I", 8: "Q", 32: "32s"}
     offset = 0
     for start, size, _name, _meaning in rows:
         assert int(start) == offset
         offset += int(size)
     assert "<" + "".join(letters[int(row[1])] for row in rows) == fmt.RECORD.format
-    assert offset == fmt.RECORD.size == 48
+    assert offset == fmt.RECORD.size == 80
     assert tuple(row[2] for row in rows) == fmt.Record._fields
 
 
@@ -213,7 +213,7 @@ def test_shown_file_is_the_full_of_the_example(documentation: Documentation, exa
 def test_example_makes_the_files_that_are_shown(documentation: Documentation, example: Path) -> None:
     full, incremental = ((example / f"{kind}.img.zst").read_bytes() for kind in ("full", "incremental"))
     shown_full, shown_incremental = dumps(documentation)
-    if full[: full.index(fmt.SKIPPABLE.pack(fmt.MAGIC_RECORDS, 144))] == bytes_of(shown_full)[:0x8C]:
+    if full[: full.index(fmt.SKIPPABLE.pack(fmt.MAGIC_RECORDS, 240))] == bytes_of(shown_full)[:0x8C]:
         assert dump_of(full) == shown_full
         assert dump_of(incremental).startswith(shown_incremental)
         assert (example / "printed").read_text(encoding="utf-8") in [
@@ -242,12 +242,12 @@ def test_parts_of_the_shown_file_are_where_they_are_said_to_be(documentation: Do
             facts = {name: value for name, value in unpacked._asdict().items() if name in told}
             assert facts == {name: told[name] for name in facts}
             assert len(facts) > 2
-    header = json.loads(data[0x16C + 8 : 0x2DB])
+    header = json.loads(data[0x1CC + 8 : 0x54E])
     assert sorted(header) == sorted(keys(documentation, "Keys of the header"))
     shown = values(documentation, "Keys of the header")
     assert (shown["format"], shown["version"]) == (fmt.FORMAT_NAME, str(fmt.FORMAT_VERSION))
-    assert fmt.SEEK_FOOTER.unpack_from(data, 0x313) == (6, 0, fmt.MAGIC_SEEKABLE)
-    assert (0x313 - 0x2E3) // fmt.SEEK_ENTRY.size == 6
+    assert fmt.SEEK_FOOTER.unpack_from(data, 0x586) == (6, 0, fmt.MAGIC_SEEKABLE)
+    assert (0x586 - 0x556) // fmt.SEEK_ENTRY.size == 6
 
 
 def test_shown_program_reads_a_chain(example: Path) -> None:

@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 from unit.transfer.builders import Estate
+from unit.vault.builders import read_from_images
 
 from ansible_collections.ovm.backup.plugins.module_utils import _module
 from ansible_collections.ovm.backup.plugins.module_utils.manager.client import connect
+from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
 from simulator.testing import Simulator, running
 
 Run = Callable[..., dict[str, Any]]
@@ -109,6 +111,37 @@ def manager(simulator: Simulator) -> dict[str, Any]:
         "password": simulator.password,
         "ca_path": simulator.ca,
     }
+
+
+@pytest.fixture
+def keep_clone(succeed: Run, manager: dict[str, Any], simulator: Simulator) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Back a running VM up by a hot clone that stays, as on a file system whose extents can be compared."""
+    kept: list[dict[str, Any]] = []
+
+    def run(vault: Vault, plan: dict[str, Any], run_id: str) -> dict[str, Any]:
+        kept.append({**manager, "vm_id": plan["vm_id"], "run_id": run_id})
+        slots = [disk["slot"] for disk in plan["disks"]]
+        clone: dict[str, Any] = succeed("vm_clone", {**kept[-1], "slots": slots})["clone"]
+        args = {"plan": plan, "clone": clone, "run_id": run_id, "repositories_path": str(simulator.repositories)}
+        succeed("backup", {**args, "vault": vault.path})
+        client = vault.client(plan["client"])
+        point = client.point()
+        # The directories of the simulator lie on any file system: what the images would be is put in their place.
+        images = {
+            disk["slot"]: {
+                "clone_id": clone["id"],
+                "repository_id": disk["repository_id"],
+                "path": disk["path"],
+                "identity": {"file_system": "ocfs2", "uuid": "u", "inode": 1, "size": 1, "mtime": 1, "ctime": 1},
+            }
+            for disk in clone["disks"]
+        }
+        read_from_images(client, point, images)
+        return {"clone": clone, "point_id": point.id}
+
+    yield run
+    for args in kept:
+        succeed("vm_clone", {**args, "state": "absent"})
 
 
 @pytest.fixture

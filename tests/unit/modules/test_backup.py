@@ -34,7 +34,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Poi
 from ansible_collections.ovm.backup.plugins.modules import backup
 
 POINT = "20261123T010203Z-0001"
-KEYS = ["changed", "duration", "notes", "recovery_point", "type"]
+KEYS = ["changed", "duration", "keep_clone", "keep_reason", "notes", "recovery_point", "reference_obsolete", "type"]
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +62,9 @@ def test_full(succeed: Any, args: dict[str, Any], estate: Estate) -> None:
         "type": "full",
         "duration": 0.25,
         "notes": [],
+        "keep_clone": False,
+        "keep_reason": "the VM was read itself",
+        "reference_obsolete": True,
         "diff": {"before": {}, "after": {"recovery_point": POINT, "type": "full"}},
     }
     assert (stored.id, stored.run_id, stored.job_id, stored.subclient, stored.created) == (
@@ -104,6 +107,9 @@ def test_check_mode(succeed: Any, args: dict[str, Any], estate: Estate) -> None:
         "type": "incremental",
         "duration": 0.0,
         "notes": [],
+        "keep_clone": False,
+        "keep_reason": "",
+        "reference_obsolete": False,
         "diff": {"before": {}, "after": {"recovery_point": "new", "type": "incremental"}},
     }
     hot = vm_plan(method="hot_clone")  # vm_clone returns no clone in check mode
@@ -127,7 +133,7 @@ def test_shut_down(succeed: Any, args: dict[str, Any], killed: bool, consistency
 
 def test_notes(succeed: Any, args: dict[str, Any], estate: Estate) -> None:
     estate.vm_cfg.unlink()
-    note = f"{estate.vm_cfg} cannot be read (No such file or directory): vm.cfg is not in the point"
+    note = f"vm.cfg is not in the recovery point: Cannot read {estate.vm_cfg}: No such file or directory"
     result = succeed("backup", args)
     assert (result["notes"], result["recovery_point"]["warnings"]) == ([note], [note])
 
@@ -183,8 +189,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"plan": vm_plan(configuration={**CONFIGURATION, "document": "x"})},
         f"{NOT_A_VM}: configuration.document: must be a mapping, not the string 'x'"),
     ({"plan": vm_plan(configuration={**CONFIGURATION, "vm_cfg": {}, "manager": []})},
-        f"{NOT_A_VM} has 3 problems:\n- configuration.vm_cfg.repository_id: is missing\n"
-        "- configuration.vm_cfg.path: is missing\n- configuration.manager: must be a mapping, not a list"),
+        f"{NOT_A_VM} has 5 problems:\n- configuration.vm_cfg.repository_id: is missing\n"
+        "- configuration.vm_cfg.path: is missing\n- configuration.vm_cfg.source: is missing\n"
+        "- configuration.vm_cfg.server: is missing\n- configuration.manager: must be a mapping, not a list"),
     ({"plan": vm_plan(method="hot_clone"), "clone": {"id": "x"}}, f"{NOT_A_CLONE}: disks: is missing"),
     ({"plan": vm_plan(method="hot_clone"), "clone": {"id": "x", "disks": [{}]}},
         f"{NOT_A_CLONE} has 5 problems:\n- disks[0].slot: is missing\n- disks[0].source_disk_id: is missing\n"

@@ -127,7 +127,7 @@ def test_a_later_record_replaces_the_earlier(succeed: Any, args: dict[str, Any],
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"plan": {}}, f"{NOT_A_VM} has 14 problems:\n- vm_id: is missing\n- vm_name: is missing"),
+        ({"plan": {}}, f"{NOT_A_VM} has 16 problems:\n- vm_id: is missing\n- vm_name: is missing"),
         ({"plan": vm_plan(proxy=["a"])}, f"{NOT_A_VM}: proxy: must be a string, not a list"),
         ({"recovery_point": {**POINT, "disks": [{}]}}, f"{NOT_A_POINT}: disks[0].statistics: is missing"),
         ({"recovery_point": {**POINT, "warnings": 1}}, f"{NOT_A_POINT}: warnings: must be a list, not the number 1"),

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ OTHER_RUN = "20261124T010203Z-0a1b2c3d-4e5f61"
 POINT = {"id": "P1", "type": "full", "reason": "r", "method": "cold", "consistency": "powered_off", "warnings": []}
 ALL = {"content": [{"rules": [{"field": "name", "value": "*"}]}]}
 PLAN_KEYS = [
-    "excluded", "gone", "kill", "last_job", "limits", "max_age", "max_failed_percent", "max_outage", "new",
-    "requested_type", "retries", "retry_delay", "shutdown_timeout", "subclient", "two_pass", "vms", "warnings",
+    "change_detection", "excluded", "gone", "kill", "last_job", "limits", "max_age", "max_failed_percent",
+    "max_outage", "new", "requested_type", "retries", "retry_delay", "shutdown_timeout", "subclient", "two_pass", "vms",
+    "warnings",
 ]  # fmt: skip
 
 
@@ -69,6 +71,8 @@ def test_plan(succeed: Any, foresee: Any, args: dict[str, Any], simulator: Simul
     assert configuration["vm_cfg"] == {
         "repository_id": id_of(simulator, "Repository", "repo-iscsi-1"),
         "path": f"/VirtualMachines/{db01['vm_id']}/vm.cfg",
+        "source": "path",
+        "server": None,
     }
     assert sorted(configuration["document"]) == ["disk_mappings", "virtual_disks", "virtual_nics", "vm"]
     assert configuration["document"]["vm"]["name"] == "db01"
@@ -87,7 +91,7 @@ def backed_up(vault: Vault, vm: dict[str, Any], simulator: Simulator) -> Point:
     request = BackupRequest(
         plan=vm,
         document=configuration["document"],
-        vm_cfg=(configuration["vm_cfg"]["repository_id"], configuration["vm_cfg"]["path"]),
+        vm_cfg=configuration["vm_cfg"],
         run_id=RUN,
         subclient="all",
         owner="a test",
@@ -211,6 +215,58 @@ def test_environment(succeed: Any, args: dict[str, Any], monkeypatch: pytest.Mon
     assert len(succeed("plan_info", args)["plan"]["vms"]) == 3
 
 
+def test_where_disks_are_read(
+    succeed: Any, args: dict[str, Any], simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By path what this host sees, all else over ssh if there are settings for it."""
+    args = {**args, "definition": rule(field="name", value="db01")}
+    repository_id = id_of(simulator, "Repository", "repo-iscsi-1")
+    ssh = {"user": "backup", "addresses": {f"ovs{number}.example.com": f"192.0.2.{number}:2222" for number in (1, 2)}}
+    monkeypatch.setenv("OVM_REPOSITORIES_PATH", str(simulator.repositories))
+    for given in ({}, {"ssh": ssh}, {"repositories_path": str(simulator.repositories), "ssh": ssh}):
+        (vm,) = succeed("plan_info", {**args, **given})["plan"]["vms"]
+        assert {disk["source"] for disk in vm["disks"]} == {"path"}
+        assert vm["configuration"]["vm_cfg"]["source"] == "path"
+    (tmp_path / "seen" / repository_id).mkdir(parents=True)  # nothing is mounted there
+    elsewhere = {**args, "repositories_path": str(tmp_path / "seen")}
+    (vm,) = succeed("plan_info", elsewhere)["plan"]["vms"]
+    assert vm["disks"][0]["source_reason"] == (
+        "the proxy does not see storage repository 'repo-iscsi-1', and there are no settings for ssh"
+    )
+    found = succeed("plan_info", {**elsewhere, "ssh": ssh})
+    (vm,) = found["plan"]["vms"]
+    (server,) = {json.dumps(disk["server"]) for disk in vm["disks"]}
+    own = simulator.find("Vm", "db01")["serverId"]
+    assert json.loads(server) == {"id": own["value"], "name": own["name"], "address": ssh["addresses"][own["name"]]}
+    assert vm["configuration"]["vm_cfg"]["server"] == json.loads(server)
+    assert any(line.startswith(f"  read: over ssh from {own['name']} (") for line in found["plan_summary"])
+
+
+def test_reference_clone(
+    succeed: Any, args: dict[str, Any], simulator: Simulator, vault: Vault, keep_clone: Any
+) -> None:
+    args = {**args, "definition": rule(field="name", value="db01")}
+    (vm,) = succeed("plan_info", args)["plan"]["vms"]
+    kept = keep_clone(vault, vm, RUN)
+    (vm,) = succeed("plan_info", args)["plan"]["vms"]
+    assert vm["reference"] == {"clone_id": kept["clone"]["id"], "run_id": RUN, "point_id": kept["point_id"]}
+    assert [disk["changes"] for disk in vm["disks"]] == ["extent_maps", "extent_maps"]
+    assert vm["pause"] == "not_needed"
+    simulator.set_state(kept["clone"]["name"], "RUNNING")
+    found = succeed("plan_info", args)
+    simulator.set_state(kept["clone"]["name"], "STOPPED")
+    (vm,) = found["plan"]["vms"]
+    reason = f"the reference clone of recovery point {kept['point_id']} is RUNNING: somebody uses it"
+    assert (vm["reference"], vm["reference_reason"]) == (None, reason)
+    assert f"  changes: by hash, {reason}" in found["plan_summary"]
+
+
+def test_change_detection_of_the_subclient(succeed: Any, args: dict[str, Any]) -> None:
+    definition = {**ALL, "reference_clone": "remove", "reference_space": 30, "sample": 1}
+    plan = succeed("plan_info", {**args, "definition": definition})["plan"]
+    assert plan["change_detection"] == {"keep_reference": False, "reference_space": 30, "sample": 1.0}
+
+
 # --- failures --------------------------------------------------------------------------------------------------------
 
 
@@ -228,6 +284,8 @@ def test_a_wrong_definition_is_told_before_anybody_is_asked(
     [
         ({"definition": rule(field="name", value="nobody*")}, "NothingSelectedError", "set allow_empty: true if"),
         ({"backup_type": "differential"}, "InvalidInputError", "differential"),
+        ({"definition": {**ALL, "source": "ssh"}}, "InvalidInputError",
+            "source: 'ssh' needs settings for ssh: set ovm_backup_ssh, or use auto or path"),
         ({"proxies": []}, "InvalidInputError", "proxies: one proxy at least is needed to run backups"),
         ({"vault": "/nowhere"}, "NotAVaultError", "/nowhere is not a vault: there is no /nowhere/vault.json"),
         ({"password": "wrong-Passw0rd"}, "AuthenticationError", ""),

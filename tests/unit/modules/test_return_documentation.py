@@ -32,7 +32,13 @@ MODULES = sorted(path.stem for path in Path(next(iter(modules.__path__))).glob("
 TYPES: dict[str, Any] = {"str": str, "int": int, "float": (float, int), "bool": bool, "list": list, "dict": dict}
 SKIPPED = {"slot": 1, "name": "raw", "kind": "physical", "reason": "physical disks are not backed up"}
 PLAN = vm_plan(skipped_disks=[SKIPPED], slots=[{"name": "proxy-p1", "limit": 2}])
-JOB_PLAN = {"subclient": "nightly", "requested_type": "incremental", "warnings": [], "vms": [PLAN]}
+REFERENCE = {"clone_id": "0004fb0000060000c1", "run_id": RUN, "point_id": "P"}
+JOB_PLAN = {
+    "subclient": "nightly",
+    "requested_type": "incremental",
+    "warnings": [],
+    "vms": [{**PLAN, "reference": REFERENCE}],
+}
 DEFINITION = {
     "content": [{"rules": [{"field": "name", "value": "*"}]}],
     "limits": {"proxy": 2},
@@ -191,11 +197,13 @@ def vm_clone_results(succeed: Any, manager: dict[str, Any], simulator: Simulator
 
 
 @pytest.fixture
-def plan_info_results(succeed: Any, manager: dict[str, Any], estate: Estate) -> Results:
+def plan_info_results(succeed: Any, manager: dict[str, Any], keep_clone: Any, estate: Estate) -> Results:
     store = JobStore(estate.vault)
     store.start(new_job(RUN, {**JOB_PLAN, "subclient": "x"}, now=1.0))
     store.finish(RUN, now=2.0)
     args = {**manager, "vault": estate.vault.path, "subclient": "x", "definition": DEFINITION}
+    plan = next(vm for vm in succeed("plan_info", args)["plan"]["vms"] if vm["vm_name"] == "db01")
+    keep_clone(estate.vault, plan, RUN)
     return [succeed("plan_info", args)]
 
 

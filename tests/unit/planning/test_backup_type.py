@@ -37,6 +37,30 @@ SINCE_FULL = TypeDecision("differential", "changes since full recovery point P0"
         pytest.param(disk(0), "incremental", None, TypeDecision("full", "first backup of this VM"), id="no client"),
         pytest.param(disk(0), "incremental", EMPTY, TypeDecision("full", "first backup of this VM"), id="no point"),
         pytest.param(disk(0), "full", EMPTY, TypeDecision("full", "first backup of this VM"), id="first, asked for"),
+        *(
+            pytest.param(
+                disk(0),
+                requested,
+                replace(STATE, distrust="disk 0 at offset 5"),
+                TypeDecision("full", "change detection failed before: disk 0 at offset 5"),
+                id=f"{requested} of a client that is distrusted",
+            )
+            for requested in ("incremental", "differential", "synthetic_full")
+        ),
+        pytest.param(
+            disk(0),
+            "full",
+            replace(STATE, distrust="disk 0 at offset 5"),
+            TypeDecision("full", "full backup was asked for"),
+            id="distrusted, asked for",
+        ),
+        pytest.param(
+            disk(0),
+            "incremental",
+            replace(EMPTY, distrust="disk 0 at offset 5"),
+            TypeDecision("full", "first backup of this VM"),
+            id="distrusted, no point",
+        ),
         pytest.param(
             disk(0),
             "incremental",

@@ -163,6 +163,18 @@ def test_templates_and_our_clones() -> None:
     assert found.our_clones == 1
 
 
+def test_a_client_that_is_distrusted() -> None:
+    state = client(DB, newest_good=good(HOUR), distrust="disk 0 at offset 5")
+    found = one(DB, by=[sub("db", "db*")], known=[state])
+    assert found.warnings == ("change detection failed, the next backup is a full: disk 0 at offset 5",)
+
+
+def test_a_vm_that_cannot_be_paused() -> None:
+    found = one(vm("db01", disk(0), disk(1)), by=[sub("db", "db*", consistency="paused")])
+    assert len(found.warnings) == 1
+    assert found.warnings[0].startswith("subclient 'db' cannot back the VM up at present: consistency: paused asks")
+
+
 @pytest.mark.parametrize("policy", ["fail", "skip", "shutdown"])
 def test_a_running_vm_on_nfs_stays_selected(policy: str) -> None:
     nfs = vm("files01", disk(0, "nfs1"))

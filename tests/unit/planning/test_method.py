@@ -162,6 +162,35 @@ def test_other_power_states_are_skipped(state: str, reason: str) -> None:
     assert decide(disk(0), state=state, policy="shutdown") == skipped(reason)
 
 
+TWO = (disk(0), disk(1, "fc1"))
+NO_PAUSE = (
+    "consistency: paused asks for a pause of the guest while its 2 disks are cloned, and Oracle VM Manager has none in "
+    "which a clone can be made: use consistency: crash, keep what belongs together on one disk, or back the VM up "
+    "while it is powered off"
+)
+
+
+@pytest.mark.parametrize(
+    ("disks", "state", "consistency", "action", "pause"),
+    [
+        (TWO, "RUNNING", "crash", "backup", "not_needed"),
+        (TWO, "RUNNING", "paused", "fail", "cannot_be_served"),
+        (TWO[:1], "RUNNING", "paused", "backup", "not_needed"),  # one disk is cut at one moment anyway
+        (TWO, "STOPPED", "paused", "backup", "not_needed"),
+        ((disk(0, "nfs1"), disk(1, "nfs1")), "RUNNING", "paused", "backup", "not_needed"),  # shut down
+        (TWO, "SUSPENDED", "paused", "skip", "not_needed"),
+        ((disk(0), disk(1, "odd")), "RUNNING", "paused", "skip", "not_needed"),
+    ],
+)
+def test_pause(disks: tuple[Disk, ...], state: str, consistency: str, action: str, pause: str) -> None:
+    found = decide_method(vm("guest", state=state, disks=disks), disks, inventory(), "shutdown", consistency)
+    assert (found.action, found.pause) == (action, pause)
+    if action == "fail":
+        assert (found.method, found.reason) == ("skip", NO_PAUSE)
+    else:
+        assert found == decide(*disks, state=state, policy="shutdown")
+
+
 @pytest.mark.parametrize(
     ("state", "where", "effect"),
     [

@@ -17,6 +17,7 @@ from unit.planning.estate import GIB, HOUR, client, disk, plan, plan_one, rule, 
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError, NothingSelectedError
 from ansible_collections.ovm.backup.plugins.module_utils.manager.inventory import Vm
+from ansible_collections.ovm.backup.plugins.module_utils.planning.access import Access
 from ansible_collections.ovm.backup.plugins.module_utils.planning.state import LastJob
 
 DAY = 24 * HOUR
@@ -33,7 +34,7 @@ def test_plan_in_plain_types() -> None:
         guest,
         out,
         clients=[known],
-        run={"proxies": ["p1"]},
+        run={"proxies": ["p1"], "access": Access(frozenset({"id-fc1"}), ssh=True)},
         last_job=LastJob("J1", "full", {"id-gone": "gone", "id-scratch": "scratch"}, {}),
         max_age="1d",
         limits={"server": 3},
@@ -54,6 +55,7 @@ def test_plan_in_plain_types() -> None:
         "gone": [{"vm_id": "id-gone", "vm_name": "gone"}, {"vm_id": "id-scratch", "vm_name": "scratch"}],
         "max_outage": 0,
         "two_pass": True,
+        "change_detection": {"keep_reference": True, "reference_space": 10, "sample": 0.1},
         "vms": [
             {
                 "vm_id": "id-db 1",
@@ -82,6 +84,11 @@ def test_plan_in_plain_types() -> None:
                         "type": "incremental",
                         "type_reason": "changes since recovery point P1",
                         "base": "P1",
+                        "source": "path",
+                        "server": None,
+                        "source_reason": "the proxy sees storage repository 'fc1'",
+                        "changes": "hash",
+                        "changes_reason": "recovery point P1 does not tell which images it was read from",
                     },
                     {
                         "slot": 1,
@@ -94,6 +101,12 @@ def test_plan_in_plain_types() -> None:
                         "type": "full",
                         "type_reason": "disk was not in the newest recovery point",
                         "base": None,
+                        "source": "ssh",
+                        "server": {"id": "id-server1", "name": "server1", "address": "192.0.2.1"},
+                        "source_reason": "the proxy does not see storage repository 'iscsi1'; server 'server1' has it, "
+                        "and is the VM's own",
+                        "changes": "all",
+                        "changes_reason": "a full reads the whole disk",
                     },
                 ],
                 "skipped_disks": [
@@ -102,6 +115,9 @@ def test_plan_in_plain_types() -> None:
                 "repositories": ["fc1", "iscsi1"],
                 "expected_outage": None,
                 "outage_until": None,
+                "pause": "not_needed",
+                "reference": None,
+                "reference_reason": "recovery point P1 does not tell which images it was read from",
                 "order": 1,
                 "proxy": "p1",
                 "slots": [{"name": "server-id-server1", "limit": 3}],
@@ -167,6 +183,7 @@ def test_age(age: float, settings: dict[str, Any], run: dict[str, Any], action: 
         ({"newest_healthy": False}, f"{POINT} is damaged", "newest recovery point is damaged"),
         ({"newest_created": None}, f"the age of {POINT} is not known", "changes since recovery point P1"),
         ({"newest_point": None}, NO_POINT, "first backup of this VM"),
+        ({"distrust": "why"}, f"{POINT} is not trusted", "change detection failed before: why"),
     ],
 )
 def test_only_a_healthy_point_is_current(fields: dict[str, Any], due: str, type_reason: str) -> None:

@@ -54,6 +54,11 @@ def test_smallest_definition_has_the_documented_defaults() -> None:
         retry_delay=60,
         max_failed_percent=100,
         retention=None,
+        source="auto",
+        reference_clone="keep",
+        reference_space=10,
+        sample=0.1,
+        consistency="crash",
     )
 
 
@@ -85,6 +90,11 @@ def test_full_definition() -> None:
         "shutdown_timeout": "5m",
         "kill": True,
         "retention": {"keep_last": 3},
+        "source": "ssh",
+        "reference_clone": "remove",
+        "reference_space": "25",
+        "sample": " 2.5 ",
+        "consistency": "paused",
     }
     assert Subclient.parse("prod", definition) == Subclient(
         name="prod",
@@ -113,6 +123,11 @@ def test_full_definition() -> None:
         shutdown_timeout=300,
         kill=True,
         retention=RetentionPolicy(keep_last=3),
+        source="ssh",
+        reference_clone="remove",
+        reference_space=25,
+        sample=2.5,
+        consistency="paused",
     )
 
 
@@ -146,6 +161,12 @@ def test_subclasses_of_plain_types_become_plain() -> None:
 )
 def test_booleans_may_come_as_words(value: Any, expected: bool) -> None:
     assert Subclient.parse("prod", {"content": CONTENT, "kill": value}).kill is expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0, 0.0), (100, 100.0), (0.25, 0.25), ("1e-3", 0.001), ("7", 7.0)])
+def test_sample_is_a_decimal_number(value: Any, expected: float) -> None:
+    found = Subclient.parse("prod", {"content": CONTENT, "sample": value}).sample
+    assert (type(found), found) == (float, expected)
 
 
 def content(*rules: Any, **group: Any) -> dict[str, Any]:
@@ -308,6 +329,27 @@ WRONG: list[tuple[Any, str]] = [
         "nfs_policy: 'stop' is not an NFS policy; use one of shutdown, skip, fail",
     ),
     (extra(nfs_policy=False), "nfs_policy: must be one of shutdown, skip, fail, not the boolean false"),
+    (extra(source="sssh"), "source: 'sssh' is not a source; use one of auto, path, ssh (did you mean 'ssh'?)"),
+    (
+        extra(reference_clone="no"),
+        "reference_clone: 'no' is not what becomes of a reference clone; use one of keep, remove",
+    ),
+    (extra(reference_clone=True), "reference_clone: must be one of keep, remove, not the boolean true"),
+    (extra(reference_space=91), "reference_space: must be between 0 and 90, not 91"),
+    (extra(reference_space="10%"), "reference_space: must be a whole number, not the string '10%'"),
+    (extra(sample="some"), "sample: must be a number, not the string 'some'"),
+    (extra(sample=True), "sample: must be a number, not the boolean true"),
+    (extra(sample=[1]), "sample: must be a number, not a list"),
+    (extra(sample=float("nan")), "sample: must be a number, not the number nan"),
+    (extra(sample="inf"), "sample: must be a number, not the string 'inf'"),
+    (extra(sample="1_0"), "sample: must be a number, not the string '1_0'"),
+    (extra(sample="\u0663"), "sample: must be a number, not the string '\u0663'"),
+    (extra(sample=-0.5), "sample: must be between 0 and 100, not -0.5"),
+    (extra(sample=100.5), "sample: must be between 0 and 100, not 100.5"),
+    (
+        extra(consistency="application"),
+        "consistency: 'application' is not a consistency that can be had; use one of crash, paused",
+    ),
     (extra(max_age="soon"), f"max_age: the string 'soon' is not a duration: {DURATION}"),
     (extra(max_age=-5), "max_age: the number -5 is not a duration: a duration is not negative"),
     (extra(max_age=True), f"max_age: the boolean true is not a duration: {DURATION}"),

@@ -169,6 +169,20 @@ def test_restart_of_first_backups_asks_the_manager() -> None:
     assert [item.action for item in plan.vms] == ["current"]
 
 
+def test_what_is_distrusted_is_not_consolidated() -> None:
+    """Increments that left something out would go on living in a synthetic full: only the VM itself tells the truth."""
+    guest = vm("guest")
+    state = client(guest, distrust="disk 0 at offset 5", subclients=OURS)
+    plan = plan_synthetic_fulls(subclient(), vault(state), backup_type="synthetic_full")
+    assert plan is not None
+    reason = "change detection failed before: disk 0 at offset 5; a run of another type makes a full"
+    assert [(item.action, item.method, item.reason) for item in plan.vms] == [("fail", "skip", reason)]
+    found = make_plan(subclient(), inventory(guest), vault(state), now=NOW, backup_type="synthetic_full")
+    assert [(item.action, item.method, item.type, item.type_reason) for item in found.vms] == [
+        ("backup", "hot_clone", "full", "change detection failed before: disk 0 at offset 5")
+    ]
+
+
 @pytest.mark.parametrize("healthy", [True, False])
 @pytest.mark.parametrize("force", [True, False])
 def test_no_vm_with_a_recovery_point_is_read_in_full(force: bool, healthy: bool) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from unit.planning.estate import disk
-from unit.vault.builders import add_point, make_client, noise, write_image
+from unit.vault.builders import add_point, make_client, noise, read_from_images, write_image
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVaultError, NotAVaultError
 from ansible_collections.ovm.backup.plugins.module_utils.planning.backup_type import TypeDecision, decide_disk_type
@@ -27,6 +27,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.planning.vault_reader i
     read_coverage_state,
     read_vault_state,
 )
+from ansible_collections.ovm.backup.plugins.module_utils.vault.distrust import mark_distrusted
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
 from ansible_collections.ovm.backup.plugins.module_utils.vault.verification_record import (
@@ -90,6 +91,23 @@ def test_newest_point(client: Client, image: Path) -> None:
     fifth = add_point(client, image, now=5000.0, created=5000.0, subclient="other")
     disk = VaultDisk(DISK, 0, SIZE, True, fifth.id, True, 0)
     assert state(client) == web01(fifth, disk, newest_is_full=True, subclients=frozenset({"all", "other"}))
+
+
+def test_images_that_the_points_were_read_from(client: Client, image: Path) -> None:
+    full, second = two_points(client, image)
+    of_full, of_second = ({"clone_id": name, "path": "/x"} for name in ("clone1", "clone2"))
+    read_from_images(client, full, {0: of_full})
+    read_from_images(client, second, {0: of_second})
+    (found,) = state(client).disks
+    assert (found.image, found.full_image) == (of_second, of_full)
+
+
+def test_mark_of_distrust(client: Client, image: Path) -> None:
+    two_points(client, image)
+    assert state(client).distrust is None
+    mark_distrusted(client.directory, "disk 0 at offset 5", now=1.0)
+    found = state(client)
+    assert (found.distrust, found.newest_healthy, found.protected_at) == ("disk 0 at offset 5", True, None)
 
 
 def test_all_clients_in_order(client: Client, image: Path, tmp_path: Path) -> None:

@@ -50,6 +50,11 @@ def disk(slot: int = 0, name: str = "system", **changes: Any) -> dict[str, Any]:
         "type": "full",
         "type_reason": FULL,
         "base": None,
+        "source": "path",
+        "server": None,
+        "source_reason": "a test",
+        "changes": "hash",
+        "changes_reason": "a test",
     }
     return {**values, **changes}
 
@@ -76,10 +81,18 @@ def vm_plan(*disks: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "proxy": "localhost",
         "expected_outage": None,
         "outage_until": None,
+        "pause": "not_needed",
+        "reference": None,
+        "reference_reason": "a test",
         "warnings": [],
         "configuration": {
             "document": {"vm": {"name": "web 01"}, "disk_mappings": []},
-            "vm_cfg": {"repository_id": REPOSITORY, "path": f"/VirtualMachines/{VM_ID}/vm.cfg"},
+            "vm_cfg": {
+                "repository_id": REPOSITORY,
+                "path": f"/VirtualMachines/{VM_ID}/vm.cfg",
+                "source": "path",
+                "server": None,
+            },
             "manager": {"id": "0004fb0000010000e5f6", "version": "3.4.6.2105"},
         },
     }
@@ -155,7 +168,7 @@ class Estate:
         values: dict[str, Any] = {
             "plan": plan,
             "document": configuration["document"],
-            "vm_cfg": (configuration["vm_cfg"]["repository_id"], configuration["vm_cfg"]["path"]),
+            "vm_cfg": configuration["vm_cfg"],
             "run_id": RUN,
             "subclient": "nightly",
             "owner": "a test",

@@ -19,6 +19,7 @@ from unit.transfer.builders import (
     FULL,
     MOMENT,
     NEXT_RUN,
+    REPOSITORY,
     RUN,
     VM_CFG,
     VM_ID,
@@ -108,6 +109,14 @@ def test_every_field_of_the_manifest(estate: Estate) -> None:
                 "content_hash": content_hash(data, BLOCK),
                 "repository": "repo one",
                 "statistics": {"read": 2 * MIB, "changed": 2 * MIB, "stored": len(stored)},
+                "image": {
+                    "clone_id": None,
+                    "repository_id": REPOSITORY,
+                    "path": "/VirtualDisks/disk0.img",
+                    # What it is depends on the file system of the machine.
+                    "identity": (outcome.point.disks[0].image or {})["identity"],
+                },
+                "changes": {"method": "all", "reason": FULL, "candidate": None, "sampled": 0},
             }
         ],
         "skipped_disks": [skipped],
@@ -124,6 +133,7 @@ def test_every_field_of_the_manifest(estate: Estate) -> None:
         },
         "warnings": [],
         "consolidates": None,
+        "clone": {"keep": False, "reason": "the VM was read itself", "obsolete": True},
     }
     assert outcome.point.as_dict() == expected
     assert (outcome.created, outcome.notes) == (True, ())
@@ -312,7 +322,7 @@ def test_a_renamed_vm_keeps_its_history(estate: Estate) -> None:
 def test_unreadable_vm_cfg_is_a_warning(estate: Estate) -> None:
     estate.vm_cfg.unlink()
     outcome = backup_vm(estate.vault, estate.request(), clock=ticking())
-    note = f"{estate.vm_cfg} cannot be read (No such file or directory): vm.cfg is not in the point"
+    note = f"vm.cfg is not in the recovery point: Cannot read {estate.vm_cfg}: No such file or directory"
     assert (outcome.notes, outcome.point.warnings) == ((note,), (note,))
     assert list(outcome.point.configuration) == ["vm_json"]
 
@@ -338,6 +348,10 @@ def escaping(path: str, repository: str = "repo") -> str:
     return f"{path!r} in repository {repository!r} is not a path inside a storage repository"
 
 
+def vm_cfg_at(path: str) -> dict[str, Any]:
+    return {"repository_id": "repo", "path": path, "source": "path", "server": None}
+
+
 ONE = vm_plan()
 HOT = vm_plan(method="hot_clone")
 ONLY_FOR_HOT = "a clone is given only, and always, for a hot_clone"
@@ -358,7 +372,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "no repository": (vm_plan(disk(repository_id=None)), {}, "The manager does not say where disk 'system' lies"),
     "path escapes": (vm_plan(disk(repository_id="repo", path="../x.img")), {}, escaping("../x.img")),
     "repository escapes": (vm_plan(disk(repository_id="..", path="/x.img")), {}, escaping("/x.img", "..")),
-    "vm.cfg escapes": (ONE, {"vm_cfg": ("repo", "a/../../vm.cfg")}, escaping("a/../../vm.cfg")),
+    "vm.cfg escapes": (ONE, {"vm_cfg": vm_cfg_at("a/../../vm.cfg")}, escaping("a/../../vm.cfg")),
 }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.errors import (
     VaultError,
     VaultLockedError,
 )
-from ansible_collections.ovm.backup.plugins.module_utils.transfer import merge, passes, point_backup
+from ansible_collections.ovm.backup.plugins.module_utils.transfer import merge, passes, point_transfer
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.deadline import Deadline
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.passes import discard, find, first_pass, publish
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
@@ -294,10 +294,10 @@ def killed_while(estate: Estate, step: str, monkeypatch: pytest.MonkeyPatch, err
             patch.setattr(merge, "merge_disk_files", strike)
             publish(estate.vault, request)
         elif step == "second":
-            patch.setattr(point_backup, "backup_disk", strike)
+            patch.setattr(point_transfer, "backup_disk", strike)
             backup_vm(estate.vault, request, publish=False)
         else:
-            patch.setattr(point_backup, "backup_disk", strike)
+            patch.setattr(point_transfer, "backup_disk", strike)
             first_pass(estate.vault, request)
 
 

@@ -12,14 +12,15 @@ import random
 import struct
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import blake3
 
+from ansible_collections.ovm.backup.plugins.module_utils.images.local import LocalImage
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_backup import DiskResult, backup_disk
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore import restore_disk
-from ansible_collections.ovm.backup.plugins.module_utils.transfer.source import ImageSource
 from ansible_collections.ovm.backup.plugins.module_utils.vault.chain import DiskChain, open_chain
 from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_writer import (
     DiskFileSummary,
@@ -27,7 +28,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_writer impor
     FrameCompressor,
 )
 from ansible_collections.ovm.backup.plugins.module_utils.vault.format import Geometry
-from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point, PointDisk
+from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point, PointDisk, write_manifest
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, PointWriter, Vault
 
 KIB = 1024
@@ -35,8 +36,10 @@ MIB = 1024 * KIB
 PAGE = 4096
 
 # The tables of a disk file as the documentation of the format describes them, written down once more.
-RECORD = struct.Struct("<IIQQQQQ")
+RECORD = struct.Struct("<IIQQQQQ32s")
 RECORD_SEGMENT, RECORD_SEGMENTS, RECORD_OFFSET, RECORD_LENGTH, RECORD_STORED, RECORD_ZERO, RECORD_HASH = range(7)
+RECORD_FRAME_HASH = 7
+EMPTY_STATE = "00" * 256  # of a disk of nothing but zeros
 
 
 class Stored(NamedTuple):
@@ -89,21 +92,33 @@ def write_sparse(path: Path, size: int, pieces: dict[int, bytes]) -> Path:
 
 def content_hash(data: bytes, block_size: int) -> str:
     """Return the content hash as the documentation defines it."""
-    blocks = (data[start : start + block_size] for start in range(0, len(data), block_size))
-    return str(blake3.blake3(b"".join(blake3.blake3(block).digest() for block in blocks)).hexdigest())
+    sizes = len(data).to_bytes(8, "little") + block_size.to_bytes(8, "little")
+    return str(blake3.blake3(sizes + bytes.fromhex(content_state(data, block_size))).hexdigest())
+
+
+def content_state(data: bytes, block_size: int) -> str:
+    """Return the state of a disk as the documentation defines it."""
+    state = 0
+    for number, start in enumerate(range(0, len(data), block_size)):
+        block = data[start : start + block_size]
+        if block.strip(b"\0"):
+            name = number.to_bytes(8, "little") + blake3.blake3(block).digest()
+            context = "ovm.backup 2026 element of a disk's content hash"
+            state += int.from_bytes(blake3.blake3(name, derive_key_context=context).digest(256), "little")
+    return (state % 2**2048).to_bytes(256, "little").hex()
 
 
 def store(
     image: Path, path: Path, *, base: DiskChain | None = None, block_size: int = 64 * KIB, segment_size: int = MIB
 ) -> Stored:
     """Back an image up into a disk file: a full, or an incremental when there is a base."""
-    with ImageSource(str(image)) as source:
+    with LocalImage(str(image)) as source:
         geometry = Geometry(source.size, block_size, segment_size)
         compressor = FrameCompressor()
         writer = DiskWriter(str(path), geometry, "full" if base is None else "incremental", compressor)
         try:
             result = backup_disk(source, writer, geometry, compressor, base=base, workers=2)
-            return Stored(path, writer.finish(), result)
+            return Stored(path, writer.finish(result.content_state), result)
         finally:
             writer.abort()
 
@@ -275,16 +290,23 @@ def add_point(client: Client, image: Path, *, base: Point | None = None, now: fl
     return point
 
 
+def read_from_images(client: Client, point: Point, images: dict[int, dict[str, Any]]) -> Point:
+    """Let a published point say which images its disks were read from, by slot."""
+    told = replace(point, disks=tuple(replace(disk, image=images.get(disk.slot)) for disk in point.disks))
+    write_manifest(os.path.join(client.directory, point.id), told)
+    return told
+
+
 def add_disk(client: Client, writer: PointWriter, image: Path, base: Point | None = None) -> PointDisk:
     """Transfer one disk into a point in the making."""
     chain = client.open_disk(base, base.disks[0]) if base is not None else None
     kind = "full" if chain is None else "incremental"
-    with ImageSource(str(image)) as source:
+    with LocalImage(str(image)) as source:
         geometry = Geometry(source.size, 512, 2048)
         name, file = writer.disk_writer(0, "system", geometry, kind)
         try:
             result = backup_disk(source, file, geometry, FrameCompressor(), base=chain, workers=1)
-            summary = file.finish()
+            summary = file.finish(result.content_state)
         finally:
             file.abort()
             if chain is not None:

@@ -13,8 +13,8 @@ from unittest import mock
 import blake3
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from unit.vault.builders import (
+    EMPTY_STATE,
     RECORD,
     RECORD_SEGMENT,
     RECORD_SEGMENTS,
@@ -22,6 +22,7 @@ from unit.vault.builders import (
     RECORD_ZERO,
     Stored,
     content_hash,
+    content_state,
     noise,
     open_files,
     records,
@@ -48,10 +49,10 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.chain import (
     open_chain,
     open_overlay,
 )
-from ansible_collections.ovm.backup.plugins.module_utils.vault.content_hash import ContentHash
-from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_reader import DiskFile, RecordTable
-from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_writer import DiskWriter, FrameCompressor
+from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_reader import DiskFile
+from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_writer import NO_FRAME, DiskWriter, FrameCompressor
 from ansible_collections.ovm.backup.plugins.module_utils.vault.format import Geometry, bits
+from ansible_collections.ovm.backup.plugins.module_utils.vault.tables import RecordTable, Table
 
 RUN = 64  # segments of zeros in one frame
 
@@ -107,6 +108,9 @@ def test_every_point_gives_back_the_disk_of_its_time(history: list[State]) -> No
             assert files[number].result.content_hash == wanted
             with open_files(files[: number + 1]) as chain:
                 assert chain.content_hash() == wanted
+                assert chain.content_state == content_state(state.data, BLOCK) == files[number].result.content_state
+                if number:
+                    assert chain.table_state(files[number - 1].result.content_state) == chain.content_state
                 check_random_access(chain, state.data)
                 assert data_size(chain) == sum(len(block) for block in blocks_of(state.data) if block.strip(b"\0"))
                 target = directory / "restored"
@@ -208,11 +212,19 @@ def test_a_file_that_may_not_be_opened_is_not_called_damaged(tmp_path: Path, mon
     assert caught.value.message == f"Cannot open {full.path}: Permission denied"
 
 
+def nothing_known(segments: int) -> Table:
+    """Return records that say nothing of their segments."""
+    data = b"".join(RECORD.pack(number, 1, 0, 0, 0, 0, 0, bytes(32)) for number in range(segments))
+    table = Table(lambda first, last: data[first * 80 : last * 80], segments, 80, segments, lambda _index: ValueError())
+    table.load()
+    return table
+
+
 def test_blocks_that_are_nowhere_in_the_chain(tmp_path: Path) -> None:
     (full,) = store_chain(tmp_path, [noise(2 * SEGMENT)])
     with open_files([full]) as chain:
         # The reader refuses such a file; the chain does not rely on that.
-        chain.files[-1].records = RecordTable(b"".join(RECORD.pack(number, 1, 0, 0, 0, 0, 0) for number in (0, 1)))
+        chain.files[-1].records = RecordTable(nothing_known(2))
         with pytest.raises(CorruptVaultError) as caught:
             chain.at(0)
     assert caught.value.message == (f"{full.path} is damaged: blocks 0xf of segment 0 are nowhere in the chain")
@@ -237,11 +249,11 @@ def test_an_overlay_says_what_is_missing(tmp_path: Path) -> None:
 def test_a_record_that_says_nothing_hides_nothing(tmp_path: Path) -> None:
     """Of a file that another program wrote: it ends a run, because the next record of its file may say something."""
     writer = DiskWriter(str(tmp_path / "a"), Geometry(3 * SEGMENT, BLOCK, SEGMENT), "incremental", FrameCompressor())
-    writer.add_frame(0, 0, 0, b"", b"")
+    writer.add_frame(0, 0, 0, b"", NO_FRAME)
     content = noise(SEGMENT)
     hashes = b"".join(blake3.blake3(block).digest() for block in blocks_of(content))
     writer.add_frame(1, 0b1111, 0, hashes, FrameCompressor().compress(content))
-    newer = (str(tmp_path / "a"), writer.finish().header_hash)
+    newer = (str(tmp_path / "a"), writer.finish(EMPTY_STATE).header_hash)
     (full,) = store_chain(tmp_path, [bytes(3 * SEGMENT)])
     with open_chain([newer, full.link]) as chain:
         assert [(one.segment, one.segments, one.zero) for one in chain.segments()] == [
@@ -270,44 +282,9 @@ def test_reading_the_blocks_of_zeros_inside_a_frame(tmp_path: Path) -> None:
     data = noise(BLOCK) + bytes(BLOCK) + noise(BLOCK, 1) + bytes(100)
     (full,) = store_chain(tmp_path, [data])
     with DiskFile(*full.link) as file:
-        assert file.read(file.records[0], 0b1111) == dict(enumerate(blocks_of(data)))
-        assert file.read(file.records[0], 0b1010) == {1: bytes(BLOCK), 3: bytes(100)}
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.integers(1, 40 * SEGMENT), st.data())
-def test_the_hash_of_a_disk_does_not_depend_on_how_zeros_are_added(size: int, data: st.DataObject) -> None:
-    geometry = Geometry(size, BLOCK, SEGMENT)
-    content = ContentHash(geometry)
-    segment = 0
-    while segment < geometry.segments:
-        count = data.draw(st.integers(1, geometry.segments - segment))
-        if data.draw(st.booleans()):
-            content.add_zeros(segment, count)
-        else:
-            count = 1
-            lengths = [geometry.block_length(segment, block) for block in range(geometry.blocks(segment))]
-            content.add(segment, b"".join(content.zero_hash_of(length) for length in lengths))
-        segment += count
-    assert content.hexdigest() == content_hash(bytes(size), BLOCK)
-
-
-def test_the_hash_of_a_disk_wants_every_segment_once() -> None:
-    content = ContentHash(Geometry(3 * SEGMENT, BLOCK, SEGMENT))
-    content.add_zeros(0, 1)
-    with pytest.raises(ValueError, match="segment 2 does not follow 0"):
-        content.add_zeros(2, 1)
-    with pytest.raises(ValueError, match="segment 1 with 32 bytes of hashes does not follow 0"):
-        content.add(1, bytes(32))
-    with pytest.raises(ValueError, match="1 of 3 segments were added"):
-        content.hexdigest()
-
-
-def test_long_runs_of_zeros_are_hashed_in_pieces() -> None:
-    size = 600 * SEGMENT + 1
-    content = ContentHash(Geometry(size, BLOCK, SEGMENT))
-    content.add_zeros(0, 601)
-    assert content.hexdigest() == content_hash(bytes(size), BLOCK)
+        (record,) = file.records
+        assert file.read(record, 0b1111) == dict(enumerate(blocks_of(data)))
+        assert file.read(record, 0b1010) == {1: bytes(BLOCK), 3: bytes(100)}
 
 
 def test_a_chain_of_many_points(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from unit.vault.builders import (
     RECORD_STORED,
     RECORD_ZERO,
     content_hash,
+    content_state,
     frames,
     noise,
     open_files,
@@ -47,7 +48,7 @@ def merge(overlay: Overlay, path: Path, kind: str, **options: object) -> tuple[t
     try:
         with overlay:
             result = merge_disk_files(overlay, writer, compressor, **options)  # type: ignore[arg-type]
-        summary: DiskFileSummary = writer.finish()
+        summary: DiskFileSummary = writer.finish(result.content_state)
     finally:
         writer.abort()
     return (str(path), summary.header_hash), result
@@ -93,6 +94,7 @@ def test_incrementals_become_one(history: list[State], data: st.DataObject) -> N
         above = [file.link for file in reversed(files[last + 1 :])]
         merged, result = merge(open_overlay(parts), Path(name, "merged"), "incremental", workers=2)
         assert result.content_hash is None
+        assert result.content_state == content_state(history[last].data, BLOCK)
         assert read_all(merged, *below) == history[last].data
         assert read_all((above or [merged])[0], *[*above, merged][1:], *below) == history[-1].data
         with DiskFile(*merged) as file:
@@ -115,7 +117,9 @@ def test_what_is_copied_and_what_is_not(tmp_path: Path) -> None:
     merged, result = merge(
         open_files(files), tmp_path / "merged", "full", progress=lambda *done: seen.append(done), workers=1
     )
-    assert result == MergeResult(content_hash(bytes(second), BLOCK), copied=4, repacked=1)
+    assert result == MergeResult(
+        content_state(bytes(second), BLOCK), content_hash(bytes(second), BLOCK), copied=4, repacked=1
+    )
     old, new, made = frames(files[0].path), frames(files[1].path), frames(tmp_path / "merged")
     assert {number: made[number] for number in (0, 3, 7, 8)} == {0: new[0], **{n: old[n] for n in (3, 7, 8)}}
     assert sorted(made) == [0, 1, 3, 7, 8]
@@ -133,7 +137,7 @@ def test_zeros_over_the_frame_of_an_incremental(tmp_path: Path) -> None:
     files = store_chain(tmp_path, [bytes(state) for state in states])
     overlay = open_overlay([files[2].link, files[1].link])
     merged, result = merge(overlay, tmp_path / "merged", "incremental")
-    assert result == MergeResult(None, copied=1, repacked=0)
+    assert result == MergeResult(content_state(bytes(states[2]), BLOCK), None, copied=1, repacked=0)
     (row,) = records(tmp_path / "merged")
     assert (row[RECORD_STORED], row[RECORD_ZERO]) == (0b01, 0b10)
     assert frames(tmp_path / "merged") == frames(files[1].path)

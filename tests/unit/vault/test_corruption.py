@@ -17,6 +17,8 @@ import blake3
 import pytest
 import zstandard
 from unit.vault.builders import (
+    EMPTY_STATE,
+    RECORD_FRAME_HASH,
     RECORD_HASH,
     RECORD_LENGTH,
     RECORD_OFFSET,
@@ -42,7 +44,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVa
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore import restore_disk
 from ansible_collections.ovm.backup.plugins.module_utils.vault.chain import open_chain
 from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_reader import DiskFile
-from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_writer import DiskWriter, FrameCompressor
+from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_writer import DiskWriter, Frame, FrameCompressor
 from ansible_collections.ovm.backup.plugins.module_utils.vault.format import Geometry, digest
 
 BLOCK, SEGMENT = 64, 256
@@ -214,14 +216,14 @@ def test_headers_that_are_none(files: list[Stored], text: bytes) -> None:
     assert outcome(files[:1], first_state(), with_hashes=False) is not None
 
 
-Row = list[int]
+Row = list[Any]
 
 
 def forgeries(rows: list[Row]) -> Iterable[tuple[str, list[Row]]]:
     """Yield records that do not describe the disk, the file or the order."""
 
-    def change(row: int, **values: int) -> list[Row]:
-        names = ("segment", "segments", "offset", "length", "stored", "zero", "hash")
+    def change(row: int, **values: int | bytes) -> list[Row]:
+        names = ("segment", "segments", "offset", "length", "stored", "zero", "hash", "frame_hash")
         changed = [list(one) for one in rows]
         for name, value in values.items():
             changed[row][names.index(name)] = value
@@ -240,6 +242,7 @@ def forgeries(rows: list[Row]) -> Iterable[tuple[str, list[Row]]]:
     yield "a frame behind the data", change(0, offset=10**6)
     yield "a frame without end", change(0, length=2**63)
     yield "no frame", change(0, length=0)
+    yield "the hash of a frame that is not there", change(1, frame_hash=b"x" * 32)
     yield "hashes of others", change(0, hash=1)
     yield "hashes behind the table", change(len(rows) - 1, hash=2**62)
     yield "twice", [rows[0], rows[0], *rows[2:]]
@@ -260,7 +263,7 @@ def test_forged_records(files: list[Stored]) -> None:
         assert error is not None, name
         assert "does not fit the disk or the file" in error.message, name
         number = next(index for index, row in enumerate(forged) if row != rows[index])
-        assert table <= error.details["offset"] <= table + 48 * (number + 1), name
+        assert table <= error.details["offset"] <= table + 80 * (number + 1), name
 
 
 def test_records_that_do_not_match_the_header(files: list[Stored]) -> None:
@@ -268,7 +271,7 @@ def test_records_that_do_not_match_the_header(files: list[Stored]) -> None:
     rows = [list(row) for row in records(path)]
     # One block less with data: every record is possible, but a hash is left over.
     assert rows[-1][RECORD_STORED] == 0b10
-    rows[-1][RECORD_STORED], rows[-1][RECORD_ZERO] = 0, 0b10
+    rows[-1][RECORD_STORED], rows[-1][RECORD_ZERO], rows[-1][RECORD_FRAME_HASH] = 0, 0b10, bytes(32)
     path.write_bytes(replace_records(path.read_bytes(), [tuple(row) for row in rows]))
     error = outcome(files, second_state(), with_hashes=False)
     assert error is not None
@@ -307,10 +310,11 @@ def test_frames_that_are_not_what_they_should_be(tmp_path: Path, make: Callable[
     raw = noise(SEGMENT)
     hashes = [blake3.blake3(raw[start : start + BLOCK]).digest() for start in range(0, SEGMENT, BLOCK)]
     writer = DiskWriter(str(tmp_path / "x"), Geometry(SEGMENT, BLOCK, SEGMENT), "full", FrameCompressor())
-    writer.add_frame(0, 0b1111, 0, b"".join(hashes), make(raw))
-    writer.finish()
+    frame = make(raw)
+    writer.add_frame(0, 0b1111, 0, b"".join(hashes), Frame(frame, bytes.fromhex(digest(frame))))
+    writer.finish(EMPTY_STATE)
     with DiskFile(str(tmp_path / "x")) as file, pytest.raises(CorruptVaultError) as caught:
-        file.read(file.records[0], 0b1111)
+        file.read(next(iter(file.records)), 0b1111)
     assert message in caught.value.message
     assert caught.value.details == {"path": str(tmp_path / "x"), "offset": 0}
 
@@ -319,11 +323,12 @@ def test_a_block_that_was_recorded_as_zeros_but_is_not(tmp_path: Path) -> None:
     raw = noise(2 * BLOCK)
     writer = DiskWriter(str(tmp_path / "x"), Geometry(2 * BLOCK, BLOCK, SEGMENT), "full", FrameCompressor())
     writer.add_frame(0, 0b11, 0b10, bytes.fromhex(digest(raw[:BLOCK])), FrameCompressor().compress(raw))
-    writer.finish()
+    writer.finish(EMPTY_STATE)
     with DiskFile(str(tmp_path / "x")) as file:
-        assert file.read(file.records[0], 0b01) == {0: raw[:BLOCK]}
+        (record,) = file.records
+        assert file.read(record, 0b01) == {0: raw[:BLOCK]}
         with pytest.raises(CorruptVaultError, match="block 1 of segment 0 does not have the hash"):
-            file.read(file.records[0], 0b11)
+            file.read(record, 0b11)
 
 
 def test_a_file_that_is_damaged_after_it_was_opened(files: list[Stored]) -> None:

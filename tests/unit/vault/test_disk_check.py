@@ -17,6 +17,7 @@ from unit.vault.builders import (
     RECORD_LENGTH,
     RECORD_OFFSET,
     Stored,
+    content_state,
     header,
     noise,
     records,
@@ -28,7 +29,7 @@ from unit.vault.builders import (
 from ansible_collections.ovm.backup.plugins.module_utils.errors import VaultError
 from ansible_collections.ovm.backup.plugins.module_utils.vault import disk_check
 from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_check import FileCheck, check_disk_file
-from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_writer import DiskWriter, FrameCompressor
+from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_writer import DiskWriter, Frame, FrameCompressor
 from ansible_collections.ovm.backup.plugins.module_utils.vault.format import Geometry, digest
 
 BLOCK, SEGMENT = 64, 256
@@ -187,13 +188,13 @@ def written(path: Path, frame: bytes, raw: bytes, *, stored: int = 0b1111) -> St
     """Write a full of one segment with this frame; a writer with an error could make such a file."""
     hashes = b"".join(bytes.fromhex(digest(raw[start : start + BLOCK])) for start in range(0, SEGMENT, BLOCK))
     writer = DiskWriter(str(path), Geometry(SEGMENT, BLOCK, SEGMENT), "full", FrameCompressor())
-    writer.add_frame(0, stored, 0, hashes, frame)
-    return Stored(path, writer.finish(), None)  # type: ignore[arg-type]
+    writer.add_frame(0, stored, 0, hashes, Frame(frame, bytes.fromhex(digest(frame))))
+    return Stored(path, writer.finish(content_state(raw, BLOCK)), None)  # type: ignore[arg-type]
 
 
 FRAMES: dict[str, Callable[[bytes], bytes]] = {
-    "followed by another": lambda raw: FrameCompressor().compress(raw) + FrameCompressor().compress(b""),
-    "followed by garbage": lambda raw: FrameCompressor().compress(raw) + b"garbage",
+    "followed by another": lambda raw: FrameCompressor().compress(raw).data + FrameCompressor().compress(b"").data,
+    "followed by garbage": lambda raw: FrameCompressor().compress(raw).data + b"garbage",
     "without checksum": zstandard.ZstdCompressor(write_checksum=False).compress,
 }
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.vault.builders import add_disk, add_point, describe, noise, write_image
+from unit.vault.builders import EMPTY_STATE, add_disk, add_point, describe, noise, write_image
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVaultError, VaultWriteError
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore import restore_disk
@@ -245,7 +245,7 @@ def test_a_disk_file_that_cannot_be_made_durable(
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(VaultWriteError) as caught:
-        writer.finish()
+        writer.finish(EMPTY_STATE)
     writer.abort()
     assert caught.value.message == f"Cannot write {path}: {reason}"
     assert caught.value.details == {"path": path, "errno": number}

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.vault.builders import header
+from unit.vault.builders import EMPTY_STATE, header, replace_header, skippables
 from unit.vault.chains import DAMAGES, FILE, RUN, SIZE, break_manifest, file_of, flip, forge, make_chain
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import VaultError
 from ansible_collections.ovm.backup.plugins.module_utils.vault import verification
+from ansible_collections.ovm.backup.plugins.module_utils.vault.chain import DiskChain
 from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_check import check_disk_file
+from ansible_collections.ovm.backup.plugins.module_utils.vault.format import digest
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 from ansible_collections.ovm.backup.plugins.module_utils.vault.point_making import versions
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client
@@ -251,6 +253,36 @@ def test_a_manifest_that_promises_another_disk(chain: Chain, changes: dict[str, 
     found = verify_all(client, [client.point(point.id) for point in points])
     # The content of the last one is as its own manifest says.
     assert [one.problems for one in found] == [(), (wanted,), ()]
+
+
+def test_a_header_that_tells_another_state(chain: Chain) -> None:
+    """An increment would go on from it; only an error in the software could write it."""
+    client, points = chain
+    path = file_of(client, points[1])
+    data = replace_header(path.read_bytes(), content_state=EMPTY_STATE)
+    path.write_bytes(data)
+    (text,) = skippables(data)[0x184D2A52]
+    forge(client, points[1], header_hash=digest(text), file_size=len(data))
+    found = verify_all(client, [client.point(point.id) for point in points])
+    wanted = Problem(points[1].id, FILE, 0, f"{path} and its bases give another disk than its header says")
+    assert [one.problems for one in found] == [(), (wanted,), ()]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_of_each_file_only_what_it_changes_is_looked_at(
+    chain: Chain, order: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, points = chain
+    looked: list[tuple[int, bool]] = []
+    state = DiskChain.table_state
+
+    def spy(self: DiskChain, below: str | None = None) -> str:
+        looked.append((len(self.files), below is None))
+        return state(self, below)
+
+    monkeypatch.setattr(DiskChain, "table_state", spy)
+    assert all(found.ok for found in verify_all(client, [points[number] for number in order]))
+    assert looked == [(1, True), (2, False), (3, False)]
 
 
 @pytest.mark.parametrize("how", ["changed", "missing"])

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Images as sources: their holes, and every way in which they can change under our hands."""
+"""Images on a path: their holes, their identity, and every way in which they can change under our hands."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.vault.builders import KIB, noise, write_image, write_sparse
+from unit.vault.builders import KIB, MIB, noise, write_image, write_sparse
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError, SourceError
-from ansible_collections.ovm.backup.plugins.module_utils.transfer.source import ImageSource, Run, image_path
-from ansible_collections.ovm.backup.plugins.module_utils.vault.format import Geometry
+from ansible_collections.ovm.backup.plugins.module_utils.images import dom0
+from ansible_collections.ovm.backup.plugins.module_utils.images.local import LocalImage, read_local_file
+from ansible_collections.ovm.backup.plugins.module_utils.images.spans import image_path
+from ansible_collections.ovm.backup.plugins.module_utils.images.types import Identity, MapUnavailable, Piece, Span
 
 SEGMENT = 64 * KIB
 
 
-def runs_of(path: Path, size: int | None = None) -> list[tuple[int, int, bool]]:
-    with ImageSource(str(path)) as source:
-        return [tuple(run) for run in source.runs(Geometry(size or source.size, 4 * KIB, SEGMENT))]
+def spans_of(path: Path) -> list[Span]:
+    with LocalImage(str(path)) as image:
+        return image.data_spans()
+
+
+def read(image: LocalImage, offset: int, length: int) -> bytes:
+    pieces = list(image.read([Span(offset, offset + length)], step=MIB))
+    assert [piece.offset for piece in pieces] == [offset]
+    return pieces[0].data
 
 
 def fake_seek(monkeypatch: pytest.MonkeyPatch, answer: Callable[[int, int], int]) -> None:
     monkeypatch.setattr(os, "lseek", lambda _descriptor, offset, whence: answer(offset, whence))
 
 
-def test_data_and_holes_are_runs_of_segments(tmp_path: Path) -> None:
-    image = write_sparse(
-        tmp_path / "raw", 10 * SEGMENT + 1, {3 * SEGMENT + 5: b"x", 4 * SEGMENT + 9: b"x", 9 * SEGMENT: b"x"}
-    )
-    assert runs_of(image) == [(0, 3, False), (3, 1, True), (4, 1, True), (5, 4, False), (9, 1, True), (10, 1, False)]
-    assert Run(3, 2, True).end == 5
-
-
-def test_two_ranges_in_one_segment_are_one_run(tmp_path: Path) -> None:
-    image = write_sparse(tmp_path / "raw", 3 * SEGMENT, {0: b"x", 32 * KIB: b"x", SEGMENT + 40 * KIB: b"x"})
-    assert runs_of(image) == [(0, 1, True), (1, 1, True), (2, 1, False)]
+def test_data_and_holes(tmp_path: Path) -> None:
+    image = write_sparse(tmp_path / "raw", 10 * SEGMENT + 1, {3 * SEGMENT: b"x", 9 * SEGMENT: b"x"})
+    assert spans_of(image) == [Span(3 * SEGMENT, 3 * SEGMENT + 4096), Span(9 * SEGMENT, 9 * SEGMENT + 4096)]
 
 
 def test_an_image_that_is_all_hole_or_all_data(tmp_path: Path) -> None:
-    assert runs_of(write_sparse(tmp_path / "hole", 5 * SEGMENT, {})) == [(0, 5, False)]
-    assert runs_of(write_image(tmp_path / "data", noise(SEGMENT + 1))) == [(0, 2, True)]
-    assert runs_of(write_image(tmp_path / "byte", b"\0", holes=False)) == [(0, 1, True)]
+    assert spans_of(write_sparse(tmp_path / "hole", 5 * SEGMENT, {})) == []
+    assert spans_of(write_image(tmp_path / "data", noise(SEGMENT + 1))) == [Span(0, SEGMENT + 1)]
+    assert spans_of(write_image(tmp_path / "byte", b"\0", holes=False)) == [Span(0, 1)]
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY])
@@ -61,7 +61,7 @@ def test_a_file_system_that_does_not_know_its_holes(
         raise OSError(number, os.strerror(number))
 
     fake_seek(monkeypatch, refuse)
-    assert runs_of(image) == [(0, 4, True)]
+    assert spans_of(image) == [Span(0, 3 * SEGMENT + 1)]
 
 
 def test_an_error_of_the_file_system_is_not_a_hole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ def test_an_error_of_the_file_system_is_not_a_hole(tmp_path: Path, monkeypatch: 
 
     fake_seek(monkeypatch, answer)
     with pytest.raises(SourceError) as caught:
-        runs_of(image)
+        spans_of(image)
     assert caught.value.message == f"Cannot find the data of the image {image} at offset {SEGMENT}: Invalid argument"
     assert caught.value.details == {"path": str(image), "offset": SEGMENT}
 
@@ -82,7 +82,7 @@ def test_an_error_of_the_file_system_is_not_a_hole(tmp_path: Path, monkeypatch: 
 def test_nonsense_of_the_file_system_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = write_sparse(tmp_path / "raw", 3 * SEGMENT, {})
     fake_seek(monkeypatch, lambda offset, whence: offset if whence == os.SEEK_DATA else 0)
-    assert runs_of(image) == [(0, 3, True)]
+    assert spans_of(image) == [Span(0, 3 * SEGMENT)]
 
 
 def test_data_behind_the_size_of_the_beginning_is_not_looked_at(
@@ -90,41 +90,56 @@ def test_data_behind_the_size_of_the_beginning_is_not_looked_at(
 ) -> None:
     image = write_sparse(tmp_path / "raw", 3 * SEGMENT, {})
     fake_seek(monkeypatch, lambda offset, whence: 5 * SEGMENT if whence == os.SEEK_DATA else 6 * SEGMENT)
-    assert runs_of(image) == [(0, 3, False)]
+    assert spans_of(image) == []
     fake_seek(monkeypatch, lambda offset, whence: SEGMENT if whence == os.SEEK_DATA else 6 * SEGMENT)
-    assert runs_of(image) == [(0, 1, False), (1, 2, True)]
+    assert spans_of(image) == [Span(SEGMENT, 3 * SEGMENT)]
 
 
 def test_reading(tmp_path: Path) -> None:
     data = noise(10_000)
-    with ImageSource(str(write_image(tmp_path / "raw", data))) as source:
-        assert source.size == 10_000
-        assert source.read(0, 10_000) == data
-        assert source.read(777, 3) == data[777:780]
-        source.check_unchanged()
+    with LocalImage(str(write_image(tmp_path / "raw", data))) as image_file:
+        assert image_file.size == 10_000
+        assert read(image_file, 0, 10_000) == data
+        assert read(image_file, 777, 3) == data[777:780]
+        image_file.check_unchanged()
+
+
+def test_pieces_are_cut_at_the_step_and_lie_in_their_span(tmp_path: Path) -> None:
+    data = noise(10_000)
+    with LocalImage(str(write_image(tmp_path / "raw", data))) as image_file:
+        pieces = list(image_file.read([Span(10, 20), Span(950, 2_100), Span(9_000, 10_000)], step=1_000))
+        assert [(piece.offset, len(piece.data)) for piece in pieces] == [
+            (10, 10),
+            (950, 50),
+            (1_000, 1_000),
+            (2_000, 100),
+            (9_000, 1_000),
+        ]
+        assert all(piece == Piece(piece.offset, data[piece.offset :][: len(piece.data)]) for piece in pieces)
+        assert image_file.bytes_read == 2_160
 
 
 def test_short_reads_are_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = noise(10_000)
     pread = os.pread
     monkeypatch.setattr(os, "pread", lambda descriptor, length, offset: pread(descriptor, min(length, 999), offset))
-    with ImageSource(str(write_image(tmp_path / "raw", data))) as source:
-        assert source.read(5, 9_000) == data[5:9_005]
+    with LocalImage(str(write_image(tmp_path / "raw", data))) as image_file:
+        assert read(image_file, 5, 9_000) == data[5:9_005]
 
 
 def test_an_image_that_is_cut_off_while_it_is_read(tmp_path: Path) -> None:
     image = write_image(tmp_path / "raw", noise(10_000))
-    with ImageSource(str(image)) as source:
+    with LocalImage(str(image)) as image_file:
         os.truncate(image, 4_000)
         with pytest.raises(SourceError) as caught:
-            source.read(1_000, 5_000)
+            read(image_file, 1_000, 5_000)
         assert caught.value.message == (
             f"The image {image} ends at offset 4000, but had 10000 bytes when it was opened: it was truncated while it "
             "was read"
         )
         assert caught.value.details == {"path": str(image), "offset": 4000}
         with pytest.raises(SourceError, match="10000 bytes, then 4000"):
-            source.check_unchanged()
+            image_file.check_unchanged()
 
 
 def replace(image: Path) -> None:
@@ -147,28 +162,28 @@ def replace(image: Path) -> None:
 )
 def test_an_image_that_changes_while_it_is_read(tmp_path: Path, change: Callable[[Path], None]) -> None:
     image = write_image(tmp_path / "raw", noise(10_000))
-    with ImageSource(str(image)) as source:
-        source.check_unchanged()
+    with LocalImage(str(image)) as image_file:
+        image_file.check_unchanged()
         change(image)
         with pytest.raises(SourceError) as caught:
-            source.check_unchanged()
+            image_file.check_unchanged()
     assert caught.value.message.startswith(f"The image {image} changed while it was read (10000 bytes, then ")
     assert caught.value.details["path"] == str(image)
 
 
 def test_an_image_that_is_removed_while_it_is_read(tmp_path: Path) -> None:
     image = write_image(tmp_path / "raw", noise(100))
-    with ImageSource(str(image)) as source:
+    with LocalImage(str(image)) as image_file:
         image.unlink()
         with pytest.raises(SourceError, match="Cannot open the image .*: No such file"):
-            source.check_unchanged()
+            image_file.check_unchanged()
 
 
 def test_reading_the_image_is_no_change(tmp_path: Path) -> None:
     image = write_image(tmp_path / "raw", noise(100))
-    with ImageSource(str(image)) as source:
+    with LocalImage(str(image)) as image_file:
         os.utime(image, ns=(99, image.stat().st_mtime_ns))
-        source.check_unchanged()
+        image_file.check_unchanged()
 
 
 def test_a_read_error_names_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,10 +192,10 @@ def test_a_read_error_names_the_place(tmp_path: Path, monkeypatch: pytest.Monkey
     def fail(*_arguments: object) -> bytes:
         raise OSError(errno.EIO, "Input/output error")
 
-    with ImageSource(str(image)) as source:
+    with LocalImage(str(image)) as image_file:
         monkeypatch.setattr(os, "pread", fail)
         with pytest.raises(SourceError) as caught:
-            source.read(40, 10)
+            read(image_file, 40, 10)
     assert caught.value.message == f"Cannot read the image {image} at offset 40: Input/output error"
     assert caught.value.details == {"path": str(image), "offset": 40, "errno": errno.EIO}
 
@@ -196,17 +211,17 @@ def test_what_is_not_an_image(tmp_path: Path) -> None:
     ):
         path = str(tmp_path / name)
         with pytest.raises(SourceError) as caught:
-            ImageSource(path)
+            LocalImage(path)
         assert caught.value.message == message.format(path)
         assert caught.value.details["path"] == path
     with pytest.raises(SourceError, match="is not a regular file"):
-        ImageSource("/dev/null")
+        LocalImage("/dev/null")
 
 
 def test_closing_twice_is_fine(tmp_path: Path) -> None:
-    source = ImageSource(str(write_image(tmp_path / "raw", b"x")))
-    source.close()
-    source.close()
+    image_file = LocalImage(str(write_image(tmp_path / "raw", b"x")))
+    image_file.close()
+    image_file.close()
 
 
 @pytest.mark.parametrize(
@@ -257,3 +272,46 @@ def test_no_path_leads_out_of_its_repository(path: str, repository: str) -> None
     except InvalidInputError:
         return
     assert os.path.normpath(found).startswith(f"/r/{repository}/")
+
+
+def test_a_small_file_is_read_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "vm.cfg"
+    path.write_bytes(b"name = 'x'\n")
+    assert read_local_file(str(path), 11) == b"name = 'x'\n"
+    with pytest.raises(SourceError, match="has more than 10 bytes"):
+        read_local_file(str(path), 10)
+    with pytest.raises(SourceError, match="No such file"):
+        read_local_file(str(tmp_path / "missing"), 10)
+
+
+def test_the_identity_changes_with_every_write(tmp_path: Path) -> None:
+    path = write_image(tmp_path / "raw", noise(100))
+    with LocalImage(str(path)) as image_file:
+        try:
+            before = image_file.identity()
+        except MapUnavailable as doubt:
+            pytest.skip(str(doubt))
+        assert (before.inode, before.size, before.mtime) == (path.stat().st_ino, 100, path.stat().st_mtime_ns)
+        assert Identity.parse(before.as_dict()) == before
+        os.utime(path, ns=(0, 0))
+        assert image_file.identity() != before
+        replace(path)
+        assert image_file.identity().inode != before.inode
+
+
+def test_there_is_no_map_without_clones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dom0, "file_system", lambda _descriptor, _path: ("ext4", "1234"))
+    with (
+        LocalImage(str(write_image(tmp_path / "raw", noise(100)))) as image_file,
+        pytest.raises(MapUnavailable, match="file system ext4 has no clones that share extents"),
+    ):
+        image_file.extents()
+
+
+def test_a_file_system_without_a_uuid_identifies_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dom0, "file_system", lambda _descriptor, _path: ("nfs", ""))
+    with (
+        LocalImage(str(write_image(tmp_path / "raw", noise(100)))) as image_file,
+        pytest.raises(MapUnavailable, match=r"\(nfs\) does not tell its UUID"),
+    ):
+        image_file.identity()

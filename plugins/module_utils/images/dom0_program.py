@@ -1,0 +1,382 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""The program that runs on a server (dom0) while its images are read.
+
+It is sent over ssh behind dom0.py and never stored there: see there for what it must be. It reads frames from standard
+input and answers on standard output. A frame is two lengths, a header in JSON and a payload. Requests are answered in
+turn. An answer is any number of frames without a header, which are data, and one with a header, which ends it. Paths
+are payloads. The program ends when one of the two streams does.
+"""
+
+import json
+import os
+import select
+import stat
+import struct
+import sys
+import time
+import zlib
+
+MYPY = False
+if MYPY:  # Python 2.6 has no annotations, and none of these
+    from collections.abc import Callable, Iterator  # noqa: F401 # novm
+
+if __name__ != "__main__":  # on a server, these are in front of this part
+    from .dom0 import FIEMAP_FLAG_SYNC, fiemap_parts, file_system, nanoseconds
+
+PROTOCOL = 1
+READY = b"\novm.backup dom0 1\n"  # what a login script prints before it is not ours
+
+FRAME = struct.Struct(">II")  # lengths of header and payload
+SPAN = struct.Struct(">QQ")  # start and end
+EXTENT = struct.Struct(">QQQI")  # logical, physical, length, flags
+HEADER_LIMIT = 64 * 1024
+PAYLOAD_LIMIT = 1024 * 1024
+
+# Data is told in words: two bits for the kind, the rest for the length in bytes.
+DATA, ZERO, SAME = 0, 1, 2
+KIND_SHIFT = 30
+LENGTH_MASK = (1 << KIND_SHIFT) - 1
+
+CHUNK = 1024 * 1024  # what is read at once
+GRAIN = 16 * 1024  # smallest run of zeros that is not sent
+FLUSH_BYTES = 512 * 1024
+FLUSH_WORDS = 4096
+FLUSH_SECONDS = 1.0  # a sign of life, also where nothing differs
+BLOCK_LIMIT = 16 * 1024 * 1024
+
+POLLRDHUP = 0x2000  # not in the module select of every version
+
+_ZEROS = b"\0" * CHUNK
+
+
+class Gone(Exception):
+    """Nobody listens any more."""
+
+
+class Failure(Exception):
+    """A request cannot be served; a mapping says why."""
+
+    def __init__(self, **details):
+        # type: (object) -> None
+        Exception.__init__(self, details)
+        self.details = details
+
+
+# --- requests --------------------------------------------------------------------------------------------------------
+
+
+class Sender(object):
+    """Gathers data and what is told in its place, and sends it in frames of moderate size."""
+
+    def __init__(self, write, alive):
+        # type: (Callable[[dict[str, object] | None, bytes], None], Callable[[], None]) -> None
+        self.write = write
+        self.alive = alive
+        self.words = []  # type: list[int]
+        self.parts = []  # type: list[bytes]
+        self.size = 0
+        self.sent = time.time()
+
+    def add(self, kind, length, data=b""):
+        # type: (int, int, bytes) -> None
+        last = self.words[-1] if self.words else -1
+        if last >> KIND_SHIFT == kind and (last & LENGTH_MASK) + length <= LENGTH_MASK:
+            self.words[-1] = last + length
+        else:
+            self.words.append(kind << KIND_SHIFT | length)
+        if data:
+            self.parts.append(data)
+            self.size += len(data)
+        full = self.size >= FLUSH_BYTES or len(self.words) >= FLUSH_WORDS
+        if full or not 0 <= time.time() - self.sent < FLUSH_SECONDS:
+            self.flush()
+
+    def content(self, data):
+        # type: (bytes) -> None
+        """Send data, without its longer runs of zeros."""
+        for start in range(0, len(data), CHUNK):
+            self._chunk(data[start : start + CHUNK])
+
+    def flush(self):
+        # type: () -> None
+        self.alive()
+        if self.words:
+            head = struct.pack(">%dI" % (len(self.words) + 1), len(self.words), *self.words)
+            self.write(None, head + b"".join(self.parts))
+        self.words, self.parts, self.size, self.sent = [], [], 0, time.time()
+
+    def _chunk(self, data):
+        # type: (bytes) -> None
+        size, start = len(data), 0
+        if data == _ZEROS[:size]:
+            self.add(ZERO, size)
+            return
+        for offset in range(0, size, GRAIN):
+            length = min(GRAIN, size - offset)
+            if data[offset : offset + length] == _ZEROS[:length]:
+                if offset > start:
+                    self.add(DATA, offset - start, data[start:offset])
+                self.add(ZERO, length)
+                start = offset + length
+        if size > start:
+            self.add(DATA, size - start, data[start:])
+
+
+def read_at(fd, offset, length):
+    # type: (int, int, int) -> bytes
+    """Return the bytes at an offset, less where the file ends."""
+    os.lseek(fd, offset, 0)
+    parts = []
+    while length > 0:
+        part = os.read(fd, length)
+        if not part:
+            break
+        parts.append(part)
+        length -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def chunks(spans, size):
+    # type: (list[tuple[int, int]], int) -> Iterator[tuple[int, int]]
+    """Yield offset and length of the parts of spans, cut at the multiples of a size."""
+    for start, end in spans:
+        while start < end:
+            length = min(size - start % size, end - start)
+            yield start, length
+            start += length
+
+
+def send_spans(sender, fd, spans):
+    # type: (Sender, int, list[tuple[int, int]]) -> int
+    """Send the bytes of spans; return how many were read."""
+    total = 0
+    for offset, length in chunks(spans, CHUNK):
+        data = _exactly(fd, offset, length)
+        sender.content(data)
+        total += length
+    return total
+
+
+def send_differing(sender, fd, reference, spans, block):
+    # type: (Sender, int, int, list[tuple[int, int]], int) -> int
+    """Send those blocks of spans that are not the same in a second file; return how many bytes were read of both."""
+    total = 0
+    for offset, length in chunks(spans, block * max(1, CHUNK // block)):
+        data = _exactly(fd, offset, length)
+        other = read_at(reference, offset, length)
+        total += length + len(other)
+        if data == other:
+            sender.add(SAME, length)
+            continue
+        for start, size in chunks([(offset, offset + length)], block):
+            part = data[start - offset : start - offset + size]
+            if part == other[start - offset : start - offset + size]:
+                sender.add(SAME, size)
+            else:
+                sender.content(part)
+    return total
+
+
+def _exactly(fd, offset, length):
+    # type: (int, int, int) -> bytes
+    try:
+        data = read_at(fd, offset, length)
+    except EnvironmentError as error:
+        raise Failure(errno=error.errno, text=error.strerror, offset=offset)
+    if len(data) < length:
+        raise Failure(text="it ends there", offset=offset + len(data), ends=True)
+    return data
+
+
+def state(fd, path):
+    # type: (int, bytes) -> dict[str, object]
+    """Return what a file is and in which state."""
+    found = os.fstat(fd)
+    kind, uuid = file_system(fd, path)
+    return {
+        "regular": stat.S_ISREG(found.st_mode),
+        "device": found.st_dev,
+        "file_system": kind,
+        "uuid": uuid,
+        "inode": found.st_ino,
+        "size": found.st_size,
+        "mtime": nanoseconds(found.st_mtime),
+        "ctime": nanoseconds(found.st_ctime),
+    }
+
+
+def open_file(path):
+    # type: (bytes) -> int
+    # Not to block where a pipe lies in place of the image.
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+
+class Session(object):
+    """The requests of one proxy. A method's name is that of the request; it returns the header that ends the answer."""
+
+    def __init__(self, write, alive):
+        # type: (Callable[[dict[str, object] | None, bytes], None], Callable[[], None]) -> None
+        self.write = write
+        self.alive = alive
+
+    def answer(self, request, payload):
+        # type: (dict[str, int], bytes) -> None
+        """Serve a request, whatever comes of it."""
+        try:
+            serve = getattr(self, "do_" + str(request.get("do")), None)
+            if serve is None:
+                raise Failure(text="unknown request")
+            answer, data = serve(request, payload)
+        except Failure as failure:
+            answer, data = {"error": failure.details}, b""
+        except EnvironmentError as error:
+            answer, data = {"error": {"errno": error.errno, "text": error.strerror or str(error)}}, b""
+        self.write(answer, data)
+
+    def do_hello(self, _request, _payload):
+        # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]
+        answer = {
+            "protocol": PROTOCOL,
+            "python": "%d.%d.%d" % sys.version_info[:3],
+            "uid": os.getuid(),
+            "load": os.getloadavg()[0],
+            "processors": os.sysconf("SC_NPROCESSORS_ONLN"),
+        }
+        return answer, b""
+
+    def do_open(self, _request, path):
+        # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]
+        fd = open_file(path)
+        return dict(state(fd, path), handle=fd), b""
+
+    def do_close(self, request, _payload):
+        # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]
+        os.close(request["handle"])
+        return {}, b""
+
+    def do_state(self, _request, path):
+        # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]
+        # Opened again: that makes a network file system ask its server, and finds a file that was replaced.
+        fd = open_file(path)
+        try:
+            return state(fd, path), b""
+        finally:
+            os.close(fd)
+
+    def do_map(self, request, path):
+        # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]
+        fd = request["handle"]
+        # OCFS2 allocates when a guest writes, so there is nothing to wait for.
+        flags = 0 if file_system(fd, path)[0] == "ocfs2" else FIEMAP_FLAG_SYNC
+        packer = zlib.compressobj(1)
+        count = 0
+        for part in fiemap_parts(fd, flags):
+            count += len(part)
+            packed = packer.compress(b"".join([EXTENT.pack(*extent) for extent in part]))
+            self.alive()
+            if packed:
+                self.write(None, packed)
+        return {"extents": count, "size": os.fstat(fd).st_size}, packer.flush()
+
+    def do_read(self, request, payload):
+        # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]
+        sender = Sender(self.write, self.alive)
+        total = send_spans(sender, request["handle"], unpack_spans(payload))
+        sender.flush()
+        return {"read": total}, b""
+
+    def do_differ(self, request, payload):
+        # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]
+        block = request["block"]
+        if not 512 <= block <= BLOCK_LIMIT:
+            raise Failure(text="no such size of blocks")
+        sender = Sender(self.write, self.alive)
+        total = send_differing(sender, request["handle"], request["reference"], unpack_spans(payload), block)
+        sender.flush()
+        return {"read": total}, b""
+
+    def do_file(self, request, path):
+        # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]
+        fd = open_file(path)
+        try:
+            data = read_at(fd, 0, min(request["limit"] + 1, PAYLOAD_LIMIT + 1))
+        finally:
+            os.close(fd)
+        return {"size": len(data)}, data
+
+    def do_space(self, _request, path):
+        # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]
+        found = os.statvfs(path)
+        return {"free": found.f_bavail * found.f_frsize, "size": found.f_blocks * found.f_frsize}, b""
+
+
+def unpack_spans(payload):
+    # type: (bytes) -> list[tuple[int, int]]
+    numbers = struct.unpack(">%dQ" % (len(payload) // 8), payload)
+    return list(zip(numbers[0::2], numbers[1::2]))
+
+
+# --- the two streams -------------------------------------------------------------------------------------------------
+
+
+def receive(length):
+    # type: (int) -> bytes
+    parts = []
+    while length > 0:
+        part = os.read(0, min(length, CHUNK))
+        if not part:
+            raise Gone()
+        parts.append(part)
+        length -= len(part)
+    return b"".join(parts)
+
+
+def send(header, payload):
+    # type: (dict[str, object] | None, bytes) -> None
+    """Send a frame; without a header it is data."""
+    text = b"" if header is None else json.dumps(header).encode("ascii")
+    send_raw(FRAME.pack(len(text), len(payload)) + text + payload)
+
+
+def send_raw(data):
+    # type: (bytes) -> None
+    try:
+        while data:
+            data = data[os.write(1, data) :]
+    except EnvironmentError:
+        raise Gone()
+
+
+def check_alive():
+    # type: () -> None
+    """End the program when the proxy hung up, also in the middle of work that sends nothing."""
+    poll = select.poll()
+    poll.register(0, POLLRDHUP)
+    if poll.poll(0):
+        raise Gone()
+
+
+def main():
+    # type: () -> None
+    """Serve requests until the proxy hangs up."""
+    os.nice(10)  # whoever runs the guests comes first
+    try:
+        send_raw(READY)
+        session = Session(send, check_alive)
+        while True:
+            header, payload = FRAME.unpack(receive(FRAME.size))
+            if header > HEADER_LIMIT or payload > PAYLOAD_LIMIT:
+                raise Gone()
+            request = json.loads(receive(header).decode("ascii"))
+            session.answer(request, receive(payload))
+    except Gone:
+        pass
+
+
+if __name__ == "__main__":
+    main()

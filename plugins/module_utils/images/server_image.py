@@ -1,0 +1,120 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""What images on a server have in common, however they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import SourceError
+from .dom0 import FIEMAP_EXTENT_LAST
+from .types import MAPPED_FILE_SYSTEMS, ExtentMap, Identity, MapUnavailable, Span
+
+# linux/fiemap.h: an extent that reads as zeros for sure has the first flag, and of the others only these.
+_UNWRITTEN = 0x800
+_HARMLESS = FIEMAP_EXTENT_LAST | 0x1000 | 0x2000  # merged, shared
+
+
+class ServerImage:
+    """A raw disk image on a server. Subclasses say how its state and its map come from there."""
+
+    def __init__(self, path: str, server: str, before: Mapping[str, Any]) -> None:
+        self.path = path
+        self.server_name = server
+        self.name = image_name(path, server)
+        self.bytes_read = 0
+        self._before = before
+        self.size = int(before["size"])
+
+    def state(self) -> Mapping[str, Any]:
+        """Return what the program on servers says of the path (C(dom0_program.state)); raise C(SourceError)."""
+        raise SourceError(f"Cannot look at {self.name}")
+
+    def extent_map(self) -> ExtentMap:
+        """Return the extent map as it is now, of any file system; raise C(MapUnavailable)."""
+        raise MapUnavailable("there is none")
+
+    def close(self) -> None:
+        """Close the image."""
+
+    def check_disk(self) -> None:
+        """Close the image and raise C(SourceError) when it cannot be a disk."""
+        if not self._before["regular"] or not self.size:
+            self.close()
+            what = "is empty" if self._before["regular"] else "is not a regular file"
+            raise self.error(f"The image {self.name} {what}: it cannot be a disk")
+
+    def identity(self) -> Identity:
+        """Return which file it is now; C(MapUnavailable) if its file system cannot be told from another."""
+        try:
+            now = self.state()
+        except SourceError as error:
+            raise MapUnavailable(error.message) from error
+        if not now["uuid"]:
+            raise MapUnavailable(f"the file system of {self.name} ({now['file_system']}) does not tell its UUID")
+        return Identity.parse(now)
+
+    def extents(self) -> ExtentMap:
+        """Return the map of the image as it is now; C(MapUnavailable) if the file system has none to trust."""
+        kind = self._before["file_system"]
+        if kind not in MAPPED_FILE_SYSTEMS:
+            raise MapUnavailable(f"the file system {kind} has no clones that share extents")
+        return self.extent_map()
+
+    def data_spans(self) -> list[Span]:
+        """Return what may hold data, ascending and without overlaps; all else is zeros."""
+        try:
+            return spans_with_data(self.extent_map())
+        except MapUnavailable:
+            return [Span(0, self.size)]
+
+    def check_unchanged(self) -> None:
+        """Raise C(SourceError) when the image was written to since it was opened."""
+        before, now = self._before, self.state()
+        if any(now[key] != before[key] for key in ("device", "inode", "size", "mtime")):
+            raise self.error(
+                f"The image {self.name} changed while it was read ({before['size']} bytes, then {now['size']}): "
+                "something writes to it, so the copy would not be consistent"
+            )
+
+    def ends_early(self, offset: int) -> SourceError:
+        """Return the error for an image that has less bytes than before."""
+        return self.error(
+            f"The image {self.name} ends at offset {offset}, but had {self.size} bytes when it was opened: "
+            "it was truncated while it was read",
+            offset=offset,
+        )
+
+    def error(self, message: str, **details: Any) -> SourceError:
+        """Return an error with the details of this image."""
+        return SourceError(message, path=self.path, server=self.server_name, **details)
+
+
+def image_name(path: str, server: str) -> str:
+    """Return what an image, or another file, is called in messages."""
+    return f"{path} on server {server}"
+
+
+def spans_with_data(extents: ExtentMap) -> list[Span]:
+    """Return what of a file may not be zeros."""
+    found: list[Span] = []
+    items = [
+        Span(item.logical, item.logical + item.length)
+        for item in extents.extents
+        if item.flags & ~_HARMLESS != _UNWRITTEN
+    ]
+    last = extents.extents[-1] if extents.extents else None
+    if last is not None and not last.flags & FIEMAP_EXTENT_LAST:
+        items.append(Span(last.logical + last.length, extents.size))  # nobody says that there is nothing more
+    for start, end in items:
+        end = min(end, extents.size)
+        if found and found[-1].end >= start:
+            found[-1] = Span(found[-1].start, max(found[-1].end, end))
+        elif start < end:
+            found.append(Span(start, end))
+    return found

@@ -1,0 +1,104 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""A random part of what extent maps call unchanged, read again and compared with what the vault has of it.
+
+It costs little and finds what no reasoning about maps can: a kernel, a storage array or an administrator that does not
+do what we think.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .._libraries import blake3
+from ..errors import ChangeDetectionError
+from ..images.types import DiskImage, Span
+from ..vault.chain import DiskChain
+from ..vault.format import Geometry
+from .changes import Changes, complement, total
+
+# So many at least, however small the disk or the share is, unless the share is 0.
+_FEWEST_BLOCKS = 16
+
+
+@dataclass(frozen=True)
+class Sample:
+    """C(spans) are blocks of the disk, ascending."""
+
+    spans: tuple[Span, ...]
+
+    @property
+    def size(self) -> int:
+        """Return its bytes."""
+        return total(self.spans)
+
+
+def draw_sample(
+    data: Sequence[Span], changes: Changes, geometry: Geometry, *, percent: float, chance: random.Random
+) -> Sample:
+    """Draw whole blocks at random of what holds data (C(data)) and is in none of the changes."""
+    if not percent:
+        return Sample(())
+    block = geometry.block_size
+    touched = sorted([*changes.data, *changes.zeros])
+    candidates = [
+        Span(start, end)
+        for start, end in (
+            (-(-span.start // block), span.end // block) for span in _common(data, complement(touched, geometry.size))
+        )
+        if start < end
+    ]  # in blocks
+    ends = list(itertools.accumulate(span.end - span.start for span in candidates))
+    if not ends:
+        return Sample(())
+    wanted = min(max(math.ceil(ends[-1] * percent / 100), _FEWEST_BLOCKS), ends[-1])
+    found = []
+    for number in sorted(chance.sample(range(ends[-1]), wanted)):
+        index = bisect.bisect_right(ends, number)
+        start = (candidates[index].end - (ends[index] - number)) * block
+        found.append(Span(start, start + block))
+    return Sample(tuple(found))
+
+
+def check_sample(image: DiskImage, base: DiskChain, sample: Sample) -> None:
+    """Raise C(ChangeDetectionError) when a block is not what the base holds of it."""
+    geometry = base.geometry
+    zeros = bytes(geometry.block_size)
+    for piece in image.read(sample.spans, step=geometry.block_size):
+        segment, offset = divmod(piece.offset, geometry.segment_size)
+        resolved = base.at(segment)
+        known = base.block_hashes(resolved).get(offset // geometry.block_size) if resolved.pieces else None
+        found = None if piece.data == zeros else blake3.blake3(piece.data).digest()
+        if found != known:
+            raise ChangeDetectionError(
+                f"The image {image.name} holds other data at offset {piece.offset} than the last backup, although its "
+                "extent map says that it is unchanged: the map cannot be trusted, so the next backup of this VM is a "
+                "full",
+                path=image.name,
+                offset=piece.offset,
+            )
+
+
+def _common(left: Sequence[Span], right: Sequence[Span]) -> list[Span]:
+    """Return what is in a span of both."""
+    found = []
+    first = second = 0
+    while first < len(left) and second < len(right):
+        start = max(left[first].start, right[second].start)
+        end = min(left[first].end, right[second].end)
+        if start < end:
+            found.append(Span(start, end))
+        if left[first].end < right[second].end:
+            first += 1
+        else:
+            second += 1
+    return found

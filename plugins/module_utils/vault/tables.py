@@ -1,0 +1,166 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+"""The tables of a disk file, which may be too large to hold: read in pieces, each checked whenever it is read."""
+
+from __future__ import annotations
+
+import bisect
+import struct
+from array import array
+from collections.abc import Iterator
+from typing import Callable
+
+from .._libraries import blake3
+from . import format as fmt
+
+# Entries of a piece: what is read at once, and again whenever another piece was wanted meanwhile.
+RECORDS_PER_PIECE = 512
+HASHES_PER_PIECE = 2048
+_SEGMENT_NUMBER = struct.Struct("<I")  # a record begins with it
+
+
+class Table:
+    """C(count) entries of C(size) bytes, given in runs by C(read) (first, last). Threads may share it.
+
+    C(load) comes first. From then on every piece has to be what it was then: it is read again when it is wanted again,
+    and the file may have been damaged meanwhile. C(damaged) makes the error out of the number of an entry.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[int, int], bytes],
+        count: int,
+        size: int,
+        per_piece: int,
+        damaged: Callable[[int], Exception],
+    ) -> None:
+        self._read = read
+        self._size = size
+        self._per_piece = per_piece
+        self._damaged = damaged
+        self._digests = bytearray()
+        # One object, so that no thread sees the piece of another number.
+        self._last: tuple[int, bytes] = (-1, b"")
+        self.count = count
+        self.pieces = -(-count // per_piece)
+
+    def load(self) -> str:
+        """Read everything once and return its BLAKE3."""
+        whole = blake3.blake3()
+        self._digests.clear()
+        for number in range(self.pieces):
+            data = self._fetch(number)
+            whole.update(data)
+            self._digests += blake3.blake3(data).digest()
+            self._last = (number, data)
+        return str(whole.hexdigest())
+
+    def piece(self, number: int) -> bytes:
+        """Return a piece, the last of which may be short."""
+        found, data = self._last
+        if found != number:
+            data = self._fetch(number)
+            if blake3.blake3(data).digest() != self._digests[number * fmt.HASH_SIZE : (number + 1) * fmt.HASH_SIZE]:
+                raise self._damaged(number * self._per_piece)
+            self._last = (number, data)
+        return data
+
+    def entries(self, first: int, last: int) -> bytes:
+        """Return the entries from C(first) up to, but not including, C(last)."""
+        parts = []
+        while first < last:
+            number, skip = divmod(first, self._per_piece)
+            end = min(last, (number + 1) * self._per_piece)
+            parts.append(self.piece(number)[skip * self._size : (skip + end - first) * self._size])
+            first = end
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _fetch(self, number: int) -> bytes:
+        first = number * self._per_piece
+        return self._read(first, min(first + self._per_piece, self.count))
+
+
+class RecordMisfit(Exception):
+    """A record, given by its index, does not fit the disk or the file."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(index)
+        self.index = index
+
+
+class RecordTable:
+    """The records of a file, ascending by segment. C(check) comes first, on a table that is loaded."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._starts = array("Q")  # the first segment of each piece
+
+    def __len__(self) -> int:
+        return self._table.count
+
+    def __iter__(self) -> Iterator[fmt.Record]:
+        for number in range(self._table.pieces):
+            yield from map(fmt.Record._make, fmt.RECORD.iter_unpack(self._table.piece(number)))
+
+    def since(self, segment: int) -> Iterator[fmt.Record]:
+        """Yield the records that end behind a segment."""
+        size = fmt.RECORD.size
+        for number in range(max(bisect.bisect_right(self._starts, segment) - 1, 0), self._table.pieces):
+            data = self._table.piece(number)
+            low, high = 0, len(data) // size
+            while low < high:
+                middle = (low + high) // 2
+                if _SEGMENT_NUMBER.unpack_from(data, middle * size)[0] <= segment:
+                    low = middle + 1
+                else:
+                    high = middle
+            # The last record that begins at or before the segment may end there, too.
+            start = max(low - 1, 0)
+            if low and fmt.Record._make(fmt.RECORD.unpack_from(data, start * size)).end <= segment:
+                start = low
+            yield from map(fmt.Record._make, fmt.RECORD.iter_unpack(data[start * size :]))
+
+    def check(self, geometry: fmt.Geometry, full: bool, data_end: int) -> int:
+        """Check that the records fit disk and file, whoever wrote them; return the number of hashes that they own.
+
+        Raises C(RecordMisfit). It looks at every record of every file that is opened, so it does nothing else.
+        """
+        total = geometry.segments
+        final, last = total - 1, geometry.mask(total - 1)
+        every = (1 << (geometry.segment_size // geometry.block_size)) - 1
+        counts: dict[int, int] = {}
+        expected = hashes = index = 0
+        self._starts = array("Q")
+        for number in range(self._table.pieces):
+            data = self._table.piece(number)
+            self._starts.append(fmt.RECORD.unpack_from(data)[0])
+            for segment, segments, offset, length, stored, zero, first_hash, frame_hash in fmt.RECORD.iter_unpack(data):
+                whole = every if segment != final else last
+                end = segment + segments
+                if (
+                    segment < expected
+                    or end <= segment
+                    or end > total
+                    or first_hash != hashes
+                    or offset + length > data_end
+                    or stored | whole != whole
+                    or zero | every != every
+                    or (not length if stored else frame_hash != fmt.NO_HASH)
+                    or (segments > 1 and (stored or zero != every))
+                    or (full and (segment != expected or (stored | zero) & whole != whole))
+                ):
+                    raise RecordMisfit(index)
+                expected = end
+                hashed = stored & ~zero
+                if hashed not in counts:
+                    if len(counts) > 4096:
+                        counts.clear()
+                    counts[hashed] = fmt.bit_count(hashed)
+                hashes += counts[hashed]
+                index += 1
+        if full and expected != total:
+            raise RecordMisfit(index)
+        return hashes

@@ -1,0 +1,32 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The least that a full can cost: zstd level 1 and BLAKE3 over the data of the image in one thread, nothing else."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from ..measure import Step
+from .base import FULL, Place, Tool
+
+_PROGRAM = Path(__file__).with_name("baseline_run.py")
+
+
+class Baseline(Tool):
+    """The engine's own libraries, without the engine."""
+
+    name = "zstd1+blake3"
+
+    def install(self, directory: Path) -> str:
+        import blake3
+        import zstandard
+
+        return f"python zstandard {zstandard.__version__} level 1, blake3 {blake3.__version__}, one thread"
+
+    def step(self, operation: str, place: Place) -> Step | None:
+        if operation != FULL:
+            return None
+        return Step([sys.executable, _PROGRAM, self.image(operation, place), place.repository / "frames"])

@@ -1,0 +1,71 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the benchmark says about its targets."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench import table
+from bench.targets import Target, against, judge, peak_memory, targets
+
+NUMBERS = {
+    "full": {
+        "ovm": {"wall": 10.0, "cpu": 12.0, "rss": 60 << 20, "stored": 100},
+        "zstd1+blake3": {"wall": 9.0, "cpu": 10.0, "rss": 15 << 20, "stored": 100},
+        "restic": {"wall": 50.0, "cpu": 90.0, "rss": 900 << 20, "stored": 90},
+        "restic-stdin": {"wall": 25.0, "cpu": 80.0, "rss": 100 << 20, "stored": 90},
+    }
+}
+
+
+def test_a_target_is_measured_against_the_best_way_to_use_another_tool() -> None:
+    assert against("full", ("restic", "restic-stdin"))(NUMBERS) == 0.4
+
+
+def test_only_our_own_memory_counts() -> None:
+    assert peak_memory(NUMBERS) == 60
+
+
+@pytest.mark.parametrize(("limit", "word"), [(0.4, "pass"), (0.39, "FAIL")])
+def test_a_target_holds_up_to_its_limit(limit: float, word: str) -> None:
+    [verdict] = judge(NUMBERS, [Target("full", "wall", limit, against("full", ("restic-stdin",)))], {})
+    assert (verdict.word, verdict.measured) == (word, 0.4)
+
+
+def test_what_was_not_measured_is_neither_passed_nor_failed() -> None:
+    wanted = [Target("full", "wall / borg", 0.5, against("full", ("borg",)))]
+    [verdict] = judge(NUMBERS, wanted, {"borg": "borg cannot be installed"})
+    assert verdict.as_dict() == {
+        "operation": "full",
+        "target": "wall / borg",
+        "limit": 0.5,
+        "measured": None,
+        "verdict": "not measured",
+        "reason": "borg cannot be installed",
+    }
+    assert table.targets([verdict]) == [
+        "",
+        "target             wanted  measured       verdict",
+        "-----------------  ------  --------  ------------",
+        "full: wall / borg  <= 0.5         -  not measured",
+        "not measured: borg cannot be installed",
+    ]
+
+
+def test_every_target_can_be_judged_before_anything_was_measured() -> None:
+    assert {verdict.word for verdict in judge({}, targets(), {})} == {"not measured"}
+
+
+def test_tools_are_compared_with_ours() -> None:
+    assert table.operations(NUMBERS) == [
+        "",
+        "full          wall s  CPU s  RSS MiB  read MB  stored MB  wall / ovm",
+        "------------  ------  -----  -------  -------  ---------  ----------",
+        "ovm            10.00  12.00       60        -        0.0        1.00",
+        "zstd1+blake3    9.00  10.00       15        -        0.0        0.90",
+        "restic         50.00  90.00      900        -        0.0        5.00",
+        "restic-stdin   25.00  80.00      100        -        0.0        2.50",
+    ]
