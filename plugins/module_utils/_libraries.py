@@ -25,9 +25,8 @@ class _Library:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
-        if attribute.startswith(
-            "__"
-        ):  # introspection (copy, pickle, inspect) asks for these: it wants an AttributeError
+        # Introspection (copy, pickle, inspect) asks for names like this; it wants an AttributeError.
+        if attribute.startswith("__") and attribute != "__version__":
             raise AttributeError(attribute)
         try:
             library = importlib.import_module(self._name)

@@ -10,6 +10,7 @@ import importlib.util
 import sys
 from types import ModuleType
 
+import blake3
 import pytest
 import requests
 
@@ -54,6 +55,7 @@ def test_libraries_are_imported_when_they_are_used(monkeypatch: pytest.MonkeyPat
     assert "Session" not in vars(fresh.requests)
     assert fresh.requests.Session is requests.Session
     assert vars(fresh.requests)["Session"] is requests.Session  # no detour from now on
+    assert fresh.blake3.__version__ == blake3.__version__
     with pytest.raises(AttributeError, match="nothing"):
         _ = fresh.requests.nothing
 
