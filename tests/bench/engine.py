@@ -9,7 +9,7 @@ Usage: python engine.py OPERATION VAULT [name=value...]
 OPERATION is create, full, incremental, restore, verify or synthetic_full. The engine is that of the stage, which has to
 be on PYTHONPATH. Prints one line of JSON: what the engine says it has done.
 
-With profile=FILE the profile of cProfile goes to a file.
+With profile=FILE all work is done in one thread, and what cProfile says of it goes to a file.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_restore 
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.request import BackupRequest
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
+from ansible_collections.ovm.backup.plugins.module_utils.vault.pool import OrderedPool
 from ansible_collections.ovm.backup.plugins.module_utils.vault.synthetic_full import (
     SyntheticRequest,
     make_synthetic_full,
@@ -171,14 +172,15 @@ def main() -> int:
         "verify": verify,
         "synthetic_full": synthetic_full,
     }
-    profiler = cProfile.Profile() if profile else None
-    if profiler is not None:
-        profiler.enable()
-    result = works[operation](Vault.open(path))
-    if profiler is not None and profile is not None:
-        profiler.disable()
-        profiler.dump_stats(profile)
-    print(json.dumps(result))
+    vault = Vault.open(path)
+    if profile is None:
+        print(json.dumps(works[operation](vault)))
+        return 0
+    # The profiler sees one thread only.
+    OrderedPool.submit = lambda self, work, *arguments: self.put(work(*arguments))  # type: ignore[method-assign]
+    with cProfile.Profile() as profiler:
+        print(json.dumps(works[operation](vault)))
+    profiler.dump_stats(profile)
     return 0
 
 

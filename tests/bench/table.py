@@ -58,7 +58,7 @@ def operations(numbers: Numbers) -> list[str]:
 
 def orchestration(numbers: Numbers) -> list[str]:
     """Return the cost per VM of runs in which nothing has changed."""
-    rows = [["orchestration, per VM", "CPU s", "manager calls", "wall s"]]
+    rows = [["orchestration, per VM", "CPU s", "manager calls", "wall s in all"]]
     for operation, tools in numbers.items():
         if operation.startswith("orchestration"):
             values = tools["ovm"]

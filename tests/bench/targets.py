@@ -80,7 +80,7 @@ def read_of_changed(ours: str) -> Callable[[Numbers], float]:
 
 def peak_memory(numbers: Numbers) -> float:
     """Return the largest peak of all that the engine did, in MiB."""
-    found = [tools[name]["rss"] for tools in numbers.values() for name in tools if name.startswith("ovm")]
+    found = [tools[name].get("rss") for tools in numbers.values() for name in tools if name.startswith("ovm")]
     known = [float(rss) for rss in found if rss is not None]
     if not known:
         raise KeyError("ovm")
