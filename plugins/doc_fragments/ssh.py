@@ -90,5 +90,4 @@ options:
           - Addresses of servers by name or id, as V(host) or V(host:port), where they are not those that the manager
             knows.
         type: dict
-        default: {}
 """

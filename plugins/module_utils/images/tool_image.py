@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -205,11 +206,12 @@ class ToolImage(ServerImage):
         process = self._tools.start(_READ, self.path, lines.encode("ascii"))
         finished = False
         try:
-            position, end, todo = 0, 0, iter(runs)
+            position, end = 0, 0
+            todo = deque(runs)
             for cell in cells:
                 while cell.start >= end:
                     self._skip(process, position, min(end, self.size))
-                    position, end = next(todo)
+                    position, end = todo.popleft()
                 self._skip(process, position, cell.start)
                 yield Piece(cell.start, self._exactly(process, cell.start, cell.end))
                 position = cell.end

@@ -46,14 +46,13 @@ def plan_work(
     empty = _zeros_by_segment(zeros, geometry)
     piece, zero = next(read, None), next(empty, None)
     while piece is not None or zero is not None:
-        if zero is None or (piece is not None and piece[0] < zero.segment):
-            assert piece is not None
+        if piece is not None and (zero is None or piece[0] < zero.segment):
             yield _segment(piece[0], piece[1], (), base)
             piece = next(read, None)
-        elif piece is None or piece[0] > zero.segment:
+        elif zero is not None and (piece is None or piece[0] > zero.segment):
             yield from _run(zero, geometry, base) if zero.whole else [_segment(zero.segment, (), zero.spans, base)]
             zero = next(empty, None)
-        else:
+        elif piece is not None and zero is not None:
             yield _segment(piece[0], piece[1], zero.spans, base)
             piece, zero = next(read, None), next(empty, None)
 

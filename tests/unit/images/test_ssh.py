@@ -230,7 +230,7 @@ root@192.0.2.1: Permission denied (publickey,password)."""
 def test_failures_of_the_client(stand_in: StandIn, said: str, kind: type[ServerError], told: str) -> None:
     with pytest.raises(kind, match=told) as caught, server(stand_in.saying(said)):
         pass
-    assert type(caught.value) is kind
+    assert caught.type is kind
     assert (caught.value.details["server"], caught.value.details["address"]) == ("ovs1", "192.0.2.1")
     assert caught.value.retryable is (kind is ServerUnreachableError)
 
