@@ -12,7 +12,7 @@ clone of it, and what belongs to that VM and to its clones, each asked for only 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -68,14 +68,16 @@ class Survey:
         self.vm_id = vm_id
         self.manager_id = client.manager_id
         self.vms = by_id(client.list("Vm"))
-        self._definitions: dict[str, dict[str, Any]] | None = None
-        self._mappings: dict[str, list[dict[str, Any]]] = {}  # by VM
-        self._disks: dict[str, dict[str, Any]] | None = None
+        self._definitions: dict[str, Item] | None = None
+        self._mappings: dict[str, Sequence[Item]] = {}  # by VM
+        self._disks: dict[str, Item] | None = None
         self._storage_mappings: list[dict[str, Any]] | None = None
         if vm_id is None:
             self._definitions = by_id(client.list("VmCloneDefinition"))
+            found: dict[str, list[Item]] = {}
             for item in client.list("VmDiskMapping"):
-                self._mappings.setdefault(reference(item, "vmId") or "", []).append(item)
+                found.setdefault(reference(item, "vmId") or "", []).append(item)
+            self._mappings.update(found)
             self._disks = by_id(client.list("VirtualDisk"))
 
     @property
