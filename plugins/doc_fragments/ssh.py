@@ -84,7 +84,7 @@ options:
         description:
           - Load per processor above which a server is not asked to compare.
         type: float
-        default: 1.0
+        default: 2.0
       addresses:
         description:
           - Addresses of servers by name or id, as V(host) or V(host:port), where they are not those that the manager

@@ -61,7 +61,7 @@ options:
         random, in every incremental and differential; 16 blocks of 64 KiB at least. V(0) for none.
       - A difference fails the backup, and the next one is a full.
     type: float
-    default: 0.1
+    default: 0.01
   keep_reference:
     description:
       - Whether the clone may stay as the reference clone, with whose extent maps the next increment compares its own.
@@ -229,7 +229,7 @@ def main() -> None:
             "killed": {"type": "bool", "default": False},
             "publish": {"type": "bool", "default": True},
             "time_limit": {"type": "float"},
-            "sample": {"type": "float", "default": 0.1},
+            "sample": {"type": "float", "default": 0.01},
             "keep_reference": {"type": "bool", "default": True},
             "reference_space": {"type": "int", "default": 10},
             "break_lock": {"type": "bool", "default": False},

@@ -62,7 +62,7 @@ class SshSettings:
     connect_timeout: int = 15
     stall_timeout: int = 60
     compare: str = "auto"
-    max_load: float = 1.0
+    max_load: float = 2.0
     addresses: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod

@@ -82,7 +82,7 @@ class ChangeDetection:
 
     keep_reference: bool = True
     reference_space: int = 10
-    sample: float = 0.1
+    sample: float = 0.01
 
 
 @dataclass(frozen=True)

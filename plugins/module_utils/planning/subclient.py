@@ -75,7 +75,7 @@ class Subclient:
     source: str = "auto"
     reference_clone: str = "keep"
     reference_space: int = 10  # percent
-    sample: float = 0.1  # percent
+    sample: float = 0.01  # percent
     consistency: str = "crash"
 
     @classmethod

@@ -170,7 +170,7 @@ class _Transfer:
         return item._replace(
             stored=stored,
             stored_hashes=b"".join(hashes[block] for block in bits(stored & ~zero)),
-            frame=self._compressor.compress(bytes(data)),
+            frame=self._compressor.compress(data),
             changed=len(data),
         )
 
@@ -188,9 +188,13 @@ class _Transfer:
         begin, length = work.segment * geometry.segment_size, geometry.segment_length(work.segment)
         if len(work.pieces) == 1 and len(work.pieces[0].data) == length:
             return work.pieces[0].data, geometry.mask(work.segment)
-        raw = bytearray(length)
         spans = [Span(piece.offset, piece.offset + len(piece.data)) for piece in work.pieces]
         touched, partly = _touched([*spans, *work.zeros], geometry, work.segment)
+        if touched == geometry.mask(work.segment) and not partly:
+            parts = [(piece.offset, piece.data) for piece in work.pieces]
+            parts += [(span.start, bytes(span.end - span.start)) for span in work.zeros]
+            return b"".join(data for _offset, data in sorted(parts)), touched
+        raw = bytearray(length)
         if partly and self._base is not None and work.base is not None:
             for block, content in self._base.read_blocks(work.base, partly).items():
                 raw[block * geometry.block_size : block * geometry.block_size + len(content)] = content

@@ -43,7 +43,7 @@ class BackupRequest:
     compression_level: int = 1
     break_lock: bool = False
     ssh: SshSettings | None = None
-    sample: float = 0.1
+    sample: float = 0.01
     keep_reference: bool = True
     reference_space: int = 10
 

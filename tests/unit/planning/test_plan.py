@@ -55,7 +55,7 @@ def test_plan_in_plain_types() -> None:
         "gone": [{"vm_id": "id-gone", "vm_name": "gone"}, {"vm_id": "id-scratch", "vm_name": "scratch"}],
         "max_outage": 0,
         "two_pass": True,
-        "change_detection": {"keep_reference": True, "reference_space": 10, "sample": 0.1},
+        "change_detection": {"keep_reference": True, "reference_space": 10, "sample": 0.01},
         "vms": [
             {
                 "vm_id": "id-db 1",

@@ -57,7 +57,7 @@ def test_smallest_definition_has_the_documented_defaults() -> None:
         source="auto",
         reference_clone="keep",
         reference_space=10,
-        sample=0.1,
+        sample=0.01,
         consistency="crash",
     )
 
