@@ -75,8 +75,8 @@ options:
         default: 60
       compare:
         description:
-          - Who compares what extent maps call changed. V(server) reads both clones there and sends the blocks that differ,
-            V(proxy) has all of it sent, V(auto) asks the server unless its load is above O(ssh.max_load).
+          - Who compares what extent maps call changed. V(server) reads both clones there and sends the blocks that
+            differ, V(proxy) has all of it sent, V(auto) asks the server unless its load is above O(ssh.max_load).
         type: str
         choices: [auto, server, proxy]
         default: auto
@@ -87,7 +87,8 @@ options:
         default: 1.0
       addresses:
         description:
-          - Addresses of servers by name or id, as V(host) or V(host:port), where the manager's are not those to be used.
+          - Addresses of servers by name or id, as V(host) or V(host:port), where they are not those that the manager
+            knows.
         type: dict
         default: {}
 """

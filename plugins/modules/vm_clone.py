@@ -140,15 +140,18 @@ EXAMPLES = r"""
     run_id: "{{ job.job.id }}"
     state: absent
 
-- name: Keep the clone of this run as the reference for the next one, and remove all others
+- name: Keep the new clone as the reference, and remove the one before
   ovm.backup.vm_clone:
     url: https://ovmm.example.com:7002
     user: backup
     password: "{{ ovm_password }}"
     vm_id: 0004fb000006000011aa22bb33cc44dd
     run_id: "{{ job.job.id }}"
+    vault: /srv/vault
+    client: db01
     state: absent
     keep_clone: true
+    reference_obsolete: true
 """
 
 RETURN = r"""
