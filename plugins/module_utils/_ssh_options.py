@@ -31,7 +31,7 @@ def ssh_options() -> dict[str, Any]:
         "stall_timeout": {"type": "int"},
         "compare": {"type": "str", "choices": list(COMPARE)},
         "max_load": {"type": "float"},
-        "addresses": {"type": "dict"},
+        "addresses": {"type": "dict", "default": {}},
     }
     for field in dataclasses.fields(SshSettings):
         if field.default not in (None, dataclasses.MISSING):

@@ -71,7 +71,7 @@ def content(image: DiskImage, spans: list[Span]) -> bytes:
 def test_map_and_identity_are_those_of_the_kernel(bed: Bed, ovs: Server, clones: tuple[str, str]) -> None:
     device = bed.run(f"df -P {bed.repository()} | tail -n 1 | cut -d' ' -f1").text
     uuid = bed.run(["blkid", "-o", "value", "-s", "UUID", device]).text
-    for path in clones:
+    for path in clones[ovs.method == "tools" :]:  # there, each question is a session
         with ovs.open_image(path) as image:
             found = image.identity()
             known = bed.stat(path)

@@ -42,8 +42,9 @@ DATA, ZERO, SAME = 0, 1, 2
 KIND_SHIFT = 30
 LENGTH_MASK = (1 << KIND_SHIFT) - 1
 
-CHUNK = 1024 * 1024  # what is read at once
+CHUNK = 256 * 1024  # what is read at once: larger memory is given back and taken again each time, which costs more
 GRAIN = 16 * 1024  # smallest run of zeros that is not sent
+DIRECT = 64 * 1024  # data from this size on is written as it is; smaller parts are put together
 FLUSH_BYTES = 512 * 1024
 FLUSH_WORDS = 4096
 FLUSH_SECONDS = 1.0  # a sign of life, also where nothing differs
@@ -74,7 +75,7 @@ class Sender(object):
     """Gathers data and what is told in its place, and sends it in frames of moderate size."""
 
     def __init__(self, write, alive):
-        # type: (Callable[[dict[str, object] | None, bytes], None], Callable[[], None]) -> None
+        # type: (Callable[[dict[str, object] | None, list[bytes]], None], Callable[[], None]) -> None
         self.write = write
         self.alive = alive
         self.words = []  # type: list[int]
@@ -107,7 +108,7 @@ class Sender(object):
         self.alive()
         if self.words:
             head = struct.pack(">%dI" % (len(self.words) + 1), len(self.words), *self.words)
-            self.write(None, head + b"".join(self.parts))
+            self.write(None, [head] + self.parts)
         self.words, self.parts, self.size, self.sent = [], [], 0, time.time()
 
     def _chunk(self, data):
@@ -173,12 +174,14 @@ def send_differing(sender, fd, reference, spans, block):
         if data == other:
             sender.add(SAME, length)
             continue
+        first = 0  # where the run of blocks begins that differ, and were not sent yet
         for start, size in chunks([(offset, offset + length)], block):
-            part = data[start - offset : start - offset + size]
-            if part == other[start - offset : start - offset + size]:
+            start -= offset
+            if data[start : start + size] == other[start : start + size]:
+                sender.content(data[first:start])
                 sender.add(SAME, size)
-            else:
-                sender.content(part)
+                first = start + size
+        sender.content(data[first:])
     return total
 
 
@@ -220,7 +223,7 @@ class Session(object):
     """The requests of one proxy. A method's name is that of the request; it returns the header that ends the answer."""
 
     def __init__(self, write, alive):
-        # type: (Callable[[dict[str, object] | None, bytes], None], Callable[[], None]) -> None
+        # type: (Callable[[dict[str, object] | None, list[bytes]], None], Callable[[], None]) -> None
         self.write = write
         self.alive = alive
 
@@ -236,7 +239,7 @@ class Session(object):
             answer, data = {"error": failure.details}, b""
         except EnvironmentError as error:
             answer, data = {"error": {"errno": error.errno, "text": error.strerror or str(error)}}, b""
-        self.write(answer, data)
+        self.write(answer, [data])
 
     def do_hello(self, _request, _payload):
         # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]
@@ -280,7 +283,7 @@ class Session(object):
             packed = packer.compress(b"".join([EXTENT.pack(*extent) for extent in part]))
             self.alive()
             if packed:
-                self.write(None, packed)
+                self.write(None, [packed])
         return {"extents": count, "size": os.fstat(fd).st_size}, packer.flush()
 
     def do_read(self, request, payload):
@@ -336,11 +339,19 @@ def receive(length):
     return b"".join(parts)
 
 
-def send(header, payload):
-    # type: (dict[str, object] | None, bytes) -> None
-    """Send a frame; without a header it is data."""
+def send(header, parts):
+    # type: (dict[str, object] | None, list[bytes]) -> None
+    """Send a frame with a payload in parts; without a header it is data."""
     text = b"" if header is None else json.dumps(header).encode("ascii")
-    send_raw(FRAME.pack(len(text), len(payload)) + text + payload)
+    small = [FRAME.pack(len(text), sum([len(part) for part in parts])), text]
+    for part in parts:
+        if len(part) < DIRECT:
+            small.append(part)
+            continue
+        send_raw(b"".join(small))
+        send_raw(part)
+        small = []
+    send_raw(b"".join(small))
 
 
 def send_raw(data):

@@ -78,7 +78,7 @@ class SshSettings:
         }
         if problems.found:
             raise InvalidInputError(
-                problem_text("the settings for ssh", problems.found), option="ssh", **problem_details(problems.found)
+                problem_text("ssh", problems.found), option="ssh", **problem_details(problems.found)
             )
         return cls(**values)
 

@@ -45,7 +45,7 @@ steps = st.sampled_from([GRAIN, 3 * 1024, 4 * GRAIN, 1 << 20])
 def told(content: bytes, spans: list[Span], other: bytes | None = None, block: int = 4096) -> list[bytes]:
     """Return the payloads that the program sends."""
     payloads: list[bytes] = []
-    sender = Sender(lambda _header, payload: payloads.append(payload), lambda: None)
+    sender = Sender(lambda _header, parts: payloads.append(b"".join(parts)), lambda: None)
     with tempfile.TemporaryFile() as file, tempfile.TemporaryFile() as reference:
         file.write(content)
         reference.write(other or b"")
