@@ -205,11 +205,12 @@ class ToolImage(ServerImage):
         process = self._tools.start(_READ, self.path, lines.encode("ascii"))
         finished = False
         try:
-            position, end, todo = 0, 0, iter(runs)
+            position, end, number = runs[0].start, runs[0].end, 0
             for cell in cells:
                 while cell.start >= end:
                     self._skip(process, position, min(end, self.size))
-                    position, end = next(todo)
+                    number += 1
+                    position, end = runs[number]
                 self._skip(process, position, cell.start)
                 yield Piece(cell.start, self._exactly(process, cell.start, cell.end))
                 position = cell.end
