@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -206,12 +205,12 @@ class ToolImage(ServerImage):
         process = self._tools.start(_READ, self.path, lines.encode("ascii"))
         finished = False
         try:
-            position, end = 0, 0
-            todo = deque(runs)
+            position, end, number = runs[0].start, runs[0].end, 0
             for cell in cells:
                 while cell.start >= end:
                     self._skip(process, position, min(end, self.size))
-                    position, end = todo.popleft()
+                    number += 1
+                    position, end = runs[number]
                 self._skip(process, position, cell.start)
                 yield Piece(cell.start, self._exactly(process, cell.start, cell.end))
                 position = cell.end
