@@ -57,7 +57,9 @@ class LocalImage:
             now = os.stat(self.path)  # by its name: an image that was replaced is another one
         except OSError as error:
             raise MapUnavailable(f"{self.path} cannot be looked at: {error.strerror}") from error
-        return Identity(kind, uuid, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+        # As a server tells them, where Python 2.6 knows no whole nanoseconds: so it is the same file by either way.
+        times = dom0.nanoseconds(now.st_mtime), dom0.nanoseconds(now.st_ctime)
+        return Identity(kind, uuid, now.st_ino, now.st_size, *times)
 
     def extents(self) -> ExtentMap:
         """Return the map of the image as it is now; C(MapUnavailable) if the file system has none to trust."""

@@ -291,7 +291,8 @@ def test_the_identity_changes_with_every_write(tmp_path: Path) -> None:
             before = image_file.identity()
         except MapUnavailable as doubt:
             pytest.skip(str(doubt))
-        assert (before.inode, before.size, before.mtime) == (path.stat().st_ino, 100, path.stat().st_mtime_ns)
+        assert (before.inode, before.size) == (path.stat().st_ino, 100)
+        assert abs(before.mtime - path.stat().st_mtime_ns) < 1_000
         assert Identity.parse(before.as_dict()) == before
         os.utime(path, ns=(0, 0))
         assert image_file.identity() != before
