@@ -6,7 +6,8 @@
 
 The playbook backs up a simulated estate of running VMs on OCFS2 with tiny disks twice. The second run, in which nothing
 has changed, is measured: all that it costs, from planning to the report, divided by the number of VMs. The CPU is that
-of ansible-playbook and all that it starts, without the simulator's. Runs in the stage, where the collection is.
+of ansible-playbook and all that it starts, without the simulator's, with the settings that the guide on runs advises.
+Runs in the stage, where the collection is.
 """
 
 from __future__ import annotations
