@@ -4,36 +4,37 @@
 
 # Private to the collection: not a public API, may change in any release.
 
-"""The third-party libraries of the engine, imported so that a bare Python can still load every file.
+"""The third-party libraries of the engine, imported when they are first used.
 
-The engine writes ``from .._libraries import requests`` and uses the library as if it had imported it. Where the library
-is absent, the name is a stand-in that raises ImportError on first use. A module asks missing_libraries() before it
-starts and tells the user what to install.
+The engine writes ``from .._libraries import requests`` and uses the library as if it had imported it. So a bare Python
+can load every file, and a module pays only for what it uses: importing requests costs more CPU than most modules need
+for their work. A module asks missing_libraries() before it starts and tells the user what to install.
 """
 
 from __future__ import annotations
 
+import importlib
 import traceback
 from typing import TYPE_CHECKING, Any
 
-_tracebacks: dict[str, str] = {}
 
-
-class _Absent:
-    """Takes the place of a library that could not be imported."""
+class _Library:
+    """Takes the place of a library, and becomes like it on first use."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
-        if attribute.startswith(
-            "__"
-        ):  # introspection (copy, pickle, inspect) asks for these; it wants an AttributeError
+        # Introspection (copy, pickle, inspect) asks for names like this; it wants an AttributeError.
+        if attribute.startswith("__") and attribute != "__version__":
             raise AttributeError(attribute)
-        raise ImportError(f"the Python library {self._name} is needed here and is not installed", name=self._name)
-
-    def __call__(self, *_args: Any, **_kwargs: Any) -> Any:
-        raise ImportError(f"the Python library {self._name} is needed here and is not installed", name=self._name)
+        try:
+            library = importlib.import_module(self._name)
+        except ImportError as error:
+            text = f"the Python library {self._name} is needed here and is not installed"
+            raise ImportError(text, name=self._name) from error
+        self.__dict__.update({name: value for name, value in vars(library).items() if not name.startswith("__")})
+        return getattr(library, attribute)
 
 
 if TYPE_CHECKING:
@@ -41,23 +42,7 @@ if TYPE_CHECKING:
     import requests
     import zstandard
 else:
-    try:
-        import requests
-    except ImportError:
-        _tracebacks["requests"] = traceback.format_exc()
-        requests = _Absent("requests")
-
-    try:
-        import zstandard
-    except ImportError:
-        _tracebacks["zstandard"] = traceback.format_exc()
-        zstandard = _Absent("zstandard")
-
-    try:
-        import blake3
-    except ImportError:
-        _tracebacks["blake3"] = traceback.format_exc()
-        blake3 = _Absent("blake3")
+    blake3, requests, zstandard = _Library("blake3"), _Library("requests"), _Library("zstandard")
 
 
 def missing_libraries(*names: str) -> list[tuple[str, str]]:
@@ -69,7 +54,13 @@ def missing_libraries(*names: str) -> list[tuple[str, str]]:
     for name in names:
         if name not in offered:
             raise ValueError(f"{name!r} is not one of the libraries of the engine: {', '.join(offered)}")
-    return [(name, _tracebacks[name]) for name in names or offered if name in _tracebacks]
+    missing = []
+    for name in names or offered:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            missing.append((name, traceback.format_exc()))
+    return missing
 
 
 __all__ = ["blake3", "missing_libraries", "requests", "zstandard"]

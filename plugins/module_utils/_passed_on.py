@@ -57,7 +57,7 @@ _VM = {
 }
 _CONFIGURATION = {
     "document": _MAPPING,
-    "vm_cfg": {"repository_id": _TEXT_OR_NULL, "path": _TEXT_OR_NULL},
+    "vm_cfg": {"repository_id": _TEXT_OR_NULL, "path": _TEXT_OR_NULL, "source": _TEXT, "server": _MAPPING_OR_NULL},
     "manager": {"id": _TEXT, "version": _TEXT},
 }
 _PLAN = {"subclient": _TEXT, "requested_type": _TEXT, "warnings": [_TEXT], "vms": [_VM]}

@@ -63,7 +63,7 @@ def request_of(module: AnsibleModule) -> BackupRequest:
     return BackupRequest(
         plan=plan,
         document=configuration["document"],
-        vm_cfg=(vm_cfg["repository_id"], vm_cfg["path"]) if known else None,
+        vm_cfg=vm_cfg if known else None,
         run_id=parameters["run_id"],
         subclient=parameters.get("subclient"),
         owner=lock_owner(module),

@@ -130,6 +130,10 @@ class OutageLimitError(OvmBackupError):
     """A VM was down for its backup as long as it may be, so the backup was given up. Details: C(seconds)."""
 
 
+class JobStoppedError(OvmBackupError):
+    """So many VMs of the job have failed that no other one is begun with. Details: C(job_id)."""
+
+
 # --- images ----------------------------------------------------------------------------------------------------------
 
 

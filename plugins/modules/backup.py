@@ -185,11 +185,11 @@ from ..module_utils.vault.manifest import Point
 
 def clone_result(point: Point | None) -> dict[str, Any]:
     """Return what becomes of clones."""
-    keeping = (point.clone if point is not None else None) or {"keep": False, "reason": "there is no clone"}
+    keeping = (point.clone if point is not None else None) or {"keep": False, "reason": "", "obsolete": False}
     return {
         "keep_clone": keeping["keep"],
         "keep_reason": keeping["reason"],
-        "reference_obsolete": bool(keeping.get("obsolete", point is not None)),
+        "reference_obsolete": keeping["obsolete"],
     }
 
 

@@ -89,6 +89,12 @@ options:
       - Take the lock even if another run holds it. Make sure that this run is dead.
     type: bool
     default: false
+  max_failed_percent:
+    description:
+      - Share of the VMs of the job O(run_id) that may have failed. When it is more, the lock is not taken. With V(100)
+        the job is not looked at.
+    type: float
+    default: 100.0
 attributes:
   check_mode:
     support: full
@@ -161,12 +167,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, lock_owner, open_vault, vault_options
 from ..module_utils.errors import InvalidInputError, VaultError
-from ..module_utils.vault.jobs import vault_of_run
+from ..module_utils.vault.jobs import JobStore, vault_of_run
 from ..module_utils.vault.lock import ClientLock
 from ..module_utils.vault.points import Vault
-from ..module_utils.vault.slots import free_slots, take_slots
-
-ENDED = 0.001  # seconds: a lease that is over at once
+from ..module_utils.vault.slots import ENDED, let_go, take_slots
 
 
 def take(module: AnsibleModule) -> dict[str, Any]:
@@ -179,6 +183,7 @@ def take(module: AnsibleModule) -> dict[str, Any]:
         text = f"slots: the limit of {wrong['name']} must be at least 1, not {wrong['limit']}"
         raise InvalidInputError(text, option="slots")
     vault = open_vault(module)
+    JobStore(vault).check_goes_on(parameters["run_id"], parameters["max_failed_percent"])
     prepare = vault.client_folder if module.check_mode else vault.prepare_client
     lock = prepare(parameters["client"]).lock(
         owner=lock_owner(module),
@@ -231,12 +236,9 @@ def give_back(module: AnsibleModule) -> dict[str, Any]:
     """Give the lock back if this run has it."""
     vault = open_vault(module)
     client = vault.client_folder(module.params["client"])
-    lock = client.lock(owner=lock_owner(module), run_id=module.params["run_id"])
     if module.check_mode:
-        return {"changed": lock.held}
-    if lock.held:
-        free_slots(vault, client.name)
-    return {"changed": lock.release()}
+        return {"changed": client.lock(owner=lock_owner(module), run_id=module.params["run_id"]).held}
+    return {"changed": let_go(vault, client.name, owner=lock_owner(module), run_id=module.params["run_id"])}
 
 
 def main() -> None:
@@ -260,6 +262,7 @@ def main() -> None:
             },
             "slot_timeout": {"type": "float", "default": 43200.0},
             "break_lock": {"type": "bool", "default": False},
+            "max_failed_percent": {"type": "float", "default": 100.0},
         },
         supports_check_mode=True,
     )

@@ -62,6 +62,16 @@ options:
     type: list
     elements: str
     default: []
+  lock:
+    description:
+      - What becomes of the lock of the VM's client, which the run took with M(ovm.backup.client_lock).
+      - V(keep) leaves it as it is. V(give_back) gives it back with its places, before the record is written.
+      - V(leave) is for a run that owes something, such as a VM that could not be started. The lock stays, but its lease
+        ends now. The next run settles it.
+      - A lock that cannot be given back is a failure of the VM, and is recorded as one.
+    type: str
+    choices: [give_back, keep, leave]
+    default: keep
 attributes:
   check_mode:
     support: full
@@ -108,6 +118,11 @@ vm:
   description: The record of the VM, as in RV(ovm.backup.job#module:job.vms).
   returned: success
   type: dict
+problems:
+  description: What else went wrong than O(failure) says; it is in the record.
+  returned: success
+  type: list
+  elements: str
 failure:
   description: What went wrong, for programs.
   returned: failure
@@ -120,12 +135,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, open_vault, vault_options
+from ..module_utils._module import engine, lock_owner, open_vault, vault_options
 from ..module_utils._passed_on import check_recovery_point, check_vm_plan
-from ..module_utils.errors import PointNotFoundError
+from ..module_utils.errors import PointNotFoundError, VaultError
 from ..module_utils.vault.jobs import JobStore, vm_record
 from ..module_utils.vault.outages import add_outage, measured_outage
 from ..module_utils.vault.points import Vault
+from ..module_utils.vault.slots import let_go
 
 
 def keep_outage(vault: Vault, record: dict[str, Any], parameters: dict[str, Any]) -> None:
@@ -134,6 +150,19 @@ def keep_outage(vault: Vault, record: dict[str, Any], parameters: dict[str, Any]
     if record["outage"] is not None and point is not None and ended is not None:
         folder = vault.client_folder(record["client"]).directory
         add_outage(folder, measured_outage(record["outage"], ended, point))
+
+
+def done_with_lock(module: AnsibleModule, vault: Vault) -> list[str]:
+    """Let go of the lock as it is asked; return what went wrong."""
+    parameters = module.params
+    if parameters["lock"] == "keep" or module.check_mode:
+        return []
+    client, run_id = str(parameters["plan"]["client"]), parameters["job_id"]
+    try:
+        let_go(vault, client, owner=lock_owner(module), run_id=run_id, owes=parameters["lock"] == "leave")
+    except VaultError as error:
+        return [f"the lock is not given back: {error.message}"]
+    return []
 
 
 def main() -> None:
@@ -150,6 +179,7 @@ def main() -> None:
             "running_at": {"type": "float"},
             "killed": {"type": "bool", "default": False},
             "warnings": {"type": "list", "elements": "str", "default": []},
+            "lock": {"type": "str", "choices": ["give_back", "keep", "leave"], "default": "keep"},
         },
         required_by={"running_at": ("stopped_at",)},
         supports_check_mode=True,
@@ -161,12 +191,14 @@ def main() -> None:
             check_recovery_point(parameters["recovery_point"])
         vault = open_vault(module)
         store = JobStore(vault)
+        problems = done_with_lock(module, vault)
+        failures = [parameters["failure"]] if parameters["failure"] is not None else []
         record = vm_record(
             parameters["plan"],
             started=parameters["started"],
             finished=now,
             point=parameters["recovery_point"],
-            failure=parameters["failure"],
+            failure="; ".join([*failures, *problems]) or None,
             stopped_at=parameters["stopped_at"],
             running_at=parameters["running_at"],
             killed=parameters["killed"],
@@ -178,7 +210,7 @@ def main() -> None:
         else:
             with contextlib.suppress(PointNotFoundError):
                 store.check_vm(parameters["job_id"], record)
-    module.exit_json(changed=True, vm=record)
+    module.exit_json(changed=True, vm=record, problems=problems)
 
 
 if __name__ == "__main__":

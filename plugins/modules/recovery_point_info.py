@@ -221,16 +221,16 @@ recovery_points:
           returned: always
         image:
           description:
-            - The image that it was read from, by C(repository_id) and C(path). C(clone_id) is the hot clone that it belongs
-              to, if that was kept as reference clone, else V(null). C(identity) tells that file from all others, V(null)
-              where extent maps cannot be used.
+            - The image that it was read from, by C(repository_id) and C(path). C(clone_id) is the hot clone that it
+              belongs to, if that was kept as reference clone, else V(null). C(identity) tells that file from all
+              others, V(null) where extent maps cannot be used.
           type: dict
           returned: always
         changes:
           description:
             - How it was found what to store, C(method), V(all), V(extent_maps) or V(hash), and the C(reason). With
-              V(extent_maps), C(candidate) are the bytes that the maps called changed, C(sampled) those that were read to
-              prove the others unchanged.
+              V(extent_maps), C(candidate) are the bytes that the maps called changed, C(sampled) those that were read
+              to prove the others unchanged.
           type: dict
           returned: always
     skipped_disks:
@@ -283,8 +283,8 @@ recovery_points:
       returned: always
     clone:
       description:
-        - Whether the hot clone is to stay as reference clone (C(keep)), the C(reason), and whether older ones are of no use
-          any more (C(obsolete)). V(null) if it was not read from a hot clone.
+        - Whether the hot clone stays as reference clone (C(keep)), the C(reason), and whether older ones are of no use
+          any more (C(obsolete)).
       type: dict
       returned: always
     problem:
@@ -317,9 +317,7 @@ recovery_points:
           returned: always
         problems:
           description:
-            - What is not. C(message) says what is wrong, with the path of the file; C(point) is the recovery point that the
-              file belongs to, this one or one that it builds on, C(file) its name and C(offset) the place in bytes. V(null)
-              where no file is to blame, or the file is missing.
+            - What is not, in the form of RV(ovm.backup.verify#module:bad[].problems).
           type: list
           elements: dict
           returned: always

@@ -184,11 +184,29 @@ bad:
       returned: always
     problems:
       description:
-        - What is wrong, in the form of
-          RV(ovm.backup.recovery_point_info#module:recovery_points[].verification.problems).
+        - What is wrong.
       type: list
       elements: dict
       returned: always
+      contains:
+        point:
+          description:
+            - The recovery point that the file belongs to, this one or one that it builds on. V(null) if no file is to
+              blame.
+          type: str
+          returned: always
+        file:
+          description: Name of the file, V(null) if no file is to blame.
+          type: str
+          returned: always
+        offset:
+          description: Place in the file, in bytes, V(null) if the file is missing.
+          type: int
+          returned: always
+        message:
+          description: What is wrong, with the path of the file.
+          type: str
+          returned: always
 unreadable:
   description:
     - What is bad and cannot even be verified, recovery points with a damaged manifest and clients whose C(client.json)

@@ -48,9 +48,14 @@ options:
         are dead, so that this needs no lock.
     type: list
     elements: str
+  remove_others:
+    description:
+      - With O(state=present), first remove what O(state=absent) would remove of other runs.
+    type: bool
+    default: false
   keep:
     description:
-      - With O(state=absent), ids of clones of other runs that stay, too.
+      - Ids of clones of other runs that are not removed in any case.
     type: list
     elements: str
     default: []
@@ -82,8 +87,8 @@ options:
       - Name of the VM's client in the vault. With O(state=present), its lock is held while the clone is waited for; a
         lock that the run took with M(ovm.backup.client_lock) is renewed meanwhile and stays with the run.
       - Nothing is cloned while another run has the lock. The client must have a folder in the vault already.
-      - With O(state=absent), clones stay that the next backup of the client can read against, as its recovery points
-        say, unless the VM is gone from the manager.
+      - Clones are not removed that the next backup of the client can read against, as its recovery points say, unless
+        the VM is gone from the manager.
       - Needs O(vault).
     type: str
   clones_at_once:
@@ -135,15 +140,18 @@ EXAMPLES = r"""
     run_id: "{{ job.job.id }}"
     state: absent
 
-- name: Keep the clone of this run as the reference for the next one, and remove all others
+- name: Keep the new clone as the reference, and remove the one before
   ovm.backup.vm_clone:
     url: https://ovmm.example.com:7002
     user: backup
     password: "{{ ovm_password }}"
     vm_id: 0004fb000006000011aa22bb33cc44dd
     run_id: "{{ job.job.id }}"
+    vault: /srv/vault
+    client: db01
     state: absent
     keep_clone: true
+    reference_obsolete: true
 """
 
 RETURN = r"""
@@ -178,17 +186,17 @@ clone:
 removed:
   description:
     - Ids of the clones that were removed. It is empty, too, when all that was left were definitions of clones.
-  returned: when O(state=absent)
+  returned: success
   type: list
   elements: str
 kept:
   description: Ids of the reference clones that stay.
-  returned: when O(state=absent)
+  returned: success
   type: list
   elements: str
 notes:
   description: What an administrator should know, such as a clone that somebody has started, which is not removed then.
-  returned: when O(state=absent)
+  returned: success
   type: list
   elements: str
 failure:
@@ -206,7 +214,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._module import engine, lock_owner, manager_client, manager_options, open_vault, vault_options
 from ..module_utils.manager.client import ManagerClient
 from ..module_utils.manager.clone_making import Turn, no_turn
-from ..module_utils.manager.clones import Clone, check_clonable, ensure_clone, find_leftovers, remove_leftovers
+from ..module_utils.manager.clone_survey import Survey
+from ..module_utils.manager.clones import Removal, check_clonable, ensure_clone, remove_leftovers
+from ..module_utils.manager.objects import object_name
 from ..module_utils.planning.kept_clones import reference_clones
 from ..module_utils.vault.jobs import share_vault, vault_of_run
 from ..module_utils.vault.turns import turns
@@ -237,20 +247,6 @@ def lock_of(module: AnsibleModule) -> AbstractContextManager[Any]:
     return lock
 
 
-def present(module: AnsibleModule, client: ManagerClient, clones: list[Clone]) -> dict[str, Any]:
-    """Make the clone of this run, unless it is there."""
-    vm_id, run_id = module.params["vm_id"], module.params["run_id"]
-    found = next((clone for clone in clones if clone.run_id == run_id), None)
-    turn = turn_of(module)
-    with lock_of(module):
-        if module.check_mode:
-            if found is None:
-                check_clonable(client, vm_id, module.params["slots"])
-            return {"changed": found is None, "clone": found.as_dict() if found else None}
-        clone, created = ensure_clone(client, vm_id, run_id=run_id, slots=module.params["slots"], turn=turn)
-        return {"changed": created, "clone": clone.as_dict()}
-
-
 def references(module: AnsibleModule) -> set[str]:
     """Return the ids of the clones of other runs that stay."""
     found = set(module.params["keep"])
@@ -259,20 +255,54 @@ def references(module: AnsibleModule) -> set[str]:
     return found
 
 
-def absent(module: AnsibleModule, client: ManagerClient, _clones: list[Clone]) -> dict[str, Any]:
+def present(module: AnsibleModule, client: ManagerClient, survey: Survey) -> dict[str, Any]:
+    """Make the clone of this run, unless it is there; if asked to, first remove what other runs have left."""
+    vm_id, run_id, slots = module.params["vm_id"], module.params["run_id"], module.params["slots"]
+    turn = turn_of(module)
+    with lock_of(module):
+        removal = remove(module, client, survey, others=True) if module.params["remove_others"] else Removal()
+        result = {"removed": list(removal.removed), "kept": list(removal.kept), "notes": list(removal.notes)}
+        if module.check_mode:
+            found = next(iter(survey.our_clones(vm_id, run_id)), None)
+            if found is None:
+                check_clonable(survey, vm_id, slots)
+            clone = survey.describe(found).as_dict() if found else None
+            return {**result, "changed": removal.changed or found is None, "clone": clone}
+        known = None if removal.changed else survey
+        made, created = ensure_clone(client, vm_id, run_id=run_id, slots=slots, turn=turn, survey=known)
+        return {**result, "changed": removal.changed or created, "clone": made.as_dict()}
+
+
+def absent(module: AnsibleModule, client: ManagerClient, survey: Survey) -> dict[str, Any]:
     """Remove what runs with the same vault have left, but for what the next backup needs."""
+    done = remove(module, client, survey)
+    removed, stay, notes = list(done.removed), list(done.kept), list(done.notes)
+    return {"changed": done.changed, "removed": removed, "kept": stay, "notes": notes}
+
+
+def remove(module: AnsibleModule, client: ManagerClient, survey: Survey, *, others: bool = False) -> Removal:
+    """Remove what runs with the same vault have left; C(others): but for this run."""
     wanted, own = module.params["only_runs"], module.params["run_id"]
-    done = remove_leftovers(
+    return remove_leftovers(
         client,
         module.params["vm_id"],
-        of_run=lambda run: share_vault(run, own) and (wanted is None or run in wanted),
+        of_run=lambda run: share_vault(run, own) and (wanted is None or run in wanted) and not (others and run == own),
         keep=references(module),
         own_run=own,
         keep_own=module.params["keep_clone"],
         check=module.check_mode,
+        survey=survey,
     )
-    removed, stay, notes = list(done.removed), list(done.kept), list(done.notes)
-    return {"changed": done.changed, "removed": removed, "kept": stay, "notes": notes}
+
+
+def difference(module: AnsibleModule, before: dict[str, str], result: dict[str, Any]) -> dict[str, Any]:
+    """Return the difference that such a result makes; C(before) are the names of the clones by id."""
+    after = {clone_id: name for clone_id, name in before.items() if clone_id not in result["removed"]}
+    if result.get("clone"):
+        after[result["clone"]["id"]] = result["clone"]["name"]
+    elif "clone" in result:
+        after[""] = f"clone of run {module.params['run_id']}"
+    return {"before": {"clones": sorted(before.values())}, "after": {"clones": sorted(after.values())}}
 
 
 def main() -> None:
@@ -287,6 +317,7 @@ def main() -> None:
             "keep": {"type": "list", "elements": "str", "default": []},
             "keep_clone": {"type": "bool", "default": False},
             "reference_obsolete": {"type": "bool", "default": False},
+            "remove_others": {"type": "bool", "default": False},
             "slots": {"type": "list", "elements": "int"},
             **vault_options(required=False),
             "client": {"type": "str"},
@@ -298,16 +329,12 @@ def main() -> None:
     with engine(module, "requests", "blake3"):
         vault_of_run(module.params["run_id"])
         with manager_client(module) as client:
-            clones = find_leftovers(client, module.params["vm_id"])
+            survey = Survey(client, module.params["vm_id"])
+            before = {clone.id: object_name(clone.vm) for clone in survey.our_clones(module.params["vm_id"])}
             act = present if module.params["state"] == "present" else absent
-            result = act(module, client, clones)
+            result = act(module, client, survey)
         if module._diff:
-            before = {"clones": sorted(clone.name for clone in clones)}
-            gone = result.get("removed", [])
-            after = sorted(clone.name for clone in clones if clone.id not in gone)
-            if result["changed"] and "clone" in result:
-                after.append(result["clone"]["name"] if result["clone"] else f"clone of run {module.params['run_id']}")
-            result["diff"] = {"before": before, "after": {"clones": after}}
+            result["diff"] = difference(module, before, result)
     module.exit_json(**result)
 
 

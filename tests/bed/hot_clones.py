@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,12 @@ from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup i
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_restore import plan_images, restore_images
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 from bed.bed import Bed
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file on this side, as that of the bed."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass
@@ -44,6 +51,11 @@ class HotClones:
             self.bed.reflink(image, f"{image}.{name}")
             self.clones[name].append(f"{image}.{name}")
         return name
+
+    def adopt(self, name: str) -> None:
+        """Take over reflinks of all disks that the caller has made, under the names that clone() gives them."""
+        self.runs += 1
+        self.clones[name] = [f"{image}.{name}" for image in self.images.values()]
 
     def remove(self, clone: str) -> None:
         """Delete a clone, as the manager does."""

@@ -135,8 +135,7 @@ def start_guest(spec: Specification) -> subprocess.Popen[bytes]:
 
 def main() -> int:
     """Run as a program, until told to end, until the guest ends, or until the lifeline closes."""
-    loaded = json.loads(sys.argv[1])
-    spec = Specification(**{**loaded, "forwards": [(fd, port) for fd, port in loaded["forwards"]]})
+    spec = Specification(**json.loads(sys.argv[1]))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda _number, _frame: sys.exit(0))
     network()

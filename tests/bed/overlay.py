@@ -34,6 +34,12 @@ PLAIN_TOOLS = """
     sh bash cat cut dd df echo env expr filefrag grep gzip head id ls md5sum mkdir mv od printf reflink rm sed sha256sum
     sleep sort stat sync tail test touch tr true false uname wc which
 """.split()
+PROGRAMS = (
+    ("init", "/bin/busybox sh", ""),
+    ("reflink", "/usr/bin/python", "usr/local/bin"),
+    ("bed-agent", "/usr/bin/python", "usr/local/bin"),
+    ("bed-writer", "/usr/bin/python", "usr/local/bin"),
+)
 PLAIN_PATH = "/opt/plain/bin"
 TOOL_PATHS = {"filefrag": "/usr/sbin/filefrag"}
 
@@ -98,10 +104,10 @@ def _etc(etc: Path, keys: Path) -> None:
 
 
 def _programs(tree: Path) -> None:
-    for name in ("init",):
-        _write(tree / name, (GUEST_FILES / name).read_text(encoding="utf-8"), 0o755)
-    for name in ("reflink", "bed-agent", "bed-writer"):
-        _write(tree / "usr/local/bin" / name, (GUEST_FILES / name).read_text(encoding="utf-8"), 0o755)
+    # The programs get their first lines here: ansible-test knows which ones a collection may have.
+    for name, interpreter, place in PROGRAMS:
+        text = (GUEST_FILES / name).read_text(encoding="utf-8")
+        _write(tree / place / name, f"#!{interpreter}\n{text}", 0o755)
     (tree / "usr/bin").mkdir(parents=True)
     (tree / "usr/bin/python").symlink_to("python2.7")
     (tree / "usr/bin/sh").symlink_to("bash")

@@ -15,6 +15,7 @@ need ssh openssh-client
 need sshfs sshfs
 need mkfs.ocfs2 ocfs2-tools
 need mkfs.ext4 e2fsprogs
+need mkfs.xfs xfsprogs
 [ "${#missing[@]}" -gt 0 ] || exit 0
 
 if ! command -v apt-get >/dev/null; then

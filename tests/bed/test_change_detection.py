@@ -2,12 +2,11 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Increments of disks on real OCFS2 over ssh: extent maps find every change, and any doubt is a comparison of hashes."""
+"""Increments of disks on real OCFS2 over ssh: extent maps find every change, any doubt is a comparison of hashes."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.images.ssh import SshSe
 from ansible_collections.ovm.backup.plugins.module_utils.vault.distrust import read_distrust
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point, write_manifest
 from bed.bed import Bed
-from bed.hot_clones import HotClones
+from bed.hot_clones import HotClones, digest
 
 MIB = 1 << 20
 SIZE = 24 * MIB
@@ -36,11 +35,6 @@ def vm(bed: Bed, folder: str, tmp_path: Path) -> HotClones:
     bed.write_noise(image, 0, 16 * MIB)
     bed.allocate(image, 16 * MIB, 4 * MIB)
     return HotClones(bed, Estate(tmp_path), {0: image}, SIZE)
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_exact(vm: HotClones, point: Point, tmp_path: Path) -> bool:
@@ -165,13 +159,11 @@ def test_a_map_that_lies_is_found_by_the_sample_and_forces_a_full(vm: HotClones,
     point = vm.points[-1]
     claim = dataclasses.replace(point.disks[0], image={**image, "identity": identity})
     write_manifest(f"{vm.estate.client.directory}/{point.id}", dataclasses.replace(point, disks=(claim,)))
-    with pytest.raises(
-        ChangeDetectionError, match="the map cannot be trusted, so the next backup of this VM"
-    ):
+    with pytest.raises(ChangeDetectionError, match="the map cannot be trusted, so the next backup of this VM"):
         vm.back_up(sample=100.0)
     assert len(vm.estate.client.scan()[0]) == 1
     assert "the map cannot be trusted" in (read_distrust(vm.estate.client.directory) or "")
     point = vm.back_up()
-    assert (point.type, point.disks[0].reason[:39]) == ("full", "change detection failed before: The imag")
+    assert (point.type, point.disks[0].reason[:41]) == ("full", "change detection failed before: The image")
     assert is_exact(vm, point, tmp_path)
     assert read_distrust(vm.estate.client.directory) is None

@@ -49,11 +49,8 @@ def told(point: Point) -> dict[str, Any]:
     """Return what a recovery point says of its one disk."""
     disk = point.disks[0]
     changes = disk.changes or {}
-    # What is read again to check the maps is read, too.
-    read = disk.statistics["read"] + (changes.get("sampled") or 0)
     return {
         **disk.statistics,
-        "read": read,
         "type": disk.type,
         "reason": disk.reason,
         "changes": changes,

@@ -213,7 +213,7 @@ class Bench:
 
     def environment(self, folder: Path, mark: str) -> dict[str, str]:
         """Return an environment that does not depend on the user's."""
-        # Nor on where Python is told to look for compiled files: to compile them anew costs a module more than its work.
+        # Nor on where Python is told to look for compiled files: to compile all anew costs a module more than its work.
         foreign = ("ANSIBLE_", "OVM_", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         return {

@@ -81,7 +81,9 @@ class CloneMaking:
                 job = self._submit(definition_id)
                 self._record(job)
                 done = self.client.wait(job)
-            return self._finish(done)
+            clone = self._finish(done)
+            self._drop(definition_id)
+            return clone
         except BaseException as error:
             problems = self._clean_up(error)
             failure = self._explained(error)
@@ -116,7 +118,7 @@ class CloneMaking:
                 "repositoryId": simple_id("Repository", disk.repository_id),
             }
             made = self.client.run("POST", "VmCloneDefinition", definition_id, "VmCloneStorageMapping", body=mapping)
-            self.places.append(("VmCloneStorageMapping", reference(made, "resultId") or ""))
+            self.places.insert(0, ("VmCloneStorageMapping", reference(made, "resultId") or ""))
         self.last_job = job_time(made)
         return definition_id
 
@@ -141,7 +143,7 @@ class CloneMaking:
         return job
 
     def _record(self, job: Job) -> None:
-        """Note the job id in the definition, or in a mapping of it while the clone job locks the definition.
+        """Note the job id in a mapping of the definition, or in the definition itself, which the clone job may lock.
 
         A help for the next run only: nothing here may end this one.
         """
@@ -187,6 +189,13 @@ class CloneMaking:
                 f'The clone of VM "{self.vm_name}" is not whole: {missing}.', vm_id=self.vm_id, clone_id=self.clone_id
             )
         return clone
+
+    def _drop(self, definition_id: str) -> None:
+        """Delete the definition: the clone has its mark by now. If that fails, it goes with the clone."""
+        try:
+            self.client.run("DELETE", "Vm", self.vm_id, "VmCloneDefinition", definition_id, repeatable=True)
+        except ManagerError:
+            return
 
     # --- when it goes wrong ---
 
@@ -253,8 +262,8 @@ class CloneMaking:
 
     def _remove_remains(self, after: Survey) -> list[str]:
         for disk_id in sorted(self.results & set(after.disks)):
-            if disk_id not in self.before.disks and not after.users_of(disk_id):
-                remove_disk(self.client, after, disk_id, None)
+            if disk_id not in self.before.disks:
+                remove_disk(self.client, disk_id)
         remains = find_remains(self.client, self._attempt(), self.own_jobs, limit=_SEARCH_LIMIT)
         if remains.doubt is not None:
             return [remains.doubt]
@@ -263,7 +272,7 @@ class CloneMaking:
             if vm_id in now.vms:
                 remove_proven(self.client, now, self._proven(now, vm_id))
         for disk_id in remains.disk_ids:
-            remove_disk(self.client, now, disk_id, None)
+            remove_disk(self.client, disk_id)
         return []
 
     def _proven(self, survey: Survey, vm_id: str) -> Proven:

@@ -41,21 +41,22 @@ def remove_proven(client: ManagerClient, survey: Survey, clone: Proven, *, defin
             state=state,
         )
     errors: list[ManagerError] = []
-    keep = {reference(item, "virtualDiskId") for item in survey.mappings_of(clone.vm_id)}
-    keep |= {source for _slot, source, _copy in clone.recorded}
+    keep: set[str | None] = {source for _slot, source, _copy in clone.recorded}
     copies = {copy for _slot, _source, copy in clone.recorded}
+    if not copies:
+        keep |= {reference(item, "virtualDiskId") for item in survey.mappings_of(clone.vm_id)}
     for mapping in survey.mappings_of(clone.id):
         disk_id = reference(mapping, "virtualDiskId")
         try:
             _delete(client, "Vm", clone.id, "VmDiskMapping", object_id(mapping))
             if disk_id and disk_id not in keep and (not copies or disk_id in copies):  # else somebody else's, attached
-                remove_disk(client, survey, disk_id, clone.id)
+                remove_disk(client, disk_id)
         except ManagerError as error:
             errors.append(error)
         copies.discard(disk_id or "")
     for disk_id in sorted(copies - keep):  # unmapped by a removal that was interrupted
         try:
-            remove_disk(client, survey, disk_id, clone.id)
+            remove_disk(client, disk_id)
         except ManagerError as error:
             errors.append(error)
     if not errors:
@@ -68,10 +69,8 @@ def remove_proven(client: ManagerClient, survey: Survey, clone: Proven, *, defin
     raise_all(errors, f'The clone "{name}" ({clone.id}) could not be removed whole: ')
 
 
-def remove_disk(client: ManagerClient, survey: Survey, disk_id: str, clone_id: str | None) -> None:
-    """Delete a virtual disk unless it is mapped to another VM, is no disk, or is gone already."""
-    if survey.users_of(disk_id) - {clone_id}:
-        return
+def remove_disk(client: ManagerClient, disk_id: str) -> None:
+    """Delete a virtual disk unless it is mapped to a VM, is no disk, or is gone already."""
     try:
         item = client.get("VirtualDisk", disk_id)
     except NotFoundError:

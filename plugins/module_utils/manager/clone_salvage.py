@@ -66,7 +66,7 @@ class Attempt:
     def looks_like_our_disk(self, survey: Survey, disk_id: str) -> bool:
         """Whether a virtual disk is new, mapped nowhere, and looks like a copy of a wanted disk."""
         item = survey.disks[disk_id]
-        if disk_id in self.before.disks or survey.users_of(disk_id) or references(item, "vmDiskMappingIds"):
+        if disk_id in self.before.disks or references(item, "vmDiskMappingIds"):
             return False
         return disk_kind(disk_id, item) == "virtual" and any(
             reference(item, "repositoryId") == disk.repository_id

@@ -4,7 +4,11 @@
 
 # Private to the collection: not a public API, may change in any release.
 
-"""Which VMs are clones of ours, and what belongs to them: four list calls, joined in memory."""
+"""Which VMs are clones of ours, and what belongs to them.
+
+For all VMs that is four list calls, joined in memory. For one VM it is the list of VMs, since any of them may be a
+clone of it, and what belongs to that VM and to its clones, each asked for only when it is needed.
+"""
 
 from __future__ import annotations
 
@@ -53,29 +57,56 @@ class Proven:
 
 
 class Survey:
-    """The manager's VMs, clone definitions, mappings and virtual disks at one time."""
+    """The manager's VMs, and what belongs to all of them or, with C(vm_id), to one and its clones.
 
-    def __init__(self, client: ManagerClient) -> None:
+    The VMs and the virtual disks are as they were when the survey was made, but that the disks of one VM are read when
+    they are asked for.
+    """
+
+    def __init__(self, client: ManagerClient, vm_id: str | None = None) -> None:
         self.client = client
+        self.vm_id = vm_id
         self.manager_id = client.manager_id
         self.vms = by_id(client.list("Vm"))
-        self.definitions = by_id(client.list("VmCloneDefinition"))
-        self.mappings = by_id(client.list("VmDiskMapping"))
-        self.disks = by_id(client.list("VirtualDisk"))
-        self._storage_mappings: list[dict[str, Any]] | None = None  # read only if needed
+        self._definitions: dict[str, dict[str, Any]] | None = None
+        self._mappings: dict[str, list[dict[str, Any]]] = {}  # by VM
+        self._disks: dict[str, dict[str, Any]] | None = None
+        self._storage_mappings: list[dict[str, Any]] | None = None
+        if vm_id is None:
+            self._definitions = by_id(client.list("VmCloneDefinition"))
+            for item in client.list("VmDiskMapping"):
+                self._mappings.setdefault(reference(item, "vmId") or "", []).append(item)
+            self._disks = by_id(client.list("VirtualDisk"))
+
+    @property
+    def definitions(self) -> Mapping[str, Item]:
+        """Return the clone definitions; they belong to their VM and go with it (ovm-rest-api 11.1)."""
+        if self._definitions is None:
+            # A VM names its definitions, so as a rule there is nothing to ask for.
+            source = self.vms.get(self.vm_id or "", {"vmCloneDefinitionIds": []})
+            known = source.get("vmCloneDefinitionIds") == []
+            self._definitions = {} if known else by_id(self._children(self.vm_id or "", "VmCloneDefinition"))
+        return self._definitions
+
+    @property
+    def disks(self) -> Mapping[str, Item]:
+        """Return all virtual disks."""
+        if self._disks is None:
+            self._disks = by_id(self.client.list("VirtualDisk"))
+        return self._disks
 
     def mappings_of(self, vm_id: str) -> list[Item]:
         """Return the mappings of a VM by slot."""
-        found = [item for item in self.mappings.values() if reference(item, "vmId") == vm_id]
+        if self.vm_id is not None and vm_id not in self._mappings:
+            self._mappings[vm_id] = self._children(vm_id, "VmDiskMapping") if vm_id in self.vms else []
+        found = self._mappings.get(vm_id, [])
         return sorted(found, key=lambda item: (number(item, "diskTarget") or 0, object_id(item)))
 
-    def users_of(self, disk_id: str) -> set[str]:
-        """Return the ids of the VMs that a virtual disk is mapped to."""
-        return {
-            reference(item, "vmId") or ""
-            for item in self.mappings.values()
-            if reference(item, "virtualDiskId") == disk_id
-        }
+    def _children(self, vm_id: str, kind: str) -> list[dict[str, Any]]:
+        try:
+            return self.client.children("Vm", vm_id, kind)
+        except NotFoundError:
+            return []  # deleted since the VMs were listed
 
     def source(self, vm_id: str) -> Item:
         """Return the source VM. Raises NotFoundError."""

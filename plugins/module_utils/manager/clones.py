@@ -52,21 +52,27 @@ def is_ours(vm: Vm) -> bool:
 
 
 def ensure_clone(
-    client: ManagerClient, vm_id: str, *, run_id: str, slots: Collection[int] | None = None, turn: Turn = no_turn
+    client: ManagerClient,
+    vm_id: str,
+    *,
+    run_id: str,
+    slots: Collection[int] | None = None,
+    turn: Turn = no_turn,
+    survey: Survey | None = None,
 ) -> tuple[Clone, bool]:
     """Return the hot clone of a VM for a run, and whether it was created just now.
 
     A whole clone that the run already has is adopted, also one that is not yet renamed; a part of one is removed first.
-    ``slots`` limits the virtual disks, default all; the clone job runs inside of ``turn``. If anything goes wrong, an
-    interruption included, all that was made is removed; what could not be removed is added to the error's message and
-    to its detail C(clean_up_errors).
+    ``slots`` limits the virtual disks, default all; the clone job runs inside of ``turn``. ``survey`` is what the
+    caller has read of this VM a moment ago. If anything goes wrong, an interruption included, all that was made is
+    removed; what could not be removed is added to the error's message and to its detail C(clean_up_errors).
 
     Raises NotFoundError (no such VM), InvalidInputError (no such disks), PowerStateError (the VM is not RUNNING),
     JobFailedError (the manager refuses the clone) and the other errors of the manager.
     """
     check_run_id(run_id)
     limit = frozenset(slots) if slots is not None else None
-    survey = Survey(client)
+    survey = survey or Survey(client, vm_id)
     source = survey.source(vm_id)
     wanted = survey.wanted(vm_id, limit)
     if survey.our_definitions(vm_id, run_id) or survey.our_clones(vm_id, run_id):
@@ -74,15 +80,14 @@ def ensure_clone(
         adopted = _adopt(client, survey, vm_id, run_id, wanted)
         if adopted is not None:
             return adopted, False
-        survey = Survey(client)
+        survey = Survey(client, vm_id)
         source = survey.source(vm_id)
     _check_running(source, vm_id)
     return CloneMaking(client, survey, source, wanted, run_id, turn).make(), True
 
 
-def check_clonable(client: ManagerClient, vm_id: str, slots: Collection[int] | None = None) -> None:
+def check_clonable(survey: Survey, vm_id: str, slots: Collection[int] | None = None) -> None:
     """Raise what ensure_clone would raise at once for a VM that has no clone of the run; nothing but reads."""
-    survey = Survey(client)
     survey.wanted(vm_id, frozenset(slots) if slots is not None else None)
     _check_running(survey.source(vm_id), vm_id)
 
@@ -90,10 +95,10 @@ def check_clonable(client: ManagerClient, vm_id: str, slots: Collection[int] | N
 def find_leftovers(client: ManagerClient, vm_id: str | None = None) -> list[Clone]:
     """Return all clones that are provably ours, of one VM or of all, sorted by source VM, run and id.
 
-    Costs four list calls, and one for each definition whose clone is not marked. Clones that another run is using now
-    are among them: the caller decides by run id what is left over.
+    For all VMs it costs four list calls, and one for each definition whose clone is not marked. Clones that another run
+    is using now are among them: the caller decides by run id what is left over.
     """
-    survey = Survey(client)
+    survey = Survey(client, vm_id)
     return [survey.describe(clone) for clone in survey.our_clones(vm_id)]
 
 
@@ -187,18 +192,19 @@ def remove_leftovers(
     own_run: str | None = None,
     keep_own: bool = False,
     check: bool = False,
+    survey: Survey | None = None,
 ) -> Removal:
     """Remove all that the runs for which ``of_run`` holds have left of a VM: clones, then clone definitions.
 
     The clones of other runs in ``keep`` stay, and with ``keep_own`` that of ``own_run``, unless the VM is gone: then no
     backup needs them. One that somebody has started stays, too, and is told of. A clone job that still runs is waited
     for, since its clone would appear afterwards; if it does not end within the job timeout, it is aborted. With
-    ``check`` nothing but reads is done, to tell what can be known.
+    ``check`` nothing but reads is done, to tell what can be known. ``survey`` as for ensure_clone.
 
     Raises PowerStateError if the clone of ``own_run`` has to go and is not STOPPED, for that is what the run has read,
     and the errors of the manager; the removal can then be repeated.
     """
-    survey = Survey(client)
+    survey = survey or Survey(client, vm_id)
     needed = vm_id in survey.vms
     runs = {mark.run_id for _definition_id, mark in survey.our_definitions(vm_id)}
     runs |= {clone.run_id for clone in survey.our_clones(vm_id)}
@@ -272,7 +278,7 @@ def _after_running_jobs(
                     raise
                 client.abort(job)
         stale = stale or reference(job, "resultId") not in survey.vms
-    return Survey(client) if stale else survey
+    return Survey(client, survey.vm_id) if stale else survey
 
 
 def _adopt(

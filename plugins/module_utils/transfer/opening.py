@@ -42,7 +42,7 @@ class Images:
         """Open the image at C(repository_id) and C(path) of C(place) in the way that is planned for a disk."""
         repository_id, path = place["repository_id"], place["path"]
         if planned["source"] == "ssh":
-            server = self._server(planned)
+            server = self._server(planned, f"Disk {planned['name']!r}")
             return self._stack.enter_context(server.open_image(image_path(SERVER_REPOSITORIES, repository_id, path)))
         return self._stack.enter_context(LocalImage(image_path(self._request.repositories_path, repository_id, path)))
 
@@ -58,19 +58,19 @@ class Images:
             )
         return image
 
-    def read_configuration(self, repository_id: str, path: str) -> bytes:
-        """Return a small file of a storage repository, read in the way of the first disk. Raises C(SourceError)."""
-        first = self._request.plan["disks"][0]
-        if first["source"] == "ssh":
+    def read_configuration(self, place: Mapping[str, Any]) -> bytes:
+        """Return a small file of a storage repository, read in the way that is planned. Raises C(SourceError)."""
+        repository_id, path = place["repository_id"], place["path"]
+        if place["source"] == "ssh":
             where = image_path(SERVER_REPOSITORIES, repository_id, path)
-            return self._server(first).read_file(where, _CONFIGURATION_LIMIT)
+            return self._server(place, "vm.cfg").read_file(where, _CONFIGURATION_LIMIT)
         return read_local_file(image_path(self._request.repositories_path, repository_id, path), _CONFIGURATION_LIMIT)
 
-    def _server(self, planned: Mapping[str, Any]) -> Server:
+    def _server(self, planned: Mapping[str, Any], what: str) -> Server:
         server, settings = planned["server"], self._request.ssh
         if server is None or settings is None:
             raise InvalidInputError(
-                f"Disk {planned['name']!r} is planned to be read over ssh, but it has no server, or ssh is missing: "
+                f"{what} is planned to be read over ssh, but it has no server, or ssh is missing: "
                 "pass the ssh settings that plan_info was given",
                 option="ssh",
             )

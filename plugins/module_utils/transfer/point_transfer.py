@@ -111,7 +111,7 @@ class PointTransfer:
             durations=self._durations(completed - started),
             versions=versions(),
             warnings=(*self._draft.notes, *self._notes),
-            clone=dataclasses.asdict(keeping) if request.clone is not None else None,
+            clone=dataclasses.asdict(keeping),
         )
 
     def _read_from(self, disk: PointDisk, kept: bool) -> PointDisk:
@@ -228,7 +228,7 @@ class PointTransfer:
             content_hash=result.content_hash,
             repository=planned["repository"],
             statistics={
-                "read": result.read + (first.read if first is not None else 0),
+                "read": result.read + detection.sample.size + (first.read if first is not None else 0),
                 "changed": result.changed,
                 "stored": summary.size,
             },
@@ -265,7 +265,7 @@ class PointTransfer:
             self._notes.append("the manager does not say where vm.cfg lies: it is not in the recovery point")
             return stored
         try:
-            stored["vm_cfg"] = self._writer.add_file("vm.cfg", self._opener.read_configuration(*self._request.vm_cfg))
+            stored["vm_cfg"] = self._writer.add_file("vm.cfg", self._opener.read_configuration(self._request.vm_cfg))
         except SourceError as error:
             self._notes.append(f"vm.cfg is not in the recovery point: {error.message}")
         return stored

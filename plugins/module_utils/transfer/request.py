@@ -23,15 +23,16 @@ CONSISTENCY = {"hot_clone": "crash_consistent", "shutdown": "clean_shutdown", "c
 class BackupRequest:
     """What to transfer. C(plan) is one VM of the plan, C(clone) the hot clone's disks by slot.
 
-    C(document) and C(vm_cfg) (a path relative to C(repositories_path), or nothing) are the VM's configuration, C(owner)
-    says who holds the client's lock, C(killed) that the VM did not shut down and was switched off. C(sample) is the
-    share of the unchanged data that is read again where extent maps are compared, C(reference_space) the share of a
-    storage repository that has to be free for a reference clone to stay there, both in per cent.
+    C(document) and C(vm_cfg) are the VM's configuration, the latter by its C(repository_id), C(path), C(source) and
+    C(server), or nothing. C(owner) says who holds the client's lock, C(killed) that the VM did not shut down and
+    was switched off. C(sample) is the share of the unchanged data that is read again where extent maps are
+    compared, C(reference_space) the share of a storage repository that has to be free for a reference clone to stay
+    there, both in per cent.
     """
 
     plan: Mapping[str, Any]
     document: Mapping[str, Any]
-    vm_cfg: tuple[str, str] | None
+    vm_cfg: Mapping[str, Any] | None
     run_id: str
     subclient: str | None
     owner: str
@@ -98,4 +99,4 @@ def check_request(request: BackupRequest, *, clone_to_come: bool = False) -> Non
     for disk in plan["disks"]:
         request.image_of(disk)
     if request.vm_cfg is not None:
-        image_path(request.repositories_path, *request.vm_cfg)
+        image_path(request.repositories_path, request.vm_cfg["repository_id"], request.vm_cfg["path"])

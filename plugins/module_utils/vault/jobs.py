@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError
+from ..errors import CorruptVaultError, InvalidInputError, JobStoppedError, PointNotFoundError
 from .files import make_directory, read_json, remove_tree, write_json
 from .job_shape import check_finished
 from .points import Vault
@@ -304,6 +304,16 @@ class JobStore:
             records = [vm for vm in self._records(job_id)[0] if vm["vm_id"] in planned]
             total = len(planned)
         return 100.0 * sum(vm["status"] == FAILED for vm in records) / total if total else 0.0
+
+    def check_goes_on(self, job_id: str, max_failed_percent: float) -> None:
+        """Raise C(JobStoppedError) when more of the VMs of a job have failed than may."""
+        failed = self.failed_percent(job_id) if max_failed_percent < 100 else 0.0
+        if failed > max_failed_percent:
+            raise JobStoppedError(
+                f"The job was stopped before this VM: {failed:.1f} % of its VMs have failed, {max_failed_percent:g} % "
+                "may (max_failed_percent)",
+                job_id=job_id,
+            )
 
     def _ids(self) -> list[str]:
         try:

@@ -30,6 +30,7 @@ from .points import Vault
 from .turns import turns
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0  # seconds between two looks
+ENDED = 0.001  # seconds: a lease that is over at once
 _MUTEX_LIMIT = 300.0  # seconds: others have it for some reads of small files only
 _UNSAFE = re.compile(r"[^\w.-]")
 _SLOT, _TICKET = ".slot", ".ticket"
@@ -84,6 +85,20 @@ def take_slots(
     finally:
         if ticket["names"]:
             _unlink(os.path.join(_folder(vault, _WAITING), _file_name(client, _TICKET)))
+
+
+def let_go(vault: Vault, client: str, *, owner: str, run_id: str, owes: bool = False) -> bool:
+    """Give the lock of a client back if the run has it, and its slots; return whether there was something to give back.
+
+    While the run C(owes) something, the lock stays with its debts, but its lease ends now: the next run settles them.
+    """
+    lock = vault.client_folder(client).lock(owner=owner, run_id=run_id)
+    if owes:
+        lock.hold(ENDED)
+        return False
+    if lock.held:
+        free_slots(vault, client)
+    return lock.release()
 
 
 def free_slots(vault: Vault, client: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ansible_collections.ovm.backup.plugins.module_utils._module import manager_options, vault_options
+from ansible_collections.ovm.backup.plugins.module_utils._ssh_options import ssh_options
 from ansible_collections.ovm.backup.plugins.module_utils.planning import (
     access,
     content,
@@ -84,8 +85,13 @@ def test_environment_variables_are_those_of_the_options(documentation: Documenta
     }
     source = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("plugins/modules/*.py"))
     in_modules = set(re.findall(r'env_fallback, \["(OVM_\w+)"\]', source))
+    ssh = {
+        str(spec["fallback"][1][0]): f"ssh.{option}"
+        for option, spec in ssh_options()["options"].items()
+        if "fallback" in spec
+    }
     progress = {_progress.ENVIRONMENT: f"the variable {_progress.VARIABLE}; read on the control node"}
-    assert shown == {**known, "OVM_REPOSITORIES_PATH": "repositories_path", **progress}
+    assert shown == {**known, "OVM_REPOSITORIES_PATH": "repositories_path", **ssh, **progress}
     assert in_modules <= set(shown)
 
 

@@ -10,7 +10,9 @@ import importlib.util
 import sys
 from types import ModuleType
 
+import blake3
 import pytest
+import requests
 
 from ansible_collections.ovm.backup.plugins.module_utils import _libraries
 
@@ -44,8 +46,18 @@ def test_stand_in_says_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ImportError, match="the Python library requests is needed"):
         bare.requests.Session()
     with pytest.raises(ImportError, match="the Python library blake3 is needed"):
-        bare.blake3()
+        bare.blake3.blake3()
     assert not hasattr(bare.requests, "__wrapped__")
+
+
+def test_libraries_are_imported_when_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh = load(monkeypatch)
+    assert "Session" not in vars(fresh.requests)
+    assert fresh.requests.Session is requests.Session
+    assert vars(fresh.requests)["Session"] is requests.Session  # no detour from now on
+    assert fresh.blake3.__version__ == blake3.__version__
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = fresh.requests.nothing
 
 
 def test_unknown_names_are_a_mistake_of_the_caller() -> None:

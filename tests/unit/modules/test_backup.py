@@ -63,7 +63,7 @@ def test_full(succeed: Any, args: dict[str, Any], estate: Estate) -> None:
         "duration": 0.25,
         "notes": [],
         "keep_clone": False,
-        "keep_reason": "there is no clone",
+        "keep_reason": "the VM was read itself",
         "reference_obsolete": True,
         "diff": {"before": {}, "after": {"recovery_point": POINT, "type": "full"}},
     }
@@ -108,7 +108,7 @@ def test_check_mode(succeed: Any, args: dict[str, Any], estate: Estate) -> None:
         "duration": 0.0,
         "notes": [],
         "keep_clone": False,
-        "keep_reason": "there is no clone",
+        "keep_reason": "",
         "reference_obsolete": False,
         "diff": {"before": {}, "after": {"recovery_point": "new", "type": "incremental"}},
     }
@@ -189,8 +189,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"plan": vm_plan(configuration={**CONFIGURATION, "document": "x"})},
         f"{NOT_A_VM}: configuration.document: must be a mapping, not the string 'x'"),
     ({"plan": vm_plan(configuration={**CONFIGURATION, "vm_cfg": {}, "manager": []})},
-        f"{NOT_A_VM} has 3 problems:\n- configuration.vm_cfg.repository_id: is missing\n"
-        "- configuration.vm_cfg.path: is missing\n- configuration.manager: must be a mapping, not a list"),
+        f"{NOT_A_VM} has 5 problems:\n- configuration.vm_cfg.repository_id: is missing\n"
+        "- configuration.vm_cfg.path: is missing\n- configuration.vm_cfg.source: is missing\n"
+        "- configuration.vm_cfg.server: is missing\n- configuration.manager: must be a mapping, not a list"),
     ({"plan": vm_plan(method="hot_clone"), "clone": {"id": "x"}}, f"{NOT_A_CLONE}: disks: is missing"),
     ({"plan": vm_plan(method="hot_clone"), "clone": {"id": "x", "disks": [{}]}},
         f"{NOT_A_CLONE} has 5 problems:\n- disks[0].slot: is missing\n- disks[0].source_disk_id: is missing\n"

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.transfer.builders import NEXT_RUN, RUN, VM_ID, Estate
+from unit.transfer.builders import MOMENT, NEXT_RUN, RUN, VM_ID, Estate, vm_plan
+
+from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import JobStore, new_job, vm_record
 
 TAKEN = {"changed": True, "vm_stopped": False, "waited": 0.0, "taken_over": None}
 RENEWED = {**TAKEN, "changed": False}
@@ -51,6 +53,22 @@ def test_taken_renewed_and_given_back(succeed: Any, args: dict[str, Any], lock: 
     assert succeed("client_lock", {**args, "state": "absent"}) == {"changed": True}
     assert not lock.exists()
     assert succeed("client_lock", {**args, "state": "absent"}) == {"changed": False}
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_job_that_fails_too_much(
+    succeed: Any, fail: Any, args: dict[str, Any], lock: Path, estate: Estate, check_mode: bool
+) -> None:
+    plan = {"subclient": "s", "requested_type": "full", "warnings": [], "vms": [vm_plan(), vm_plan(vm_id="other")]}
+    store = JobStore(estate.vault)
+    store.start(new_job(RUN, plan, now=MOMENT))
+    store.put_vm(RUN, vm_record(vm_plan(), started=MOMENT, finished=MOMENT, failure="it broke"))
+    assert fail("client_lock", {**args, "max_failed_percent": 49.5}, check_mode=check_mode) == {
+        "msg": "The job was stopped before this VM: 50.0 % of its VMs have failed, 49.5 % may (max_failed_percent)",
+        "failure": {"kind": "JobStoppedError", "job_id": RUN},
+    }
+    assert not lock.exists()
+    assert succeed("client_lock", {**args, "max_failed_percent": 50}, check_mode=check_mode) == TAKEN
 
 
 def test_check_mode(succeed: Any, args: dict[str, Any], lock: Path, estate: Estate) -> None:

@@ -73,9 +73,9 @@ def test_success(succeed: Any, args: dict[str, Any], record: Path) -> None:
         "skipped_disks": [],
         "warnings": [],
     }
-    assert succeed("job_vm", args, check_mode=True) == {"changed": True, "vm": vm}
+    assert succeed("job_vm", args, check_mode=True) == {"changed": True, "vm": vm, "problems": []}
     assert not record.exists()
-    assert succeed("job_vm", args) == {"changed": True, "vm": vm}
+    assert succeed("job_vm", args) == {"changed": True, "vm": vm, "problems": []}
     assert json.loads(record.read_bytes()) == vm
 
 
@@ -141,6 +141,32 @@ def test_wrong_values(
     assert failed["msg"].startswith(message)
     assert failed["failure"]["kind"] == "InvalidInputError"
     assert not record.exists()
+
+
+@pytest.mark.parametrize("what", ["keep", "give_back", "leave"])
+def test_lock_of_the_client(succeed: Any, args: dict[str, Any], estate: Estate, what: str) -> None:
+    lock = estate.vault.prepare_client("web_01").lock(owner="the run", run_id=RUN)
+    lock.hold(600.0, {"vm_stopped": True})
+    before = lock.status()
+    succeed("job_vm", {**args, "lock": what}, check_mode=True)
+    assert lock.status() == before
+    result = succeed("job_vm", {**args, "lock": what, "recovery_point": POINT})
+    assert (result["vm"]["status"], result["problems"]) == ("Completed", [])
+    after = lock.status()
+    if what == "give_back":
+        assert after is None
+        return
+    assert after is not None and after["debts"] == {"vm_stopped": True}
+    assert after["lease"] == {"keep": 600.0, "leave": 0.001}[what]
+
+
+def test_lock_that_cannot_be_given_back(succeed: Any, args: dict[str, Any], estate: Estate, record: Path) -> None:
+    estate.vault.prepare_client("web_01").lock(owner="another run", run_id=NEXT_RUN).hold(600.0)
+    result = succeed("job_vm", {**args, "lock": "leave", "recovery_point": POINT, "failure": "it broke"})
+    (problem,) = result["problems"]
+    assert problem.startswith(f"the lock is not given back: Client web_01 is locked by run {NEXT_RUN} (another run)")
+    assert (result["vm"]["status"], result["vm"]["reason"]) == ("Failed", f"it broke; {problem}")
+    assert json.loads(record.read_bytes()) == result["vm"]
 
 
 def test_unknown_job(fail: Any, succeed: Any, args: dict[str, Any], estate: Estate) -> None:

@@ -91,7 +91,7 @@ def backed_up(vault: Vault, vm: dict[str, Any], simulator: Simulator) -> Point:
     request = BackupRequest(
         plan=vm,
         document=configuration["document"],
-        vm_cfg=(configuration["vm_cfg"]["repository_id"], configuration["vm_cfg"]["path"]),
+        vm_cfg=configuration["vm_cfg"],
         run_id=RUN,
         subclient="all",
         owner="a test",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import platform
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -27,6 +28,7 @@ from ansible_collections.ovm.backup.plugins.modules import vm_clone
 from simulator.testing import Simulator
 
 OTHER_VAULT = RUN.replace("0a1b2c3d", "99999999")
+OLD_RUN = RUN.replace("4e5f60", "000000")
 NAME = f"db01.ovm-backup.{RUN}"
 # What a removal returns that finds nothing to do.
 GONE: dict[str, Any] = {"changed": False, "removed": [], "kept": [], "notes": []}
@@ -58,7 +60,7 @@ def diff(before: list[str], after: list[str]) -> dict[str, Any]:
 
 def test_life_of_a_clone(succeed: Any, foresee: Any, args: dict[str, Any], simulator: Simulator, db01: str) -> None:
     foreseen = foresee("vm_clone", args, diff=True)
-    assert foreseen == {"changed": True, "clone": None, "diff": diff([], [f"clone of run {RUN}"])}
+    assert foreseen == {**GONE, "changed": True, "clone": None, "diff": diff([], [f"clone of run {RUN}"])}
     assert names(simulator) == []
 
     made = succeed("vm_clone", args, diff=True)
@@ -73,6 +75,7 @@ def test_life_of_a_clone(succeed: Any, foresee: Any, args: dict[str, Any], simul
         assert disk.pop("id") not in sources
         disk.pop("name")
     assert made == {
+        **GONE,
         "changed": True,
         "clone": {
             "id": vm["id"]["value"],
@@ -359,15 +362,15 @@ def test_life_of_a_reference_clone(
     """A run with a good backup, one that fails, and one that is not to keep its clone."""
     first = succeed("vm_clone", with_client)["clone"]["id"]
     publish(folder, tmp_path, first)
-    kept = {**GONE, "changed": True, "kept": [first]}  # the definition is not needed any more
+    kept = {**GONE, "kept": [first]}
     assert foresee("vm_clone", {**removing(with_client), "keep_clone": True}) == kept
     assert succeed("vm_clone", {**removing(with_client), "keep_clone": True}) == kept
     assert simulator._get("/VmCloneDefinition") == []
 
     begin = removing(with_client, NEXT_RUN)
-    assert foresee("vm_clone", begin) == succeed("vm_clone", begin) == {**kept, "changed": False}
+    assert foresee("vm_clone", begin) == succeed("vm_clone", begin) == kept
     failed = succeed("vm_clone", {**with_client, "run_id": NEXT_RUN})["clone"]["id"]
-    assert succeed("vm_clone", begin) == {**kept, "removed": [failed]}
+    assert succeed("vm_clone", begin) == {**kept, "changed": True, "removed": [failed]}
 
     last = succeed("vm_clone", {**with_client, "run_id": NEXT_RUN})["clone"]["id"]
     publish(folder, tmp_path, last)
@@ -375,6 +378,51 @@ def test_life_of_a_reference_clone(
     done = succeed("vm_clone", {**begin, "reference_obsolete": True})
     assert (done["removed"], done["kept"]) == ([first, last], [])
     assert names(simulator) == []
+
+
+def test_others_are_removed_before_the_clone_is_made(
+    succeed: Any, foresee: Any, with_client: dict[str, Any], folder: Client, simulator: Simulator, tmp_path: Path
+) -> None:
+    old, reference = (succeed("vm_clone", {**with_client, "run_id": run})["clone"] for run in (OLD_RUN, RUN))
+    publish(folder, tmp_path, reference["id"])
+    begin = {**with_client, "run_id": NEXT_RUN, "remove_others": True}
+    before = sorted([old["name"], reference["name"]])
+    foreseen = foresee("vm_clone", begin, diff=True)
+    assert (foreseen["removed"], foreseen["kept"], foreseen["clone"]) == ([old["id"]], [reference["id"]], None)
+    assert foreseen["diff"] == diff(before, sorted([reference["name"], f"clone of run {NEXT_RUN}"]))
+    made = succeed("vm_clone", begin, diff=True)
+    assert (made["changed"], made["removed"], made["kept"]) == (True, [old["id"]], [reference["id"]])
+    assert made["diff"] == diff(before, sorted([reference["name"], made["clone"]["name"]]))
+    simulator.clear_calls()
+    again = succeed("vm_clone", begin)
+    assert (again["changed"], again["clone"], again["kept"]) == (False, made["clone"], [reference["id"]])
+    assert simulator.calls(writing=True) == []
+    assert len(succeed("vm_clone", {**removing(with_client), "reference_obsolete": True})["removed"]) == 2
+
+
+def test_calls_of_a_run(succeed: Any, with_client: dict[str, Any], simulator: Simulator) -> None:
+    """What a VM costs the manager: two disks here. Polls of jobs do not count, for their number depends on time."""
+
+    def calls() -> list[str]:
+        found = [
+            f"{call['method']} {re.sub(r'/(0004fb|[0-9]{13})[^/?]*', '/*', call['path'])}" for call in simulator.calls()
+        ]
+        simulator.clear_calls()
+        return [call for call in found if call != "GET /Job/*"]
+
+    simulator.clear_calls()
+    succeed("vm_clone", {**with_client, "remove_others": True})
+    assert calls() == [
+        "GET /Manager", "GET /Vm", "GET /Vm/*/VmDiskMapping", "GET /VirtualDisk",
+        "POST /Vm/*/VmCloneDefinition",
+        *["POST /VmCloneDefinition/*/VmCloneStorageMapping"] * 2,
+        "PUT /Vm/*/clone", "GET /VmCloneStorageMapping/*", "PUT /VmCloneStorageMapping/*",
+        "GET /Vm/*/VmDiskMapping", "GET /Vm/*", "PUT /Vm/*", *["GET /VirtualDisk/*"] * 2,
+        "DELETE /Vm/*/VmCloneDefinition/*",
+    ]  # fmt: skip
+    succeed("vm_clone", removing(with_client))
+    disk = ["DELETE /Vm/*/VmDiskMapping/*", "GET /VirtualDisk/*", "DELETE /Repository/*/VirtualDisk/*"]
+    assert calls() == ["GET /Manager", "GET /Vm", "GET /Vm/*/VmDiskMapping", *disk * 2, "DELETE /Vm/*"]
 
 
 def test_the_clone_of_a_full_stays_after_a_differential(

@@ -87,7 +87,12 @@ def vm_plan(*disks: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "warnings": [],
         "configuration": {
             "document": {"vm": {"name": "web 01"}, "disk_mappings": []},
-            "vm_cfg": {"repository_id": REPOSITORY, "path": f"/VirtualMachines/{VM_ID}/vm.cfg"},
+            "vm_cfg": {
+                "repository_id": REPOSITORY,
+                "path": f"/VirtualMachines/{VM_ID}/vm.cfg",
+                "source": "path",
+                "server": None,
+            },
             "manager": {"id": "0004fb0000010000e5f6", "version": "3.4.6.2105"},
         },
     }
@@ -163,7 +168,7 @@ class Estate:
         values: dict[str, Any] = {
             "plan": plan,
             "document": configuration["document"],
-            "vm_cfg": (configuration["vm_cfg"]["repository_id"], configuration["vm_cfg"]["path"]),
+            "vm_cfg": configuration["vm_cfg"],
             "run_id": RUN,
             "subclient": "nightly",
             "owner": "a test",

@@ -133,7 +133,7 @@ def test_every_field_of_the_manifest(estate: Estate) -> None:
         },
         "warnings": [],
         "consolidates": None,
-        "clone": None,
+        "clone": {"keep": False, "reason": "the VM was read itself", "obsolete": True},
     }
     assert outcome.point.as_dict() == expected
     assert (outcome.created, outcome.notes) == (True, ())
@@ -348,6 +348,10 @@ def escaping(path: str, repository: str = "repo") -> str:
     return f"{path!r} in repository {repository!r} is not a path inside a storage repository"
 
 
+def vm_cfg_at(path: str) -> dict[str, Any]:
+    return {"repository_id": "repo", "path": path, "source": "path", "server": None}
+
+
 ONE = vm_plan()
 HOT = vm_plan(method="hot_clone")
 ONLY_FOR_HOT = "a clone is given only, and always, for a hot_clone"
@@ -368,7 +372,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "no repository": (vm_plan(disk(repository_id=None)), {}, "The manager does not say where disk 'system' lies"),
     "path escapes": (vm_plan(disk(repository_id="repo", path="../x.img")), {}, escaping("../x.img")),
     "repository escapes": (vm_plan(disk(repository_id="..", path="/x.img")), {}, escaping("/x.img", "..")),
-    "vm.cfg escapes": (ONE, {"vm_cfg": ("repo", "a/../../vm.cfg")}, escaping("a/../../vm.cfg")),
+    "vm.cfg escapes": (ONE, {"vm_cfg": vm_cfg_at("a/../../vm.cfg")}, escaping("a/../../vm.cfg")),
 }  # fmt: skip
 
 
