@@ -9,7 +9,7 @@ Usage: python engine.py OPERATION VAULT [name=value...]
 OPERATION is create, full, incremental, restore, verify or synthetic_full. The engine is that of the stage, which has to
 be on PYTHONPATH. Prints one line of JSON: what the engine says it has done.
 
-With profile=FILE all work is done in one thread, and what cProfile says of it goes to a file.
+With profile=FILE all work is done in one thread, and what cProfile says of it, in CPU seconds, goes to a file.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def main() -> int:
         return 0
     # The profiler sees one thread only.
     OrderedPool.submit = lambda self, work, *arguments: self.put(work(*arguments))  # type: ignore[method-assign]
-    with cProfile.Profile() as profiler:
+    with cProfile.Profile(time.process_time) as profiler:
         print(json.dumps(works[operation](vault)))
     profiler.dump_stats(profile)
     return 0
