@@ -142,10 +142,10 @@ class Process:
         """Return what came on standard error."""
         return self._stderr.decode("utf-8", "replace")
 
-    def status(self) -> int | None:
-        """Return the exit status when the client has ended by itself, or does so now."""
+    def status(self, limit: float = _GOODBYE) -> int | None:
+        """Return the exit status when the client has ended by itself, or does so within C(limit) seconds."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_GOODBYE)
+            self._process.wait(limit)
         self._drain_errors()
         return self._process.returncode
 

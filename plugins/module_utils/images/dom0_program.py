@@ -284,7 +284,8 @@ class Session(object):
             self.alive()
             if packed:
                 self.write(None, [packed])
-        return {"extents": count, "size": os.fstat(fd).st_size}, packer.flush()
+        found = os.fstat(fd)
+        return {"extents": count, "size": found.st_size, "allocated": found.st_blocks * 512}, packer.flush()
 
     def do_read(self, request, payload):
         # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]

@@ -25,7 +25,7 @@ _LINE_OLD = re.compile(r" *(\d+) +(\d+) +(\d+) +(?:(\d+) +)?(\d+) +([a-z_,]*) *|
 _LINE_NEW = re.compile(
     r" *(\d+): *(\d+)\.\. *(\d+): *(\d+)\.\. *(\d+): *(\d+): *(?:(\d+): *)?((?:[a-z_]+)(?:,[a-z_]+)*)? *"
 )
-_SUMMARY = re.compile(r".*: \d+ extents? found(?:, perfection would be \d+ extents?)?")
+_SUMMARY = re.compile(r".*: (\d+) extents? found(?:, perfection would be \d+ extents?)?")
 _TYPE = re.compile(r"Filesystem type is: [0-9a-f]+")
 
 # The flags of linux/fiemap.h by the names of all versions; C(eof) is none of them.
@@ -68,7 +68,10 @@ def parse_filefrag(text: str) -> ExtentMap:
             line_form = _LINE_OLD
         elif _COLUMNS_NEW.fullmatch(line.rstrip()):
             line_form = _LINE_NEW
-        elif _SUMMARY.fullmatch(line):
+        elif summary := _SUMMARY.fullmatch(line):
+            # It counts those that lie together as one, so it cannot be compared; but none and some are no small matter.
+            if (summary[1] == "0") != (not extents):
+                raise MapUnavailable(f"filefrag printed {len(extents)} extents, but says that it found {summary[1]}")
             complete = True
         else:
             if block is None or line_form is None:

@@ -70,7 +70,8 @@ class LocalImage:
             found = dom0.fiemap(self._descriptor)
         except OSError as error:
             raise MapUnavailable(f"the file system gives no extent map: {error.strerror}") from error
-        return ExtentMap(os.fstat(self._descriptor).st_size, tuple(Extent(*item) for item in found))
+        now = os.fstat(self._descriptor)
+        return ExtentMap(now.st_size, tuple(Extent(*item) for item in found), now.st_blocks * 512)
 
     def data_spans(self) -> list[Span]:
         """Return what may hold data, ascending and without overlaps; all else is zeros."""

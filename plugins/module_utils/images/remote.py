@@ -208,7 +208,7 @@ class RemoteImage(ServerImage):
             raise MapUnavailable(f"the extent map came damaged: {error}") from error
         if len(extents) != header["extents"]:
             raise MapUnavailable("the extent map came incomplete")
-        return ExtentMap(int(header["size"]), extents)
+        return ExtentMap(int(header["size"]), extents, int(header["allocated"]))
 
     def _pieces(
         self, works: Iterable[list[Span]], request: Mapping[str, Any], step: int, images: list[RemoteImage]

@@ -12,12 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import SourceError
-from .dom0 import FIEMAP_EXTENT_LAST
+from .maps import mapped_data
 from .types import MAPPED_FILE_SYSTEMS, ExtentMap, Identity, MapUnavailable, Span
-
-# linux/fiemap.h: an extent that reads as zeros for sure has the first flag, and of the others only these.
-_UNWRITTEN = 0x800
-_HARMLESS = FIEMAP_EXTENT_LAST | 0x1000 | 0x2000  # merged, shared
 
 
 class ServerImage:
@@ -69,7 +65,7 @@ class ServerImage:
     def data_spans(self) -> list[Span]:
         """Return what may hold data, ascending and without overlaps; all else is zeros."""
         try:
-            return spans_with_data(self.extent_map())
+            return mapped_data(self.extent_map())
         except MapUnavailable:
             return [Span(0, self.size)]
 
@@ -98,23 +94,3 @@ class ServerImage:
 def image_name(path: str, server: str) -> str:
     """Return what an image, or another file, is called in messages."""
     return f"{path} on server {server}"
-
-
-def spans_with_data(extents: ExtentMap) -> list[Span]:
-    """Return what of a file may not be zeros."""
-    found: list[Span] = []
-    items = [
-        Span(item.logical, item.logical + item.length)
-        for item in extents.extents
-        if item.flags & ~_HARMLESS != _UNWRITTEN
-    ]
-    last = extents.extents[-1] if extents.extents else None
-    if last is not None and not last.flags & FIEMAP_EXTENT_LAST:
-        items.append(Span(last.logical + last.length, extents.size))  # nobody says that there is nothing more
-    for start, end in items:
-        end = min(end, extents.size)
-        if found and found[-1].end >= start:
-            found[-1] = Span(found[-1].start, max(found[-1].end, end))
-        elif start < end:
-            found.append(Span(start, end))
-    return found

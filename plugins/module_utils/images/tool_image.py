@@ -11,6 +11,7 @@ A path is the first line of a script's input, so no shell ever interprets it. No
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -46,13 +47,14 @@ _STATE = (
     'device=$(df -P "$path" | tail -n 1 | cut -d " " -f 1); blkid -c /dev/null -o value -s UUID "$device" || '
     'mounted.ocfs2 -d "$device"; exit 0'
 )
-_MAP = f'{_START}filefrag -v -s "$path" || exit {_REFUSED}'
+_MAP = f'{_START}stat -L -c "%b %B" "$path" && filefrag -v -s "$path" || exit {_REFUSED}'
 _SPACE = f'{_START}df -P -B 1 "$path" | tail -n 1 || exit {_REFUSED}'
 _FILE = f'{_START}IFS= read -r limit; head -c "$limit" "$path" || exit {_REFUSED}'
 _READ = (
     f'{_START}while read -r skip count; do dd if="$path" bs={UNIT} skip="$skip" count="$count" || exit {_REFUSED}; done'
 )
 _UUID = re.compile(r"\b(?:[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})\b")
+_BLOCKS = re.compile(r"(\d+) (\d+)")
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.(\d{9}) \+0000")
 
 
@@ -68,10 +70,15 @@ class Tools:
         """Return what a script prints; raise C(SourceError) if it fails. C(what) completes "Cannot ..."."""
         process = self.start(script, path, extra)
         parts: list[bytes] = []
-        while sum(len(part) for part in parts) < _OUTPUT:
+        size = 0
+        while True:
             parts.append(process.read(READ_AHEAD))
+            size += len(parts[-1])
             if not parts[-1]:
                 break
+            if size > _OUTPUT:
+                self.connection.forget(process)
+                raise SourceError(f"Cannot {what}: more than {_OUTPUT} bytes came", path=path, server=self.peer.server)
         self.finish(process, path, what)
         return b"".join(parts)
 
@@ -89,7 +96,7 @@ class Tools:
     def finish(self, process: Output, path: str, what: str) -> None:
         """End a script, and raise what it failed of."""
         try:
-            status = process.status()
+            status = process.status(self.peer.settings.stall_timeout)
             if status == _REFUSED:
                 said = re.sub(r"^\w+: |; \d+\+\d+ records (?:in|out)", "", last_lines(process.said))
                 raise SourceError(f"Cannot {what}: {said or 'no reason was given'}", path=path, server=self.peer.server)
@@ -123,7 +130,12 @@ class Tools:
             text = self.output(_MAP, path, "have the extent map")
         except SourceError as error:
             raise MapUnavailable(error.message) from error
-        return parse_filefrag(text.decode("utf-8", "replace"))
+        blocks, _end, table = text.decode("utf-8", "replace").partition("\n")
+        found = _BLOCKS.fullmatch(blocks)
+        if not found:
+            raise MapUnavailable("stat does not tell how many bytes the file takes")
+        # filefrag of a file that it gets no extents of can end well, with an empty table.
+        return dataclasses.replace(parse_filefrag(table), allocated=int(found[1]) * int(found[2]))
 
     def read_file(self, path: str, limit: int) -> bytes:
         """Return the first C(limit) bytes of a file, and one more if it has more."""

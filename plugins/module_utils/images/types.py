@@ -43,10 +43,14 @@ class Extent(NamedTuple):
 
 @dataclass(frozen=True)
 class ExtentMap:
-    """Where the parts of a file of C(size) bytes lie; ascending, and what is in no extent is a hole."""
+    """Where the parts of a file of C(size) bytes lie; ascending, and what is in no extent is a hole.
+
+    C(allocated) are the bytes that the file takes, as its file system counts them, if that was asked for.
+    """
 
     size: int
     extents: tuple[Extent, ...]
+    allocated: int | None = None
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import SourceError
+from ..images.maps import mapped_data
 from ..images.types import MAPPED_FILE_SYSTEMS, DiskImage, Identity, MapUnavailable
 from ..vault.format import Geometry
 from ..vault.manifest import PointDisk
-from .changes import find_changes, mapped_data, total
+from .changes import find_changes, total
 from .disk_backup import Comparison
 from .opening import Images
 from .sampling import Sample, draw_sample

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import OvmBackupError
 from ..images.types import DiskImage
 from .request import BackupRequest
 
@@ -30,8 +31,13 @@ def decide_keeping(
     images: Collection[DiskImage],
     doubts: Collection[str],
     types: Collection[str],
+    *,
+    compared: bool,
 ) -> Keeping:
-    """Decide for a backup that has read C(images). C(doubts): why some of them can be no reference."""
+    """Decide for a backup that has read C(images). C(doubts): why some of them can be no reference.
+
+    C(compared): maps were compared with those of the reference clone, so that is still good.
+    """
     plan: Mapping[str, Any] = request.plan
     if request.clone is None:
         return Keeping(False, "the VM was read itself", True)
@@ -40,11 +46,16 @@ def decide_keeping(
     if doubts:
         return Keeping(False, next(iter(doubts)), True)
     for image in images:
-        free, size = image.free_space()
+        try:
+            free, size = image.free_space()
+        except (OSError, OvmBackupError) as error:
+            return Keeping(False, f"how much is free where {image.name} lies cannot be told: {error}", True)
         if free * 100 < size * request.reference_space:
             text = f"{free} of {size} bytes are free where {image.name} lies, less than {request.reference_space} %"
             return Keeping(False, f"{text} (reference_space)", True)
-    if plan["reference"] is not None and set(types) == {"differential"}:
+    if set(types) == {"differential"} and not compared:
+        return Keeping(False, "the next differential does not build on this recovery point", True)
+    if set(types) == {"differential"}:
         # The next differential builds on the same full.
         return Keeping(False, f"the clone of full recovery point {plan['reference']['point_id']} stays", False)
     return Keeping(True, "the next increment compares its extent maps with it", True)

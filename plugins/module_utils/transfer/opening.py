@@ -59,9 +59,14 @@ class Images:
         return image
 
     def read_configuration(self, place: Mapping[str, Any]) -> bytes:
-        """Return a small file of a storage repository, read in the way that is planned. Raises C(SourceError)."""
+        """Return a small file of a storage repository, read in the way that is planned.
+
+        Raises C(SourceError) and C(ServerError).
+        """
         repository_id, path = place["repository_id"], place["path"]
         if place["source"] == "ssh":
+            if place["server"] is None:
+                raise SourceError(f"Cannot read {path} of storage repository {repository_id}: no server can")
             where = image_path(SERVER_REPOSITORIES, repository_id, path)
             return self._server(place, "vm.cfg").read_file(where, _CONFIGURATION_LIMIT)
         return read_local_file(image_path(self._request.repositories_path, repository_id, path), _CONFIGURATION_LIMIT)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Callable
 
-from ..errors import ChangeDetectionError, CorruptVaultError, PointNotFoundError
+from ..errors import ChangeDetectionError, CorruptVaultError, PointNotFoundError, VaultError
 from ..vault.distrust import mark_distrusted
 from ..vault.drafts import Draft, find_draft
 from ..vault.lock import ClientLock
@@ -95,5 +95,9 @@ def _distrusting(client: Client, clock: Callable[[], float]) -> Iterator[None]:
     try:
         yield
     except ChangeDetectionError as error:
-        mark_distrusted(client.directory, error.message, now=clock())
+        try:
+            mark_distrusted(client.directory, error.message, now=clock())
+        except VaultError as problem:
+            error.message = f"{error.message}. Ask for it, because the vault does not take the mark: {problem.message}"
+            error.args = (error.message,)
         raise

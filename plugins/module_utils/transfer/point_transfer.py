@@ -16,7 +16,7 @@ import random
 from collections.abc import Mapping
 from typing import Any, Callable
 
-from ..errors import SourceError
+from ..errors import ServerError, SourceError
 from ..images.types import DiskImage
 from ..vault.chain import DiskChain, open_chain
 from ..vault.disk_writer import FrameCompressor
@@ -84,7 +84,9 @@ class PointTransfer:
                 image.check_unchanged()
             for detection in self._detections:
                 detection.check_reference()
-            keeping = decide_keeping(request, self._images, self._doubts, [disk.type for disk in disks])
+            compared = any(detection.comparison is not None for detection in self._detections)
+            types = [disk.type for disk in disks]
+            keeping = decide_keeping(request, self._images, self._doubts, types, compared=compared)
         completed = self._clock()
         changed = [disk.reason for disk, planned in zip(disks, plan["disks"]) if disk.type != planned["type"]]
         return Point(
@@ -266,6 +268,6 @@ class PointTransfer:
             return stored
         try:
             stored["vm_cfg"] = self._writer.add_file("vm.cfg", self._opener.read_configuration(self._request.vm_cfg))
-        except SourceError as error:
+        except (SourceError, ServerError) as error:
             self._notes.append(f"vm.cfg is not in the recovery point: {error.message}")
         return stored

@@ -32,45 +32,52 @@ _FEWEST_BLOCKS = 16
 
 @dataclass(frozen=True)
 class Sample:
-    """C(spans) are blocks of the disk, ascending."""
+    """Blocks of the disk, ascending: C(spans) of what is unchanged, C(zeros) of what reads as zeros now."""
 
     spans: tuple[Span, ...]
+    zeros: tuple[Span, ...] = ()
 
     @property
     def size(self) -> int:
         """Return its bytes."""
-        return total(self.spans)
+        return total(self.spans) + total(self.zeros)
 
 
 def draw_sample(
     data: Sequence[Span], changes: Changes, geometry: Geometry, *, percent: float, chance: random.Random
 ) -> Sample:
-    """Draw whole blocks at random of what holds data (C(data)) and is in none of the changes."""
+    """Draw whole blocks at random of what holds data (C(data)) and is in none of the changes.
+
+    Also of what became zeros, and some of all that is said to be: a hole that is none is the worst error of a map.
+    """
     if not percent:
         return Sample(())
-    block = geometry.block_size
     touched = sorted([*changes.data, *changes.zeros])
-    candidates = [
-        Span(start, end)
-        for start, end in (
-            (-(-span.start // block), span.end // block) for span in _common(data, complement(touched, geometry.size))
-        )
-        if start < end
-    ]  # in blocks
+    empty = complement(data, geometry.size)
+    zeros = {*_draw(changes.zeros, geometry, percent, chance), *_draw(empty, geometry, 0.0, chance)}
+    same = _draw(_common(data, complement(touched, geometry.size)), geometry, percent, chance)
+    return Sample(tuple(same), tuple(sorted(zeros)))
+
+
+def _draw(spans: Sequence[Span], geometry: Geometry, percent: float, chance: random.Random) -> list[Span]:
+    """Draw a share of the whole blocks in spans, a few at least."""
+    block = geometry.block_size
+    cut = ((-(-span.start // block), span.end // block) for span in spans)
+    candidates = [Span(start, end) for start, end in cut if start < end]  # in blocks
     ends = list(itertools.accumulate(span.end - span.start for span in candidates))
     if not ends:
-        return Sample(())
+        return []
     wanted = min(max(math.ceil(ends[-1] * percent / 100), _FEWEST_BLOCKS), ends[-1])
     found = []
     for number in sorted(chance.sample(range(ends[-1]), wanted)):
         index = bisect.bisect_right(ends, number)
         start = (candidates[index].end - (ends[index] - number)) * block
         found.append(Span(start, start + block))
-    return Sample(tuple(found))
+    return found
 
 
 def check_sample(image: DiskImage, base: DiskChain, sample: Sample) -> None:
-    """Raise C(ChangeDetectionError) when a block is not what the base holds of it."""
+    """Raise C(ChangeDetectionError) when a block is not what the base holds of it, or no zeros where they should be."""
     geometry = base.geometry
     zeros = bytes(geometry.block_size)
     for piece in image.read(sample.spans, step=geometry.block_size):
@@ -79,13 +86,19 @@ def check_sample(image: DiskImage, base: DiskChain, sample: Sample) -> None:
         known = base.block_hashes(resolved).get(offset // geometry.block_size) if resolved.pieces else None
         found = None if piece.data == zeros else blake3.blake3(piece.data).digest()
         if found != known:
-            raise ChangeDetectionError(
-                f"The image {image.name} holds other data at offset {piece.offset} than the last backup, although its "
-                "extent map says that it is unchanged: the map cannot be trusted, so the next backup of this VM is a "
-                "full",
-                path=image.name,
-                offset=piece.offset,
-            )
+            raise _untrue(image, piece.offset, "other data than the last backup", "is unchanged")
+    for piece in image.read(sample.zeros, step=geometry.block_size):
+        if piece.data != zeros:
+            raise _untrue(image, piece.offset, "data", "holds none")
+
+
+def _untrue(image: DiskImage, offset: int, what: str, claim: str) -> ChangeDetectionError:
+    return ChangeDetectionError(
+        f"The image {image.name} holds {what} at offset {offset}, although its extent map says that it {claim}: the "
+        "map cannot be trusted, so the next backup of this VM is a full",
+        path=image.name,
+        offset=offset,
+    )
 
 
 def _common(left: Sequence[Span], right: Sequence[Span]) -> list[Span]:

@@ -15,9 +15,10 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any, Callable
 
-from ..errors import CorruptVaultError, PointNotFoundError
+from ..errors import CorruptVaultError, PointNotFoundError, VaultError
 from .consolidation import merge_disk_files
 from .disk_writer import FrameCompressor
+from .distrust import read_distrust
 from .files import free_space, require_space
 from .jobs import new_job_id, vault_of_run
 from .lock import ClientLock
@@ -52,8 +53,19 @@ def foresee_synthetic_full(vault: Vault, request: SyntheticRequest) -> Point:
     _lock(client, request, _run_id(vault, request, time.time())).foresee()
     point = newest_point(client)
     if not point.is_full:
+        _check_trust(client)
         check_space(client, point)
     return point
+
+
+def _check_trust(client: Client) -> None:
+    """Raise C(VaultError) for a client whose points may hold wrong data: a full of them would hide it."""
+    reason = read_distrust(client.directory)
+    if reason is not None:
+        raise VaultError(
+            f"Client {client.name} needs a full backup first, because change detection failed before: {reason}",
+            client=client.name,
+        )
 
 
 def make_synthetic_full(
@@ -78,6 +90,7 @@ def make_synthetic_full(
         newest = newest_point(client)
         if newest.is_full:
             return PointOutcome(newest, False, tuple(left))
+        _check_trust(client)
         check_space(client, newest)
         made = _Consolidation(client, newest, request, progress, workers)
 

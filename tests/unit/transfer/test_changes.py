@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.ovm.backup.plugins.module_utils.images.maps import mapped_data
 from ansible_collections.ovm.backup.plugins.module_utils.images.types import Extent, ExtentMap, MapUnavailable, Span
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.changes import (
     Changes,
     complement,
     find_changes,
-    mapped_data,
     total,
     widened,
 )
@@ -119,6 +119,8 @@ def test_an_odd_flag_means_changed_in_either_map(flag: int, also: int) -> None:
         (ExtentMap(100, (Extent(50, 500, 50, 0), Extent(0, 500, 50, LAST))), "not in order at offset 0"),
         (ExtentMap(100, (Extent(0, 500, 60, 0), Extent(50, 500, 50, LAST))), "not in order at offset 50"),
         (ExtentMap(100, (Extent(0, 500, 0, LAST),)), "not in order at offset 0"),
+        (ExtentMap(100, (), 100), "tells of 0 bytes, the file takes 100"),
+        (ExtentMap(100, (Extent(0, 500, 80, LAST),), 100), "tells of 80 bytes, the file takes 100"),
     ],
 )
 def test_a_map_that_is_not_whole_is_none(broken: ExtentMap, message: str) -> None:

@@ -17,8 +17,9 @@ from unit.transfer.reflinks import File, FileSystem, Image
 from unit.vault.builders import KIB, content_hash, noise
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import ChangeDetectionError
-from ansible_collections.ovm.backup.plugins.module_utils.images.types import Span
-from ansible_collections.ovm.backup.plugins.module_utils.transfer.changes import find_changes, mapped_data
+from ansible_collections.ovm.backup.plugins.module_utils.images.maps import mapped_data
+from ansible_collections.ovm.backup.plugins.module_utils.images.types import ExtentMap, Span
+from ansible_collections.ovm.backup.plugins.module_utils.transfer.changes import find_changes
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_backup import (
     Comparison,
     DiskResult,
@@ -174,3 +175,20 @@ def test_a_sample_finds_what_a_map_hides(tmp_path: Path) -> None:
         store(now, tmp_path / "increment", base=base, reference=lying, sample=100)
     assert caught.value.details == {"path": "image", "offset": 10 * KIB}
     assert "the map cannot be trusted, so the next backup of this VM is a full" in caught.value.message
+
+
+def test_a_sample_finds_a_hole_that_is_none(tmp_path: Path) -> None:
+    disk = File(FileSystem(512), 100 * KIB)
+    disk.write(0, noise(50 * KIB))
+    clone = disk.clone()
+    full, _result = store(Image(clone), tmp_path / "full")
+
+    class Blind(Image):
+        """An image whose map has lost what lies behind its first part."""
+
+        def extents(self) -> ExtentMap:
+            (first,) = self.file.extents().extents
+            return ExtentMap(self.size, (first._replace(length=20 * KIB),))
+
+    with chain_of([full]) as base, pytest.raises(ChangeDetectionError, match="extent map says that it holds none"):
+        store(Blind(disk.clone()), tmp_path / "increment", base=base, reference=Image(clone), sample=100)

@@ -28,7 +28,7 @@ def blocks(start: int, end: int) -> Span:
 def test_as_many_blocks_as_were_asked_for_but_a_few_at_least(percent: float, count: int) -> None:
     geometry = Geometry(4 * 1000, 4, 16)
     sample = draw_sample([blocks(0, 1000)], NOTHING, geometry, percent=percent, chance=random.Random(1))
-    assert (len(sample.spans), sample.size) == (count, count * 4)
+    assert (len(sample.spans), sample.size, sample.zeros) == (count, count * 4, ())
     assert sorted(set(sample.spans)) == list(sample.spans)
 
 
@@ -37,6 +37,15 @@ def test_a_disk_with_fewer_blocks_is_read_whole() -> None:
     changes = Changes((blocks(0, 2),), (blocks(5, 6),))
     sample = draw_sample([blocks(0, 7)], changes, geometry, percent=1, chance=random.Random(1))
     assert sample.spans == (blocks(2, 3), blocks(3, 4), blocks(4, 5), blocks(6, 7))
+
+
+def test_holes_are_looked_at() -> None:
+    geometry = Geometry(4 * 1000, 4, 16)
+    changes = Changes((), (blocks(0, 100),))
+    sample = draw_sample([blocks(100, 200)], changes, geometry, percent=50, chance=random.Random(1))
+    assert 50 <= len([span for span in sample.zeros if span.end <= 400]) <= 66
+    assert 50 < len(sample.zeros) <= 66
+    assert not [span for span in sample.zeros if 400 <= span.start < 800]
 
 
 def test_nothing_to_draw_from() -> None:
