@@ -90,4 +90,5 @@ options:
           - Addresses of servers by name or id, as V(host) or V(host:port), where they are not those that the manager
             knows.
         type: dict
+        default: {}
 """
