@@ -141,6 +141,8 @@ def work(chosen: argparse.Namespace, file: Path) -> int:
     verdicts = targets.judge(found, _targets(chosen), result.missing)
     text += ["", *table.tools(result.versions, result.missing), *table.operations(found)]
     text += [*table.orchestration(found), *table.targets(verdicts)]
+    if max(result.loads, default=0.0) > (os.cpu_count() or 1):
+        text.append("The machine was busy with other things: seconds of wall, and ratios of them, are not worth much.")
     print("\n".join(["", *text, "", f"{time.monotonic() - started:.0f} s in all"]))
     _write(chosen.build / "bench.json", found)
     details = {

@@ -73,9 +73,9 @@ def growth(operation: str, small: str, large: str, name: str) -> Callable[[Numbe
     return lambda numbers: numbers[f"{operation}_{large}"]["ovm"][name] / numbers[f"{operation}_{small}"]["ovm"][name]
 
 
-def read_of_changed(ours: str) -> Callable[[Numbers], float]:
+def read_of_changed(ours: str, operation: str = "incremental") -> Callable[[Numbers], float]:
     """Return the bytes read for an increment by those in changed extents."""
-    return lambda numbers: numbers["incremental"][ours]["read"] / numbers["incremental"][ours]["changed_extents"]
+    return lambda numbers: numbers[operation][ours]["read"] / numbers[operation][ours]["changed_extents"]
 
 
 def peak_memory(numbers: Numbers) -> float:
@@ -108,6 +108,11 @@ def targets(sizes: tuple[str, str] = ("1gib", "64gib"), vms: tuple[int, ...] = (
     found += [
         Target(ocfs2, "wall / restic", 0.3, against("incremental_ocfs2", RESTIC)),
         Target(ocfs2, "wall / borg", 0.3, against("incremental_ocfs2", ("borg",))),
+        Target(ocfs2, "bytes read / changed extents", 1.2, read_of_changed("ovm-proxy", "incremental_ocfs2")),
+        # The server reads both clones to compare them.
+        Target(ocfs2, "the same, server compares", 2.4, read_of_changed("ovm-server", "incremental_ocfs2")),
+        Target(ocfs2, "stored / restic", 0.3, against("incremental_ocfs2", RESTIC, "stored")),
+        Target(ocfs2, "stored / borg", 0.3, against("incremental_ocfs2", ("borg",), "stored")),
         Target("nothing changed", f"wall, {sizes[1]} / {sizes[0]}", 1.5, growth("unchanged", *sizes, "wall")),
         Target("nothing changed", f"CPU, {sizes[1]} / {sizes[0]}", 1.5, growth("unchanged", *sizes, "cpu")),
         Target("restore", "wall / restic", 0.6, against("restore", RESTIC)),
