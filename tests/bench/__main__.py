@@ -138,10 +138,14 @@ def work(chosen: argparse.Namespace, file: Path) -> int:
             measure_ocfs2(place, prepare(directory, chosen.bed * MIB), chosen.tools.split(","), chosen.rounds, result)
     found = numbers(result, changed)
     orchestrate(chosen.vms, found, result)
-    verdicts = targets.judge(found, _targets(chosen), result.missing)
+    verdicts = targets.judge(found, _targets(chosen), {"changed_extents": place.reason, **result.missing})
     text += ["", *table.tools(result.versions, result.missing), *table.operations(found)]
     text += [*table.orchestration(found), *table.targets(verdicts)]
-    print("\n".join(["", *text, "", f"{time.monotonic() - started:.0f} s in all"]))
+    if max(result.loads, default=0.0) > (os.cpu_count() or 1):
+        text.append("The machine was busy with other things: seconds of wall, and ratios of them, are not worth much.")
+    text.append(f"{time.monotonic() - started:.0f} s in all")
+    print("\n".join(["", *text]))
+    (directory / "report.txt").write_text("\n".join([*text, ""]), encoding="utf-8")
     _write(chosen.build / "bench.json", found)
     details = {
         "about": text[:3],

@@ -134,6 +134,8 @@ def _xfs(file: Path, top: Path, size: int) -> Iterator[None]:
         mounted = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True)
         if mounted.returncode:
             raise Unavailable(f"an XFS cannot be mounted here: {mounted.stderr.strip()}")
+        # The mount holds it: whatever becomes of this process, its space comes free.
+        file.unlink()
         try:
             yield
         finally:

@@ -38,7 +38,8 @@ def label(size: int) -> str:
 def grow(ground: Ground, sizes: Sequence[int], rounds: int, result: Comparison) -> None:
     """Measure a full once, and in each round an unchanged and a changed increment, for each size."""
     if not ground.maps:
-        result.missing["growth"] = f"growth curves need extent maps: {ground.reason}"
+        reason = f"growth curves need extent maps: {ground.reason}"
+        result.missing.update({f"unchanged_{label(size)}": reason for size in sizes})
         return
     directory = ground.fresh("growth")
     pattern = directory / "pattern"
