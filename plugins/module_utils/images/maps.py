@@ -48,6 +48,11 @@ def check_map(extents: ExtentMap) -> None:
         raise MapUnavailable(f"the extent map tells of {told} bytes, the file takes {extents.allocated}")
 
 
+def is_plain(extents: ExtentMap) -> bool:
+    """Return whether the physical place of every extent tells what its bytes are."""
+    return not any(extent.flags & ~_UNDERSTOOD for extent in extents.extents)
+
+
 def mapped_data(extents: ExtentMap) -> list[Span]:
     """Return what may hold data according to a map; all else is zeros. Raises as C(check_map) does."""
     check_map(extents)
