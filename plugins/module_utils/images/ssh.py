@@ -82,10 +82,6 @@ class SshSettings:
             )
         return cls(**values)
 
-    def address_of(self, *names: str) -> str | None:
-        """Return the address that the user gave for a server, by the first of its names or ids that has one."""
-        return next((self.addresses[name] for name in names if name in self.addresses), None)
-
 
 def parse_address(text: str) -> Address:
     """Return the parts of C(host), C(host:port), C(IPv6) or C([IPv6]:port); raise C(InvalidInputError) for others."""

@@ -57,8 +57,6 @@ def test_all_settings() -> None:
     }
     found = SshSettings.parse(given)
     assert {name: getattr(found, name) for name in given} == given
-    assert found.address_of("no", "0a:0b", "ovs1") == "ovs2.example.com"
-    assert found.address_of("no") is None
 
 
 @pytest.mark.parametrize(
