@@ -178,9 +178,11 @@ group_by: [protection]
 """
 
 import os
+import re
 import time
 from typing import Any
 
+from ansible import template
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 
@@ -199,20 +201,34 @@ from ansible_collections.ovm.backup.plugins.module_utils.planning.vault_reader i
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
 from ansible_collections.ovm.backup.plugins.plugin_utils._definitions import Definitions
 
-try:
-    # Before ansible-core 2.19 whatever looks like a template is one, unless it is marked.
+# From ansible-core 2.19 on no string is a template unless this marks it as one that may be. Before, each string is,
+# unless it is wrapped.
+_trust = getattr(template, "trust_as_template", None)
+if _trust is None:
     from ansible.utils.unsafe_proxy import wrap_var
-except ImportError:
-
-    def wrap_var(v: Any) -> Any:
-        """Return the value as it is: nothing from outside is taken for a template any more."""
-        return v
-
 
 GROUP_OF_ALL = "ovm_vms"
 CACHE_VERSION = 1
 EVERYTHING = "*"  # the subclient of all VMs, where none is defined; its name is not shown
+# What a string needs to be a template. The first line of one may give the braces another form.
+_TEMPLATE = re.compile(r"[{}]|#jinja2")
 _CONNECTION = ("url", "user", "password", "ca_path", "fingerprint", "validate_certs", "request_timeout")
+
+
+def outside(value: Any) -> Any:
+    """Return what came from outside such that it is never taken for a template.
+
+    What cannot be one is not marked as untrusted: ansible-inventory, which AWX runs, would wrap each marked string.
+    """
+    if isinstance(value, str):
+        if _TEMPLATE.search(value):
+            return wrap_var(value) if _trust is None else value
+        return value if _trust is None else _trust(value)
+    if isinstance(value, list):
+        return [outside(item) for item in value]
+    if isinstance(value, dict):
+        return {key: outside(item) for key, item in value.items()}
+    return value
 
 
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
@@ -326,7 +342,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         inventory.add_group(GROUP_OF_ALL)
         strict, kinds = self.get_option("strict"), self.get_option("group_by")
         for host in hosts:
-            name, variables = wrap_var(host["name"]), wrap_var(host["variables"])
+            name, variables = outside(host["name"]), outside(host["variables"])
             inventory.add_host(name, group=GROUP_OF_ALL)
             for kind, label in host["groups"]:
                 if kind in kinds:

@@ -181,13 +181,14 @@ def test_the_cache(fill: Fill, site: Path, simulator: Simulator) -> None:
 
 
 def test_what_comes_from_the_manager_is_no_template(fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
-    evil = "{{ lookup('ansible.builtin.pipe', 'exit 1') }}"
-    host = Host(evil, {"ovm_description": evil, "ovm_tags": [{"deep": evil}]}, (("tag", evil),))
+    evil = "{{ lookup('pipe', 'exit 1') }}"
+    header = "#jinja2: variable_start_string: '<<', variable_end_string: '>>'\n<< 1 + 1 >>"
+    host = Host(evil, {"ovm_description": evil, "ovm_tags": [{"deep": evil}, header, "plain"]}, (("tag", evil),))
     monkeypatch.setattr(ovm, "host_list", lambda *_given, **_options: [host])
     data = fill({"compose": {"copy": "ovm_description"}, "keyed_groups": [{"key": "ovm_description", "prefix": "x"}]})
     assert data.hosts[evil].vars["copy"] == evil
     templar = Templar(loader=DataLoader(), variables=data.hosts[evil].vars)
-    assert templar.template(data.hosts[evil].vars["ovm_tags"]) == [{"deep": evil}]
+    assert templar.template(data.hosts[evil].vars["ovm_tags"]) == [{"deep": evil}, header, "plain"]
     assert templar.template(data.hosts[evil].name) == evil
     made = evil.translate({ord(char): "_" for char in "{}(),' ."})
     assert groups(data) == {"ovm_vms": [evil], f"tag_{made}": [evil], f"x_{made}": [evil]}
