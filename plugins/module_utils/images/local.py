@@ -71,7 +71,7 @@ class LocalImage:
         except OSError as error:
             raise MapUnavailable(f"the file system gives no extent map: {error.strerror}") from error
         now = os.fstat(self._descriptor)
-        return ExtentMap(now.st_size, tuple(Extent(*item) for item in found), now.st_blocks * 512)
+        return ExtentMap(now.st_size, tuple(map(Extent._make, found)), now.st_blocks * 512)
 
     def data_spans(self) -> list[Span]:
         """Return what may hold data, ascending and without overlaps; all else is zeros."""
