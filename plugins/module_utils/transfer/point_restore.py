@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from ..errors import InvalidInputError
+from ..images.target import target_errors
 from ..vault.manifest import Point, PointDisk
 from ..vault.points import Client
-from .disk_restore import check_target, image_hash, restore_disk, target_errors
+from .disk_restore import check_target, image_hash, restore_disk
 
 Progress = Callable[[str, int, int], None]
 
