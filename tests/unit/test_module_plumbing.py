@@ -104,6 +104,7 @@ NEEDS: dict[str, tuple[dict[str, Any], str]] = {
     "recovery_point_info": ({}, "blake3"),
     "report": ({"format": "json"}, "blake3"),
     "retention": ({"policy": {"keep_last": 1}}, "blake3"),
+    "restore_disk": ({"client": "c", "slot": 0, "target": {"path": "/d"}}, "blake3, zstandard"),
     "restore_image": ({key: VM[key] for key in ("client", "directory")}, "blake3, zstandard"),
     "synthetic_full": ({"client": "c"}, "blake3, zstandard"),
     "schedule": ({"state": "absent", "path": "/"}, ""),

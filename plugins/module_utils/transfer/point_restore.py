@@ -43,6 +43,22 @@ class ImagePlan:
         }
 
 
+def for_disk(progress: Progress | None, disk: PointDisk) -> Callable[[int, int], None] | None:
+    """Return what is to be called while a disk is worked on."""
+    return None if progress is None else functools.partial(progress, disk.name)
+
+
+def disk_in_slot(client: Client, point: Point, slot: int) -> PointDisk:
+    """Return a disk of a recovery point; raise C(InvalidInputError) if it has none in that slot."""
+    found = {disk.slot: disk for disk in point.disks}
+    if slot not in found:
+        raise InvalidInputError(
+            f"Recovery point {point.id} of client {client.name} has no disk in slot {slot}; it has "
+            f"{', '.join(map(str, sorted(found)))}"
+        )
+    return found[slot]
+
+
 def plan_images(
     client: Client,
     point: Point,
@@ -55,13 +71,8 @@ def plan_images(
     """Say which image files there will be; raise for anything that could not work, before anything is written."""
     if slots is not None and not slots:
         raise InvalidInputError("slots must not be an empty list: leave it out to restore all disks", option="slots")
-    known = {disk.slot for disk in point.disks}
-    unknown = sorted(set(slots or ()) - known)
-    if unknown:
-        raise InvalidInputError(
-            f"Recovery point {point.id} of client {client.name} has no disk in slot {unknown[0]}; it has "
-            f"{', '.join(map(str, sorted(known)))}"
-        )
+    for slot in sorted(set(slots or ())):
+        disk_in_slot(client, point, slot)
     parent = os.path.dirname(os.path.abspath(directory))
     if not os.path.isdir(directory) and (os.path.lexists(directory) or not os.path.isdir(parent)):
         raise InvalidInputError(
@@ -74,8 +85,7 @@ def plan_images(
             continue
         path = os.path.join(directory, disk.file[: -len(".img.zst")] + ".img")
         with client.open_disk(point, disk) as chain:
-            report = None if progress is None else functools.partial(progress, disk.name)
-            found = image_hash(path, chain.geometry, progress=report)
+            found = image_hash(path, chain.geometry, progress=for_disk(progress, disk))
             if found == disk.content_hash:
                 plans.append(ImagePlan(disk, path, "current"))
                 continue
@@ -107,7 +117,7 @@ def restore_images(client: Client, point: Point, plans: list[ImagePlan], *, prog
                 plan.path,
                 content_hash=plan.disk.content_hash,
                 overwrite=plan.state == "different",
-                progress=None if progress is None else functools.partial(progress, plan.disk.name),
+                progress=for_disk(progress, plan.disk),
             )
             written += done.written
     return written

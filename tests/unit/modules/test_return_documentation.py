@@ -149,6 +149,13 @@ def restore_image_results(succeed: Any, estate: Estate, tmp_path: Path) -> Resul
 
 
 @pytest.fixture
+def restore_disk_results(succeed: Any, estate: Estate, tmp_path: Path) -> Results:
+    backup_vm(estate.vault, estate.request(PLAN))
+    target = {"path": str(tmp_path / "disk.img")}
+    return [succeed("restore_disk", {"vault": estate.vault.path, "client": "web_01", "slot": 0, "target": target})]
+
+
+@pytest.fixture
 def synthetic_full_results(succeed: Any, estate: Estate) -> Results:
     backup_vm(estate.vault, estate.request(PLAN))
     backup_vm(estate.vault, estate.request(incremental(PLAN), run_id=NEXT_RUN))
