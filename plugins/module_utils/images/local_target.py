@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import stat
+import threading
 from collections.abc import Iterable, Iterator
 
 from ..errors import InvalidInputError, TargetError
@@ -36,12 +37,14 @@ class LocalTarget:
         self.size = size
         self.fresh = fresh
         self.kept = 0
+        self._counting = threading.Lock()
 
     def write(self, offset: int, data: Bytes) -> None:
         """Write data if it is not there already."""
         with target_errors("write", self.name), memoryview(data) as view:
             if not self.fresh and os.pread(self._descriptor, len(view), offset) == view:
-                self.kept += len(view)
+                with self._counting:
+                    self.kept += len(view)
                 return
             position = 0
             while position < len(view):
