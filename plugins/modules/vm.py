@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 module: vm
 short_description: Make, change or remove the VM of a restore
 description:
-  - Makes a VM from the settings that a recovery point has saved, with the virtual disks and the network cards that it is
-    to have, or gives an existing VM those settings.
+  - Makes a VM from the settings that a recovery point has saved, with the virtual disks and the network cards that it
+    is to have, or gives an existing VM those settings.
   - A VM that is made is marked with the id of the restore, so that a restore that is repeated goes on with it, and
     nothing else is ever removed.
 version_added: 0.1.0
@@ -49,8 +49,8 @@ options:
     type: str
   definition:
     description:
-      - Settings of the VM under the names that the manager has for them, as RV(ovm.backup.restore_plan_info#module:plan)
-        has them. C(repositoryId), C(serverPoolId) and C(serverId) are ids.
+      - Settings of the VM under the names that the manager has for them, as those of
+        RV(ovm.backup.restore_plan_info#module:plan). C(repositoryId), C(serverPoolId) and C(serverId) are ids.
     type: dict
   disks:
     description:

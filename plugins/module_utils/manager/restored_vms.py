@@ -19,6 +19,7 @@ from .restored_disks import restore_mark
 
 if TYPE_CHECKING:
     from .client import ManagerClient
+    from .inventory import Vm
 
 # What of a saved VM is set again. Not C(pinnedCpus): the processors of another server are others.
 SETTINGS = (
@@ -98,6 +99,12 @@ def find_vm(client: ManagerClient, run_id: str) -> str | None:
         if mark is not None and mark.run_id == run_id and mark.clone_id is None:
             return object_id(item)
     return None
+
+
+def made_by_restores(client: ManagerClient, vms: Mapping[str, Vm]) -> dict[str, str]:
+    """Return, by the id of the VM, the restores that made VMs and have not finished them."""
+    marks = {vm_id: restore_mark(client, {"description": vm.description}) for vm_id, vm in vms.items()}
+    return {vm_id: mark.run_id for vm_id, mark in marks.items() if mark is not None}
 
 
 def ensure_vm(

@@ -9,16 +9,17 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from ..errors import InvalidInputError
+from ..errors import CorruptVaultError, InvalidInputError
 from ..images.target import target_errors
 from ..vault.manifest import Point, PointDisk
 from ..vault.points import Client
-from .disk_restore import check_target, image_hash, restore_disk
+from .disk_restore import check_target, data_size, image_hash, restore_disk
 
 Progress = Callable[[str, int, int], None]
 
@@ -57,6 +58,25 @@ def disk_in_slot(client: Client, point: Point, slot: int) -> PointDisk:
             f"{', '.join(map(str, sorted(found)))}"
         )
     return found[slot]
+
+
+def data_sizes(client: Client, point: Point, slots: Collection[int] | None = None) -> dict[int, int]:
+    """Return, by slot, how many bytes of each disk are data. Opens every file that a restore needs."""
+    found = {}
+    for disk in point.disks:
+        if slots is None or disk.slot in slots:
+            with client.open_disk(point, disk) as chain:
+                found[disk.slot] = data_size(chain)
+    return found
+
+
+def saved_configuration(client: Client, point: Point) -> dict[str, Any]:
+    """Return what the manager said of the VM when it was backed up; raise C(CorruptVaultError) if that is no such."""
+    try:
+        return dict(json.loads(client.read_file(point, "vm_json").decode("utf-8")))
+    except (ValueError, TypeError, RecursionError) as error:
+        path = os.path.join(client.directory, point.id)
+        raise CorruptVaultError(f"{path} is damaged: vm.json is not readable", path=path, offset=0) from error
 
 
 def plan_images(
