@@ -62,7 +62,8 @@ options:
     type: str
   virtual_disk_id:
     description:
-      - Id of the disk. Needed for V(absent) and V(released).
+      - Id of the disk. Needed for V(released). Without it V(absent) removes all disks of this restore that are
+        mapped to no VM.
     type: str
   foreign:
     description:
@@ -112,6 +113,14 @@ EXAMPLES = r"""
     run_id: restore-20261126T010203Z-db01
     virtual_disk_id: 0004fb0000120000aa11bb22cc33dd44.img
     state: released
+
+- name: Remove all virtual disks that the restore has made
+  ovm.backup.virtual_disk:
+    url: https://ovmm.example.com:7002
+    user: backup
+    password: "{{ ovm_password }}"
+    run_id: restore-20261126T010203Z-db01
+    state: absent
 
 - name: Remove a virtual disk that the restore has made
   ovm.backup.virtual_disk:
@@ -165,7 +174,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, manager_client, manager_options
 from ..module_utils.manager.client import ManagerClient
-from ..module_utils.manager.restored_disks import check_disk, find_disk, import_disk, make_disk, remove_restored_disk
+from ..module_utils.manager.restored_disks import (
+    check_disk,
+    find_disk,
+    import_disk,
+    make_disk,
+    remove_disks_of_run,
+    remove_restored_disk,
+)
 from ..module_utils.manager.restored_vms import release
 
 
@@ -207,7 +223,6 @@ def main() -> None:
         required_if=[
             ("state", "present", ["vm_id", "name", "repository_id"]),
             ("state", "present", ["size", "source_url"], True),
-            ("state", "absent", ["virtual_disk_id"]),
             ("state", "released", ["virtual_disk_id"]),
         ],
         supports_check_mode=True,
@@ -217,8 +232,12 @@ def main() -> None:
         if parameters["state"] == "present":
             result = present(module, client)
         elif parameters["state"] == "absent":
-            which = {"run_id": parameters["run_id"], "foreign": parameters["foreign"], "check": module.check_mode}
-            changed = remove_restored_disk(client, parameters["virtual_disk_id"], **which)
+            run_id, disk_id = parameters["run_id"], parameters["virtual_disk_id"]
+            if disk_id is None:
+                changed = remove_disks_of_run(client, run_id, check=module.check_mode)
+            else:
+                which = {"foreign": parameters["foreign"], "check": module.check_mode}
+                changed = remove_restored_disk(client, disk_id, run_id=run_id, **which)
             result = {"changed": changed, "virtual_disk": None}
         else:
             which = {"run_id": parameters["run_id"], "check": module.check_mode}

@@ -85,6 +85,10 @@ options:
         description:
           - MAC address. The manager makes a new one if there is none.
         type: str
+      network:
+        description:
+          - Name of the network, which is not looked at. A plan has it for those who read it.
+        type: str
 attributes:
   check_mode:
     support: full
@@ -237,7 +241,7 @@ def present(module: AnsibleModule, client: ManagerClient) -> dict[str, Any]:
 def main() -> None:
     """Run as a module."""
     disk = {"slot": {"type": "int", "required": True}, "virtual_disk_id": {"type": "str", "required": True}}
-    nic = {"network_id": {"type": "str", "required": True}, "mac": {"type": "str"}}
+    nic = {"network_id": {"type": "str", "required": True}, "mac": {"type": "str"}, "network": {"type": "str"}}
     module = AnsibleModule(
         argument_spec={
             **manager_options(),

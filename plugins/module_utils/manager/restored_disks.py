@@ -143,6 +143,17 @@ def remove_restored_disk(
     return True
 
 
+def remove_disks_of_run(client: ManagerClient, run_id: str, *, check: bool = False) -> bool:
+    """Remove all disks of this run that are mapped to no VM; return whether there were any."""
+    check_run_id(run_id)
+    found = False
+    for item in client.list("VirtualDisk"):
+        mark = restore_mark(client, item)
+        if mark is not None and mark.run_id == run_id and not references(item, "vmDiskMappingIds"):
+            found = remove_restored_disk(client, object_id(item), run_id=run_id, check=check) or found
+    return found
+
+
 def _result(client: ManagerClient, job: Mapping[str, Any]) -> VirtualDisk:
     disk_id = reference(job, "resultId")
     if disk_id is None:

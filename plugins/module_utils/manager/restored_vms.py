@@ -233,7 +233,10 @@ def refresh(client: ManagerClient, repository_id: str) -> None:
 
 
 def release(client: ManagerClient, kind: str, object_id_: str, *, run_id: str, check: bool = False) -> bool:
-    """Take the mark of a run off a finished object, so that nothing removes it as a leftover; return if it had one."""
+    """Take the mark of a run off a finished object, so that nothing removes it as a leftover; return if it had one.
+
+    The manager learns how much space a disk takes by now.
+    """
     try:
         item = client.get(kind, object_id_)
     except NotFoundError:
@@ -243,6 +246,9 @@ def release(client: ManagerClient, kind: str, object_id_: str, *, run_id: str, c
         return False
     if not check:
         client.modify(kind, object_id_, {"description": unmarked(text(item, "description"))})
+        repository_id = reference(item, "repositoryId")
+        if kind == "VirtualDisk" and repository_id is not None:
+            refresh(client, repository_id)
     return True
 
 

@@ -155,7 +155,8 @@ class _Planning:
             vm_id=vm.id if vm is not None else None,
             name=vm.name if vm is not None else self.name,
             stop=vm is not None and vm.state != "STOPPED",
-            start=self.wishes.start,
+            # A VM that is stopped for it runs again afterwards.
+            start=self.wishes.start or (vm is not None and vm.state != "STOPPED"),
             disks=tuple(disks),
             definition=definition,
             nics=tuple(nics),
