@@ -44,10 +44,10 @@ def same(bench: Bench, vm: str, then: Path) -> bool:
 
 def test_a_vm_is_restored_beside_the_old_one_and_runs(bench: Bench, saved: Path) -> None:
     before, calls = bench.listed(), len(bench.simulator.calls(writing=True))
-    bench.run("restore", "--check", client=CLIENT, name="db-restored", start="true")
+    bench.run("restore", "--check", client=CLIENT, vm_name="db-restored", start="true")
     assert (bench.listed(), len(bench.simulator.calls(writing=True))) == (before, calls)
 
-    done = bench.run("restore", client=CLIENT, name="db-restored", start="true")
+    done = bench.run("restore", client=CLIENT, vm_name="db-restored", start="true")
     assert same(bench, "db-restored", saved)
     old, new = bench.simulator.find("Vm", VM), bench.simulator.find("Vm", "db-restored")
     assert new["vmRunState"] == "RUNNING"
@@ -58,7 +58,7 @@ def test_a_vm_is_restored_beside_the_old_one_and_runs(bench: Bench, saved: Path)
     assert len([mac for mac, vm_id in macs.items() if vm_id == new["id"]["value"]]) == len(new["virtualNicIds"])
     assert done.changed["localhost"] > 0
 
-    again = bench.run("restore", code=2, client=CLIENT, name="db-restored")
+    again = bench.run("restore", code=2, client=CLIENT, vm_name="db-restored")
     assert "there is a VM 'db-restored'" in again.messages["localhost"]
     bench.simulator.set_state("db-restored", "STOPPED")
 
@@ -81,9 +81,9 @@ def test_a_vm_is_restored_in_place(bench: Bench, saved: Path) -> None:
 def test_everything_is_taken_back_when_it_fails(bench: Bench, saved: Path, mode: str) -> None:
     images = bench.images(VM)
     fault = {"new": "nic.create", "in_place": "mapping.create"}[mode]
-    bench.simulator.job_fault(fault, "SERVER", skip=1 if mode == "in_place" else 0)
+    bench.simulator.job_fault(fault, error_type="SERVER", skip=1 if mode == "in_place" else 0)
     before = bench.listed()
-    options = {"name": "db-restored"} if mode == "new" else {"confirm": VM, "stop": "true"}
+    options = {"vm_name": "db-restored"} if mode == "new" else {"confirm": VM, "stop": "true"}
     found = bench.run("restore", code=2, client=CLIENT, mode=mode, **options)
     assert "SERVER" in found.output
     listed = bench.listed()
@@ -101,7 +101,7 @@ def test_what_stands_in_the_way_is_named_at_once(bench: Bench, saved: Path, tmp_
     mapping = tmp_path / "mapping.yml"
     mapping.write_text("networks: {vm-net: dr-net}\nserver_pools: {pool1: pool9}\n")
     before = bench.simulator.calls(writing=True)
-    options = {"name": "db-restored", "mapping_file": str(mapping), "storage_repository": "repo-x"}
+    options = {"vm_name": "db-restored", "mapping_file": str(mapping), "storage_repository": "repo-x"}
     found = bench.run("restore", code=2, client=CLIENT, **options).messages["localhost"]
     for part in ("no storage repository 'repo-x'", "no network 'dr-net'", "no server pool 'pool9'"):
         assert part in found
