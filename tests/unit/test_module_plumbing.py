@@ -105,12 +105,16 @@ NEEDS: dict[str, tuple[dict[str, Any], str]] = {
     "report": ({"format": "json"}, "blake3"),
     "retention": ({"policy": {"keep_last": 1}}, "blake3"),
     "restore_disk": ({"client": "c", "slot": 0, "target": {"path": "/d"}}, "blake3, zstandard"),
+    "restore_plan_info": ({"client": "c", **CONNECTION}, "requests, blake3, zstandard"),
     "restore_image": ({key: VM[key] for key in ("client", "directory")}, "blake3, zstandard"),
     "synthetic_full": ({"client": "c"}, "blake3, zstandard"),
     "schedule": ({"state": "absent", "path": "/"}, ""),
     "vault": ({}, ""),
     "vault_leftovers": ({}, "blake3"),
     "verify": ({}, "blake3, zstandard"),
+    "virtual_disk": ({"run_id": "r", "state": "absent", **CONNECTION}, "requests"),
+    "vm": ({"run_id": "r", "state": "absent", **CONNECTION}, "requests"),
+    "vm_disk_mapping": ({"vm_id": "x", "slot": 0}, "requests"),
     "vm_clone": ({key: VM[key] for key in ("vm_id", "run_id")}, "requests, blake3"),
     "vm_clone_info": ({}, "requests, blake3"),
     "vm_info": ({}, "requests"),
@@ -122,7 +126,7 @@ def test_missing_libraries_are_named(tmp_path: Path) -> None:
     assert sorted(NEEDS) == MODULES
     arguments: dict[str, dict[str, Any]] = {}
     for name, (own, _libraries) in NEEDS.items():
-        shared = CONNECTION if name.startswith("vm_") else {"vault": str(tmp_path / "vault")}
+        shared = CONNECTION if name.startswith("v") and name not in ("vault", "vault_leftovers", "verify") else {"vault": str(tmp_path / "vault")}
         shared = {} if name == "schedule" else shared
         arguments[name] = {**own, **shared}
     done = subprocess.run(

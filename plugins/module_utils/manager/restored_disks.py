@@ -68,10 +68,10 @@ def find_disk(client: ManagerClient, *, name: str, repository_id: str, run_id: s
     return None
 
 
-def check_disk(size: int, run_id: str) -> None:
+def check_disk(size: int | None, run_id: str) -> None:
     """Raise C(InvalidInputError) for what the manager would refuse."""
     check_run_id(run_id)
-    if size <= 0 or size % BLOCK:
+    if size is None or size <= 0 or size % BLOCK:
         raise InvalidInputError(f"size must be a positive multiple of {BLOCK}, not {size}", option="size")
 
 

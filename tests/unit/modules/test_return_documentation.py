@@ -226,6 +226,38 @@ def job_info_results(succeed: Any, estate: Estate) -> Results:
 
 
 @pytest.fixture
+def virtual_disk_results(succeed: Any, manager: dict[str, Any], simulator: Simulator) -> Results:
+    repository_id = simulator.find("Repository", "repo-iscsi-1")["id"]["value"]
+    args = {**manager, "run_id": RUN, "vm_id": "v", "name": "new", "repository_id": repository_id, "size": 4096}
+    made = succeed("virtual_disk", args)
+    return [made, succeed("virtual_disk", {**args, "state": "absent"})]
+
+
+@pytest.fixture
+def vm_results(succeed: Any, manager: dict[str, Any], simulator: Simulator) -> Results:
+    vm_id = simulator.find("Vm", "db01")["id"]["value"]
+    args = {**manager, "run_id": RUN, "vm_id": vm_id, "definition": {"memory": 2048}}
+    return [succeed("vm", args, check_mode=True)]
+
+
+@pytest.fixture
+def vm_disk_mapping_results(succeed: Any, manager: dict[str, Any], simulator: Simulator) -> Results:
+    vm_id = simulator.find("Vm", "files01")["id"]["value"]
+    return [succeed("vm_disk_mapping", {**manager, "vm_id": vm_id, "slot": 0}, check_mode=True)]
+
+
+@pytest.fixture
+def restore_plan_info_results(succeed: Any, manager: dict[str, Any], simulator: Simulator, estate: Estate) -> Results:
+    vm = simulator.find("Vm", "db01")
+    places = [{"id": {"value": "disk0.img"}, "repositoryId": simulator.find("Repository", "repo-iscsi-1")["id"]}]
+    nics = [nic for nic in simulator._get("/VirtualNic") if nic["vmId"]["value"] == vm["id"]["value"]]
+    document = {"vm": vm, "virtual_disks": places, "virtual_nics": nics}
+    backup_vm(estate.vault, estate.request(vm_plan(vm_id=vm["id"]["value"]), document=document))
+    args = {**manager, "vault": estate.vault.path, "client": "web_01", "name": "x"}
+    return [succeed("restore_plan_info", {**args, "repositories_path": str(simulator.repositories)})]
+
+
+@pytest.fixture
 def vm_power_results(succeed: Any, manager: dict[str, Any], simulator: Simulator) -> Results:
     vm_id = simulator.find("Vm", "db01")["id"]["value"]
     return [succeed("vm_power", {**manager, "vm_id": vm_id, "state": "running"})]
