@@ -129,11 +129,13 @@ class ManagerClient:
             )
         return dict(answer)
 
-    def wait(self, job: Mapping[str, Any], *, timeout: float | None = None) -> Job:
+    def wait(
+        self, job: Mapping[str, Any], *, timeout: float | None = None, seen: Callable[[], bool] | None = None
+    ) -> Job:
         """Wait for a job of C(submit) and return it finished; see wait_for_job."""
         limit = self.job_timeout if timeout is None else timeout
         return wait_for_job(
-            self.session, job, timeout=limit, clock=self.clock, sleep=self.sleep, progress=self.progress
+            self.session, job, timeout=limit, clock=self.clock, sleep=self.sleep, progress=self.progress, seen=seen
         )
 
     def run(
@@ -144,15 +146,16 @@ class ManagerClient:
         body: Any = None,
         timeout: float | None = None,
         repeatable: bool = False,
+        seen: Callable[[], bool] | None = None,
     ) -> Job:
-        """Send a write, wait for its job and return the finished job.
+        """Send a write, wait for its job and return the finished job; ``seen`` as for wait_for_job.
 
         ``repeatable`` is for writes that do no harm when done twice (delete, modify): then a job that failed because
         another one held the object is submitted again, too.
         """
         for pause in self._pauses(self.conflict_timeout):
             try:
-                return self.wait(self.submit(method, *segments, query=query, body=body), timeout=timeout)
+                return self.wait(self.submit(method, *segments, query=query, body=body), timeout=timeout, seen=seen)
             except JobFailedError as error:
                 if not repeatable or pause is None or error.details.get("error_type") not in CONFLICT_TYPES:
                     raise

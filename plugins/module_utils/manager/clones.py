@@ -22,7 +22,7 @@ from ..errors import JobFailedError, JobTimeoutError, NotFoundError, OwnershipEr
 from .clone_making import CloneMaking, Turn, mark_clone, no_turn
 from .clone_records import Clone, CloneDisk, check_run_id, read_mark
 from .clone_removal import raise_all, remove_definitions, remove_proven
-from .clone_survey import Item, Proven, Survey, WantedDisk, missing_from
+from .clone_survey import Item, Proven, Survey, WantedDisk, mapped_copies, missing_from
 from .jobs import is_job, is_over
 from .objects import object_name, reference, text
 
@@ -300,8 +300,8 @@ def _adopt(
 
 def _finish(client: ManagerClient, survey: Survey, proven: Proven, clone: Clone) -> Clone:
     name = object_name(survey.source(proven.vm_id))
-    pairs = tuple((disk.slot, disk.source_disk_id, disk.id) for disk in clone.disks)
-    renamed = mark_clone(client, proven.id, vm_id=proven.vm_id, vm_name=name, run_id=proven.run_id, disks=pairs)
+    disks = mapped_copies(survey.mappings_of(proven.id), {disk.slot: disk.source_disk_id for disk in clone.disks})
+    renamed = mark_clone(client, proven.id, vm_id=proven.vm_id, vm_name=name, run_id=proven.run_id, disks=disks)
     return Clone(clone.id, renamed, clone.vm_id, clone.run_id, clone.disks)
 
 

@@ -101,6 +101,7 @@ def test_clone_job_of_a_crashed_attempt_is_waited_for(
 
     def record(self: Any, job: Any) -> None:
         noted(self, job)
+        connected.wait(self.noted)
         raise SystemExit
 
     with monkeypatch.context() as patch:
@@ -157,6 +158,7 @@ def die_after_record(connected: Any, db01: str, monkeypatch: pytest.MonkeyPatch)
 
     def record(self: Any, job: Any) -> None:
         noted(self, job)
+        connected.wait(self.noted)
         raise SystemExit
 
     with monkeypatch.context() as patch:
@@ -216,6 +218,7 @@ def test_clone_that_never_gets_made(simulator: Any, connected: Any, db01: str, r
 @pytest.fixture
 def made(connected: Any, db01: str, simulator: Any) -> Clone:
     clone, _created = ensure_clone(connected, db01, run_id="run-1")
+    simulator.wait_for_jobs()
     simulator.clear_calls()
     return clone
 
