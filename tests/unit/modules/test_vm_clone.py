@@ -442,7 +442,7 @@ def test_the_clone_of_a_full_stays_after_a_differential(
     writer = folder.new_point(now=2000.0)
     disk = add_disk(folder, writer, tmp_path / "image", base=full)
     writer.publish(describe(writer, folder, (replace(disk, image={"clone_id": second}),), type="differential"))
-    done = succeed("vm_clone", removing(with_client, NEXT_RUN))
+    done = succeed("vm_clone", {**removing(with_client, NEXT_RUN), "keep_clone": False})
     assert (done["removed"], done["kept"]) == ([second], [first])
     own = {**removing(with_client), "keep": [first]}
     assert succeed("vm_clone", own)["kept"] == [first]
