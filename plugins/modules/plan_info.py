@@ -306,7 +306,7 @@ plan:
           returned: always
 locks:
   description: The locks in the vault, in the form of RV(ovm.backup.client_lock_info#module:locks).
-  returned: success, unless synthetic fulls are planned
+  returned: unless synthetic fulls are planned
   type: list
   elements: dict
 plan_summary:
@@ -345,15 +345,14 @@ from ..module_utils.vault.runs import describe_locks
 def make(module: AnsibleModule, subclient: Subclient) -> dict[str, Any]:
     """Return the plan, and the manager that was asked for it."""
     parameters = module.params
-    restart, ssh = parameters["restart_job"], parameters["ssh"]
-    settings = SshSettings.parse(ssh) if ssh else None
+    settings = SshSettings.parse(parameters["ssh"]) if parameters["ssh"] else None
     common: dict[str, Any] = {
         "backup_type": parameters["backup_type"],
         "proxies": parameters["proxies"],
         "settings": read_additional_settings(parameters["additional_settings"]),
-        "restart": restart is not None,
+        "restart": parameters["restart_job"] is not None,
     }
-    vault = open_vault(module)
+    vault, restart = open_vault(module), parameters["restart_job"]
     state = read_vault_state(vault, subclient.name, job_id=None if restart == "latest" else restart)
     synthetic = plan_synthetic_fulls(subclient, state, **common)
     if synthetic is not None:
@@ -363,10 +362,9 @@ def make(module: AnsibleModule, subclient: Subclient) -> dict[str, Any]:
     mounted = mounted_repositories(parameters["repositories_path"], inventory.repositories)
     access = Access(mounted, settings is not None, settings.addresses if settings is not None else {})
     common.update(force=parameters["force"], now=time.time(), is_ours=is_ours, access=access)
-    plan = make_plan(subclient, inventory, state, **common)
-    manager = {"id": inventory.manager_id, "version": inventory.manager_version}
-    locks = describe_locks(vault, lock_owner(module))
-    return {"manager": manager, "locks": locks, "plan": with_configuration(plan, subclient.source, inventory, access)}
+    plan = with_configuration(make_plan(subclient, inventory, state, **common), subclient.source, inventory, access)
+    known = {"id": inventory.manager_id, "version": inventory.manager_version}
+    return {"manager": known, "locks": describe_locks(vault, lock_owner(module)), "plan": plan}
 
 
 def main() -> None:
