@@ -405,6 +405,23 @@ def test_others_are_removed_before_the_clone_is_made(
     assert len(succeed("vm_clone", {**removing(with_client), "reference_obsolete": True})["removed"]) == 2
 
 
+def test_reference_clone_makes_room(
+    succeed: Any, fail: Any, with_client: dict[str, Any], folder: Client, simulator: Simulator, tmp_path: Path
+) -> None:
+    """The space that the clone of the last backup takes is given to this one, but only where others may be removed."""
+    reference = succeed("vm_clone", with_client)["clone"]["id"]
+    publish(folder, tmp_path, reference)
+    simulator.job_fault("vm.clone", message="OVMAPI_4010E clone failed: No space left on device", times=2)
+    begin = {**with_client, "run_id": NEXT_RUN}
+    assert "No space left on device" in fail("vm_clone", begin)["msg"]
+    made = succeed("vm_clone", {**begin, "remove_others": True})
+    assert (made["changed"], made["removed"], made["kept"]) == (True, [reference], [])
+    assert made["notes"][0].startswith(
+        f"there was no space for another clone, so reference clone {reference} was removed"
+    )
+    assert succeed("vm_clone", removing(begin, NEXT_RUN))["removed"] == [made["clone"]["id"]]
+
+
 def test_calls_of_a_run(succeed: Any, with_client: dict[str, Any], simulator: Simulator) -> None:
     """What a VM costs the manager: two disks here. Polls of jobs do not count, for their number depends on time."""
 
