@@ -4,7 +4,7 @@
 
 """A vault with a recovery point of a guest that has real file systems, made without root.
 
-Usage: python -m unit.guest.disks DIRECTORY, in which the vault is made. Prints one line of JSON that says what is in it.
+Usage: python -m unit.guest.disks DIRECTORY, in which the vault is made. Prints one line of JSON that says what it is.
 
 libguestfs itself makes the disks: a system disk with a partition table, ext4 as the root and LVM with xfs and swap, and
 a data disk with NTFS. The content is always the same, and chosen to be difficult where files are copied out.
@@ -32,12 +32,12 @@ MODIFIED = 1_700_000_000
 BIG = bytes(3 * MIB) + b"in the middle" + bytes(2 * MIB)  # mostly a hole
 
 FILES: dict[bytes, bytes] = {
-    b"/etc/os-release": b'NAME="Oracle Linux Server"\nID="ol"\nVERSION_ID="7.9"\nPRETTY_NAME="Oracle Linux Server 7.9"\n',
+    b"/etc/os-release": b'NAME="Oracle Linux Server"\nID="ol"\nVERSION_ID="7.9"\n',
     b"/etc/oracle-release": b"Oracle Linux Server release 7.9\n",
     b"/etc/hostname": b"files01.example.com\n",
     b"/etc/fstab": b"/dev/sda1 / ext4 defaults 0 1\n/dev/vg0/data /srv xfs defaults 0 2\n",
     b"/etc/motd": b"hello\n",
-    b"/home/a b/it's; $(touch x) `y` \"z\".txt": b"a name for shells\n",
+    b'/home/a b/it\'s; $(touch x) `y` "z".txt': b"a name for shells\n",
     b"/home/a b/\xff\xfe not utf-8": b"a name of bytes\n",
     b"/home/a b/big.bin": BIG,
     b"/home/a b/empty": b"",
