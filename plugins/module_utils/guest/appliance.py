@@ -217,7 +217,7 @@ def shown(path: bytes) -> str:
 
 
 def _advice(problem: str) -> str:
-    first = problem.splitlines()[0] if problem else "unknown error"
+    first = problem.splitlines()[0].rstrip(".") if problem else "unknown error"
     if "supermin" in problem or "kernel" in problem:
         return (
             f"{first}. It is made from a kernel in /boot that the user can read: install the package "
@@ -225,4 +225,4 @@ def _advice(problem: str) -> str:
         )
     if "qemu" in first and ("not found" in first or "cannot find" in first):
         return f"{first}. Install the package qemu-system-x86"
-    return f"{first.rstrip('.')}. The program libguestfs-test-tool says more"
+    return f"{first}. The program libguestfs-test-tool says more"
