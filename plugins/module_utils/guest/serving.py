@@ -185,7 +185,7 @@ def start(command: Sequence[str], directory: str) -> subprocess.Popen[bytes]:
         os.close(tell)
         tell = -1
         try:
-            _wait_until_ready(ready, process, directory)
+            _wait_until_ready(ready, directory)
         except BaseException:
             end(process)
             raise
@@ -219,7 +219,7 @@ def raise_problem(directory: str) -> None:
     raise (kind if issubclass(kind, OvmBackupError) else ServingError)(problem["message"], **details)
 
 
-def _wait_until_ready(ready: int, process: subprocess.Popen[bytes], directory: str) -> None:
+def _wait_until_ready(ready: int, directory: str) -> None:
     """Return when nbdkit has written its process id, which it does when it listens; the end of the pipe is its own."""
     found, _none, _none_either = select.select([ready], [], [], _START_LIMIT)
     if found and os.read(ready, 1):
@@ -234,7 +234,7 @@ def _wait_until_ready(ready: int, process: subprocess.Popen[bytes], directory: s
             package="nbdkit-plugin-python",
             output=output,
         )
-    what = "does not start" if process.poll() is not None else f"is not ready after {_START_LIMIT:.0f} seconds"
+    what = "does not start" if found else f"is not ready after {_START_LIMIT:.0f} seconds"
     lines = [line for line in output.splitlines() if "error" in line] or output.splitlines() or ["it says nothing"]
     raise ServingError(f"nbdkit {what}: {lines[-1]}", output=output or None)
 
