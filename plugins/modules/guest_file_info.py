@@ -137,9 +137,19 @@ operating_systems:
       type: str
       returned: always
     mounts:
-      description: The device of each directory where it mounts one, as V(/srv) to V(/dev/vg0/data).
-      type: dict
+      description: What it mounts where, the root first.
+      type: list
+      elements: dict
       returned: always
+      contains:
+        directory:
+          description: The directory, as V(/srv).
+          type: str
+          returned: always
+        device:
+          description: The file system, as V(/dev/vg0/data).
+          type: str
+          returned: always
 files:
   description: The files at O(paths), sorted within each directory.
   returned: success

@@ -64,7 +64,8 @@ class GuestSystem:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
-        return asdict(self)
+        mounts = [{"directory": directory, "device": device} for directory, device in self.mounts.items()]
+        return {**asdict(self), "mounts": mounts}
 
 
 def find_file_systems(disks: Disks) -> list[FileSystem]:

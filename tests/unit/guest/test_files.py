@@ -83,7 +83,11 @@ def test_a_system_is_mounted_from_its_root_on(guest: FakeGuest) -> None:
         "distribution": "distro",
         "product": "name",
         "hostname": "hostname",
-        "mounts": {"/": "/dev/sda1", "/srv": "/dev/vg/srv", "/srv/a": "/dev/sdb1"},
+        "mounts": [
+            {"directory": "/", "device": "/dev/sda1"},
+            {"directory": "/srv", "device": "/dev/vg/srv"},
+            {"directory": "/srv/a", "device": "/dev/sdb1"},
+        ],
     }
     notes = mount_system(guest, systems)
     assert notes == ["/dev/vg/srv is not mounted at /srv: mount_ro: /dev/vg/srv: wrong fs type"]

@@ -20,7 +20,7 @@ SYSTEM = {
     "distribution": "distro",
     "product": "name",
     "hostname": "hostname",
-    "mounts": {"/": "/dev/sda1"},
+    "mounts": [{"directory": "/", "device": "/dev/sda1"}],
 }
 
 
