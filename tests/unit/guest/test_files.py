@@ -107,10 +107,10 @@ def test_without_a_system(guest: FakeGuest) -> None:
     ]
     assert guest.calls[-1] == ("mount_ro", b"/dev/sda1", b"/")
     guest.filesystems[b"/dev/sdb1"] = b"ntfs"
-    with pytest.raises(GuestFileError, match="no operating system that is known, it has the file systems /dev/sda1, "):
+    with pytest.raises(GuestFileError, match="no operating system that is known, and the file systems /dev/sda1, "):
         mount_system(guest, [])
     guest.filesystems = {b"/dev/sda": b"unknown"}
-    with pytest.raises(GuestFileError, match="The guest has no operating system that is known, nor a file system"):
+    with pytest.raises(GuestFileError, match="The guest has no operating system that is known, and no file system"):
         mount_system(guest, [])
 
 
@@ -118,7 +118,7 @@ def test_several_systems(guest: FakeGuest) -> None:
     guest.systems[b"/dev/sdb1"] = {}
     systems = find_systems(guest)
     assert systems[1].mounts == {"/": "/dev/sdb1"}
-    with pytest.raises(GuestFileError, match="has several operating systems, it has the file systems /dev/sda1: name"):
+    with pytest.raises(GuestFileError, match="has several operating systems, and the file systems /dev/sda1: name"):
         mount_system(guest, systems)
 
 
