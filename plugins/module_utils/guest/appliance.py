@@ -140,6 +140,8 @@ class Appliance:
             handle = Handle()
             try:
                 handle.do("set_autosync", 0)
+                # Gone with nbdkit, also when this process is killed. What the guest's journals replay is written there.
+                handle.do("set_tmpdir", os.fsencode(self._served.directory))
                 if "LIBGUESTFS_BACKEND" not in os.environ:
                     handle.do("set_backend", b"direct")
                 if settings:

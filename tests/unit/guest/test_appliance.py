@@ -115,6 +115,7 @@ def test_start(stand_in: type[StandIn]) -> None:
         (handle,) = stand_in.made
     assert handle.calls == [
         ("set_autosync", 0),
+        ("set_tmpdir", b"/run/x"),
         ("set_backend", b"direct"),
         ("add_nbd", "/run/x/socket", "0"),
         ("add_nbd", "/run/x/socket", "2"),
