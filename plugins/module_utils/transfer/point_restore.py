@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from ..errors import InvalidInputError
-from ..vault.manifest import Point, PointDisk
+from ..vault.manifest import Point, PointDisk, chosen_disks
 from ..vault.points import Client
 from .disk_restore import check_target, image_hash, restore_disk, target_errors
 
@@ -52,15 +52,7 @@ def plan_images(
     progress: Progress | None = None,
 ) -> list[ImagePlan]:
     """Say which image files there will be; raise for anything that could not work, before anything is written."""
-    if slots is not None and not slots:
-        raise InvalidInputError("slots must not be an empty list: leave it out to restore all disks", option="slots")
-    known = {disk.slot for disk in point.disks}
-    unknown = sorted(set(slots or ()) - known)
-    if unknown:
-        raise InvalidInputError(
-            f"Recovery point {point.id} of client {client.name} has no disk in slot {unknown[0]}; it has "
-            f"{', '.join(map(str, sorted(known)))}"
-        )
+    chosen = chosen_disks(point, slots)
     parent = os.path.dirname(os.path.abspath(directory))
     if not os.path.isdir(directory) and (os.path.lexists(directory) or not os.path.isdir(parent)):
         raise InvalidInputError(
@@ -68,9 +60,7 @@ def plan_images(
         )
     plans = []
     promised = 0
-    for disk in point.disks:
-        if slots is not None and disk.slot not in slots:
-            continue
+    for disk in chosen:
         path = os.path.join(directory, disk.file[: -len(".img.zst")] + ".img")
         with client.open_disk(point, disk) as chain:
             report = None if progress is None else functools.partial(progress, disk.name)
