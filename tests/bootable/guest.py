@@ -131,7 +131,7 @@ def _with_dependencies(folder: Path, names: tuple[str, ...]) -> list[Path]:
         if path is None or path in order:
             return
         needs = re.search(rb"\0depends=([^\0]*)\0", path.read_bytes())
-        for needed in (needs[1].decode().split(",") if needs is not None else []):
+        for needed in needs[1].decode().split(",") if needs is not None else []:
             add(needed)
         order.append(path)
 

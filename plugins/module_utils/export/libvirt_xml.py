@@ -22,11 +22,11 @@ _BUS = {"virtio_scsi": "scsi"}
 def libvirt_xml(machine: Machine, target: Target, files: Mapping[int, str], directory: str) -> bytes:
     """Return the document. C(files) are the names of the images by slot, which lie in C(directory)."""
     domain = ET.Element("domain", type="kvm")
-    _add(domain, "name", one_line(target.name))
+    _add(domain, "name", plain(target.name))
     if target.uuid is not None:
         _add(domain, "uuid", target.uuid)
     if machine.description.strip():
-        _add(domain, "description", one_line(machine.description))
+        _add(domain, "description", plain(machine.description))
     _add(domain, "memory", str(machine.memory), unit="MiB")
     current = {"current": str(machine.cpu_count)} if machine.cpu_limit > machine.cpu_count else {}
     _add(domain, "vcpu", str(machine.cpu_limit), placement="static", **current)
@@ -45,15 +45,18 @@ def libvirt_xml(machine: Machine, target: Target, files: Mapping[int, str], dire
     return document(domain)
 
 
+def plain(value: str) -> str:
+    """Return a text as one line that a document may hold."""
+    return one_line(value).replace("\ufffe", "\ufffd").replace("\uffff", "\ufffd")
+
+
 def document(root: ET.Element) -> bytes:
     """Return a document as it is written to a file."""
     ET.indent(root)
     return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="utf-8") + b"\n"
 
 
-def _devices(
-    devices: ET.Element, machine: Machine, target: Target, files: Mapping[int, str], directory: str
-) -> None:
+def _devices(devices: ET.Element, machine: Machine, target: Target, files: Mapping[int, str], directory: str) -> None:
     order = _Order(target)
     for disk in target.disks:
         _disk(devices, disk, os.path.join(directory, files[disk.source.slot]), order)
@@ -66,7 +69,9 @@ def _devices(
     console = ET.SubElement(devices, "console", type="pty")
     ET.SubElement(console, "target", type="serial", port="0")
     ET.SubElement(devices, "input", type="tablet", bus="usb")
-    keymap = {"keymap": machine.keymap} if machine.keymap.isascii() and machine.keymap.replace("-", "").isalnum() else {}
+    keymap = (
+        {"keymap": machine.keymap} if machine.keymap.isascii() and machine.keymap.replace("-", "").isalnum() else {}
+    )
     ET.SubElement(devices, "graphics", type="vnc", port="-1", autoport="yes", listen="127.0.0.1", **keymap)
     video = ET.SubElement(devices, "video")
     ET.SubElement(video, "model", type="vga")
@@ -99,7 +104,7 @@ def _disk(devices: ET.Element, disk: TargetDisk, path: str, order: _Order) -> No
 def _nic(devices: ET.Element, nic: TargetNic, order: _Order) -> None:
     element = ET.SubElement(devices, "interface", type="network")
     ET.SubElement(element, "mac", address=nic.mac)
-    ET.SubElement(element, "source", network=nic.network)
+    ET.SubElement(element, "source", network=plain(nic.network))
     ET.SubElement(element, "model", type=nic.model)
     order.add(element, "PXE")
 

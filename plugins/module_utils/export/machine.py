@@ -118,7 +118,8 @@ def parse_machine(point: Point, document: Mapping[str, Any], vm_cfg: Mapping[str
         mouse=text(found.vm, "vmMouseType"),
         keymap=text(found.vm, "keymapName") or _string(vm_cfg.get("keymap")),
         local_time=bool(vm_cfg["localtime"]) if "localtime" in vm_cfg else None,
-        restart_on_crash=(text(found.vm, "restartActionOnCrash") or _string(vm_cfg.get("on_crash"))).upper() == "RESTART",
+        restart_on_crash=(text(found.vm, "restartActionOnCrash") or _string(vm_cfg.get("on_crash"))).upper()
+        == "RESTART",
         disks=found.disks(),
         nics=found.nics(),
         cdroms=found.cdroms(),
@@ -270,4 +271,3 @@ def _count(value: Any) -> int | None:
 
 def _string(value: Any) -> str:
     return value if isinstance(value, str) else ""
-

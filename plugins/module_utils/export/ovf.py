@@ -16,8 +16,7 @@ import uuid
 from collections.abc import Mapping
 from xml.etree import ElementTree as ET
 
-from ..vault.text import one_line
-from .libvirt_xml import document
+from .libvirt_xml import document, plain
 from .machine import LINUX, WINDOWS, Machine
 from .mapping import Target, TargetDisk, TargetNic
 
@@ -50,7 +49,7 @@ def ovf_descriptor(
     networks = ET.SubElement(root, "NetworkSection")
     _add(networks, "Info", "List of networks")
     for name in dict.fromkeys(nic.network for nic in target.nics):
-        ET.SubElement(networks, "Network", {"ovf:name": name})
+        ET.SubElement(networks, "Network", {"ovf:name": plain(name)})
     disks = ET.SubElement(root, "DiskSection")
     _add(disks, "Info", "List of virtual disks")
     for disk in target.disks:
@@ -74,13 +73,13 @@ def _disk(section: ET.Element, disk: TargetDisk, disk_id: str, size: int) -> Non
             "ovf:volume-type": "Sparse",
             "ovf:disk-interface": _INTERFACES[disk.bus],
             "ovf:boot": "true" if disk.boots else "false",
-            "ovf:disk-alias": one_line(disk.source.disk.name),
+            "ovf:disk-alias": plain(disk.source.disk.name),
         },
     )
 
 
 def _system(root: ET.Element, machine: Machine, target: Target, ids: Mapping[int, str]) -> None:
-    name = one_line(target.name)
+    name = plain(target.name)
     system = ET.SubElement(root, "VirtualSystem", {"ovf:id": target.uuid or name})
     _add(system, "Info", "A virtual machine")
     _add(system, "Name", name)
@@ -88,7 +87,7 @@ def _system(root: ET.Element, machine: Machine, target: Target, ids: Mapping[int
         system, "OperatingSystemSection", {"ovf:id": _SYSTEMS.get(machine.family, "1"), "ovf:required": "false"}
     )
     _add(family, "Info", "Guest operating system")
-    _add(family, "Description", one_line(machine.os_type))
+    _add(family, "Description", plain(machine.os_type))
     hardware = ET.SubElement(system, "VirtualHardwareSection")
     _add(hardware, "Info", f"{machine.cpu_count} CPU, {machine.memory} MiB of memory")
     items = _Items(hardware)
@@ -98,12 +97,15 @@ def _system(root: ET.Element, machine: Machine, target: Target, ids: Mapping[int
     items.add(_MEMORY, f"{machine.memory} MB of memory", **quantity)
     for disk in target.disks:
         items.add(
-            _DISK, one_line(disk.source.disk.name), HostResource=f"ovf:/disk/{ids[disk.source.slot]}", BootOrder=_boot(disk)
+            _DISK,
+            plain(disk.source.disk.name),
+            HostResource=f"ovf:/disk/{ids[disk.source.slot]}",
+            BootOrder=_boot(disk),
         )
     for place, nic in enumerate(target.nics, 1):
         items.add(_NETWORK, f"nic{place}", **_nic(place, nic))
     items.add(_MONITOR, "Graphical console", VirtualQuantity="1")
-    _add(system, "Description", one_line(machine.description))
+    _add(system, "Description", plain(machine.description))
     _add(system, "BiosType", _BIOS_TYPES[(target.chipset, target.firmware)])
 
 
@@ -114,7 +116,7 @@ def _boot(disk: TargetDisk) -> str:
 def _nic(place: int, nic: TargetNic) -> dict[str, str]:
     return {
         "ResourceSubType": _NICS[nic.model],
-        "Connection": nic.network,
+        "Connection": plain(nic.network),
         "Linked": "true",
         "Name": f"nic{place}",
         "MACAddress": nic.mac,
@@ -139,7 +141,9 @@ class _Items:
 
 def _disk_id(machine: Machine, point_id: str, disk: TargetDisk) -> str:
     """Return an id that is the same each time for the same disk of the same recovery point."""
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{machine.vm_id}/{point_id}/{disk.source.slot}/{disk.source.disk.disk_id}"))
+    return str(
+        uuid.uuid5(uuid.NAMESPACE_OID, f"{machine.vm_id}/{point_id}/{disk.source.slot}/{disk.source.disk.disk_id}")
+    )
 
 
 def _add(parent: ET.Element, tag: str, content: str) -> None:
