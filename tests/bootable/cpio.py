@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 
 def archive(files: Mapping[str, tuple[int, bytes]]) -> bytes:
-    """Return an archive (form C(newc)) of files by path, each with its mode and content; directories come by themselves.
+    """Return an archive (form C(newc)) of files by path, each with its mode and content; directories come along.
 
     The content of a symbolic link is where it leads.
     """

@@ -69,9 +69,8 @@ def _devices(devices: ET.Element, machine: Machine, target: Target, files: Mappi
     console = ET.SubElement(devices, "console", type="pty")
     ET.SubElement(console, "target", type="serial", port="0")
     ET.SubElement(devices, "input", type="tablet", bus="usb")
-    keymap = (
-        {"keymap": machine.keymap} if machine.keymap.isascii() and machine.keymap.replace("-", "").isalnum() else {}
-    )
+    plausible = machine.keymap.isascii() and machine.keymap.replace("-", "").isalnum()
+    keymap = {"keymap": machine.keymap} if plausible else {}
     ET.SubElement(devices, "graphics", type="vnc", port="-1", autoport="yes", listen="127.0.0.1", **keymap)
     video = ET.SubElement(devices, "video")
     ET.SubElement(video, "model", type="vga")

@@ -118,8 +118,7 @@ def parse_machine(point: Point, document: Mapping[str, Any], vm_cfg: Mapping[str
         mouse=text(found.vm, "vmMouseType"),
         keymap=text(found.vm, "keymapName") or _string(vm_cfg.get("keymap")),
         local_time=bool(vm_cfg["localtime"]) if "localtime" in vm_cfg else None,
-        restart_on_crash=(text(found.vm, "restartActionOnCrash") or _string(vm_cfg.get("on_crash"))).upper()
-        == "RESTART",
+        restart_on_crash="RESTART" in (text(found.vm, "restartActionOnCrash"), _string(vm_cfg.get("on_crash")).upper()),
         disks=found.disks(),
         nics=found.nics(),
         cdroms=found.cdroms(),
