@@ -62,7 +62,12 @@ def report_text(
             for item in items:
                 text = f"{item.subject}: {item.text}"
                 lines += textwrap.wrap(
-                    text, _WIDTH, initial_indent="  - ", subsequent_indent="    ", break_long_words=False
+                    text,
+                    _WIDTH,
+                    initial_indent="  - ",
+                    subsequent_indent="    ",
+                    break_long_words=False,
+                    break_on_hyphens=False,
                 )
     lines += [
         "",
