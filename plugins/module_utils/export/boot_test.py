@@ -178,19 +178,16 @@ def _running(hardware: qemu.Hardware, served: ServedPoint, scratch: str) -> Iter
     with open(os.path.join(served.directory, "qemu.log"), "w+b") as errors:
         process = qemu.start(qemu.command(hardware, socket), scratch, errors)
         try:
-            watch = Watch(process, socket, os.path.join(scratch, "screen.ppm"), served.check)
-            try:
+            picture = os.path.join(scratch, "screen.ppm")
+            with contextlib.closing(Watch(process, socket, picture, served.check)) as watch:
                 yield watch
-            except BootTestError as error:
-                served.check()
-                errors.seek(0)
-                output = errors.read(4000).decode("utf-8", "replace").strip()
-                last = re.sub(r"^\S*qemu\S*: ", "", output.splitlines()[-1]) if output else ""
-                raise BootTestError(
-                    f"{error.message}: {last}" if last else error.message, **{**error.details, "output": output or None}
-                ) from error
-            finally:
-                watch.close()
+        except BootTestError as error:
+            served.check()
+            errors.seek(0)
+            output = errors.read(4000).decode("utf-8", "replace").strip()
+            last = re.sub(r"^\S*qemu\S*: ", "", output.splitlines()[-1]) if output else ""
+            message = f"{error.message}: {last}" if last else error.message
+            raise BootTestError(message, **{**error.details, "output": output or None}) from error
         finally:
             qemu.end(process)
 

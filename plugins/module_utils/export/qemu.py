@@ -6,20 +6,19 @@
 
 """The command that starts a machine on qemu, cut off from everything, and the process that it becomes.
 
-The guest is a stranger. It gets no device of the host and no way out: its network ends in qemu (C(restrict=on)), qemu may
-start no programs and gain no rights (C(-sandbox)). Its disks are read-only; what it writes goes to temporary files that
-have no name any more as soon as qemu has opened them, so they are gone with the process, however it ends.
+The guest is a stranger. It gets no device of the host and no way out: its network ends in qemu (C(restrict=on)), qemu
+may start no programs and gain no rights (C(-sandbox)). Its disks are read-only; what it writes goes to temporary files
+that have no name any more as soon as qemu has opened them, so they are gone with the process, however it ends.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import ipaddress
 import os
 import shutil
-import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO
@@ -36,7 +35,14 @@ _FIRMWARE = (
     "/usr/share/qemu/ovmf-x86_64-code.bin",
 )
 _NICS = {"virtio": "virtio-net-pci", "e1000": "e1000", "rtl8139": "rtl8139"}
-_PR_SET_PDEATHSIG = 1
+# Asks the kernel for a signal when the parent dies (PR_SET_PDEATHSIG), then becomes the program. Done in the child, as
+# Python code between fork and exec is not safe where there are threads.
+_WITH_PARENT = """\
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 @dataclass(frozen=True)
@@ -161,20 +167,14 @@ def command(hardware: Hardware, socket: str) -> list[str]:
 
 def start(arguments: Sequence[str], scratch: str, errors: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start qemu. It dies with the thread that started it. What its disks take up meanwhile lies in C(scratch)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def with_parent() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
     environment = {"PATH": os.environ.get("PATH", os.defpath), "TMPDIR": scratch, "LC_ALL": "C"}
     return subprocess.Popen(
-        arguments,
+        [sys.executable, "-I", "-S", "-c", _WITH_PARENT, str(os.getpid()), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=errors,
         env=environment,
         cwd=scratch,
-        preexec_fn=with_parent,
     )
 
 

@@ -55,20 +55,16 @@ def report_text(
     lines += [
         f"  {nic.mac}, {nic.model}, {one_line(nic.old_network)} -> {one_line(nic.network)}" for nic in target.nics
     ]
+    wrapper = textwrap.TextWrapper(
+        _WIDTH, initial_indent="  - ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
     for level, title in _TITLES.items():
         items = [item for item in found if item.level == level]
         if items:
             lines += ["", f"{title}:"]
             for item in items:
                 text = f"{item.subject}: {item.text}"
-                lines += textwrap.wrap(
-                    text,
-                    _WIDTH,
-                    initial_indent="  - ",
-                    subsequent_indent="    ",
-                    break_long_words=False,
-                    break_on_hyphens=False,
-                )
+                lines += wrapper.wrap(text)
     lines += [
         "",
         "Use it:",

@@ -110,8 +110,7 @@ class Watch:
         """Close what is open; the process is somebody else's."""
         if self._forward is not None:
             self._forward.close()
-        if hasattr(self, "_qmp"):
-            self._qmp.close()
+        self._qmp.close()
 
     def version(self) -> str:
         """Return the version of qemu."""

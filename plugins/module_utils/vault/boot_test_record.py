@@ -4,7 +4,7 @@
 
 # Private to the collection: not a public API, may change in any release.
 
-"""The result of the latest boot test of a recovery point, with its screenshot and console log, kept beside the manifest.
+"""The result of the latest boot test of a recovery point, with its screenshot and log, kept beside the manifest.
 
 The record is written last and names the other two files with their hashes: a file that is not the record's own, because
 somebody changed it or a writer was interrupted, is not shown with it.
