@@ -187,6 +187,8 @@ def _running(hardware: qemu.Hardware, served: ServedPoint, scratch: str) -> Iter
             output = errors.read(4000).decode("utf-8", "replace").strip()
             last = re.sub(r"^\S*qemu\S*: ", "", output.splitlines()[-1]) if output else ""
             message = f"{error.message}: {last}" if last else error.message
+            if hardware.accelerator == "kvm":
+                message += ". The accelerator tcg works without virtualization by the processor"
             raise BootTestError(message, **{**error.details, "output": output or None}) from error
         finally:
             qemu.end(process)

@@ -234,7 +234,7 @@ def _is_same(path: str, entry: Mapping[str, Any], progress: Progress | None) -> 
         return False
     if not stat.S_ISREG(found.st_mode) or found.st_size != entry["size"]:
         return False
-    return _digest(path, progress) == entry["blake3"]
+    return _digest(path, progress) == str(entry["blake3"])
 
 
 def _digest(path: str, progress: Progress | None) -> str:

@@ -53,7 +53,8 @@ def plain(value: str) -> str:
 def document(root: ET.Element) -> bytes:
     """Return a document as it is written to a file."""
     ET.indent(root)
-    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="utf-8") + b"\n"
+    body: bytes = ET.tostring(root, encoding="utf-8")
+    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + body + b"\n"
 
 
 def _devices(devices: ET.Element, machine: Machine, target: Target, files: Mapping[int, str], directory: str) -> None:
@@ -70,8 +71,9 @@ def _devices(devices: ET.Element, machine: Machine, target: Target, files: Mappi
     ET.SubElement(console, "target", type="serial", port="0")
     ET.SubElement(devices, "input", type="tablet", bus="usb")
     plausible = machine.keymap.isascii() and machine.keymap.replace("-", "").isalnum()
-    keymap = {"keymap": machine.keymap} if plausible else {}
-    ET.SubElement(devices, "graphics", type="vnc", port="-1", autoport="yes", listen="127.0.0.1", **keymap)
+    graphics = ET.SubElement(devices, "graphics", type="vnc", port="-1", autoport="yes", listen="127.0.0.1")
+    if plausible:
+        graphics.set("keymap", machine.keymap)
     video = ET.SubElement(devices, "video")
     ET.SubElement(video, "model", type="vga")
 
