@@ -146,5 +146,8 @@ def test_damaged_data(fail: Any, args: dict[str, Any], estate: Estate, point: Po
 def test_missing_base(fail: Any, args: dict[str, Any], estate: Estate, point: Point) -> None:
     path = Path(estate.client.directory) / point.id / "2-data.img.zst"
     path.unlink()
-    failed = fail("restore_image", args, check_mode=True)
+    failed = fail("restore_image", {**args, "point": point.id}, check_mode=True)
     assert failed["failure"]["path"] == str(path)
+    failed = fail("restore_image", args, check_mode=True)
+    assert failed["failure"] == {"kind": "CorruptVaultError", "client": "web_01", "point": point.id}
+    assert f"The newest is {point.id}: {path}: No such file or directory. Name" in failed["msg"]
