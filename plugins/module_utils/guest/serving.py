@@ -215,7 +215,7 @@ def _wait_until_ready(ready: int, process: subprocess.Popen[bytes], directory: s
     raise_problem(directory)
     with open(os.path.join(directory, LOG), encoding="utf-8", errors="replace") as file:
         output = file.read(4000).strip()
-    if "cannot open plugin 'python'" in output or "nbdkit-python-plugin.so" in output:
+    if "nbdkit-python-plugin.so: cannot open" in output:
         raise ServingError(
             "nbdkit has no plugin for Python: install the package nbdkit-plugin-python (Debian) or "
             "nbdkit-python-plugin (Oracle Linux)",
@@ -223,8 +223,8 @@ def _wait_until_ready(ready: int, process: subprocess.Popen[bytes], directory: s
             output=output,
         )
     what = "does not start" if process.poll() is not None else f"is not ready after {_START_LIMIT:.0f} seconds"
-    last = output.splitlines()[-1] if output else "it says nothing"
-    raise ServingError(f"nbdkit {what}: {last}", output=output or None)
+    lines = [line for line in output.splitlines() if "error" in line] or output.splitlines() or ["it says nothing"]
+    raise ServingError(f"nbdkit {what}: {lines[-1]}", output=output or None)
 
 
 def _short_directory() -> str | None:
