@@ -46,8 +46,8 @@ options:
     type: float
   failure_patterns:
     description:
-      - Regular expressions. The test ends when the console or the screen in text mode says one of them. By default those
-        of kernels and boot loaders that give up, as V(Kernel panic) and V(No bootable device).
+      - Regular expressions. The test ends when the console or the screen in text mode says one of them. By default
+        those of kernels and boot loaders that give up, as V(Kernel panic) and V(No bootable device).
     type: list
     elements: str
   timeout:
@@ -86,8 +86,8 @@ options:
     type: path
   max_age:
     description:
-      - Do nothing if the recovery point has a good result that is younger. A whole number of seconds, or a number with a
-        unit, as V(24h) or V(30d).
+      - Do nothing if the recovery point has a good result that is younger. A whole number of seconds, or a number with
+        a unit, as V(24h) or V(30d).
     type: raw
   fail_on_bad:
     description:
