@@ -11,6 +11,7 @@ reads its name from it, says on both consoles that it is up, and answers on port
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -67,6 +68,18 @@ while :; do sleep 1000; done
 """
 
 
+class GuestUnavailable(Exception):
+    """The image cannot be built here, or nothing can start it."""
+
+
+def install_packages() -> None:
+    """Install what is missing to build the image and to start it, where that is possible."""
+    script = Path(__file__).with_name("packages.sh")
+    done = subprocess.run([str(script)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise GuestUnavailable(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else str(script))
+
+
 @dataclass(frozen=True)
 class Kernel:
     """A kernel of Debian, unpacked."""
@@ -77,7 +90,11 @@ class Kernel:
 
 
 def build(cache: Path, target: Path, *, host: str = "guest01") -> None:
-    """Put the image at ``target``, built in ``cache`` if it is not there yet. Takes about a second."""
+    """Put the image at ``target``, built in ``cache`` if it is not there yet. Takes about a second.
+
+    Raises ``GuestUnavailable`` with the reason where it cannot be built.
+    """
+    install_packages()
     cache.mkdir(parents=True, exist_ok=True)
     kernel = unpack_kernel(cache)
     cached = cache / f"bootable-{_RECIPE}-{kernel.version}-{host}.img"
@@ -94,7 +111,7 @@ def unpack_kernel(cache: Path) -> Kernel:
     depends = _run("apt-cache", "depends", PACKAGE)
     found = re.search(r"Depends: linux-image-(\S+)", depends)
     if found is None:
-        raise RuntimeError(f"apt does not know the package {PACKAGE}: run apt-get update")
+        raise GuestUnavailable(f"apt does not know the package {PACKAGE}: run apt-get update")
     version = found[1]
     folder = cache / f"kernel-{version}"
     if not folder.exists():
@@ -102,7 +119,8 @@ def unpack_kernel(cache: Path) -> Kernel:
             _run("apt-get", "-qq", "download", f"linux-image-{version}", cwd=scratch)
             (package,) = Path(scratch).glob("*.deb")
             _run("dpkg-deb", "-x", str(package), f"{scratch}/files")
-            os.replace(f"{scratch}/files", folder)
+            with contextlib.suppress(FileExistsError):  # another process was as quick
+                os.rename(f"{scratch}/files", folder)
     return Kernel(version, folder / "boot" / f"vmlinuz-{version}", folder / "lib" / "modules" / version)
 
 
@@ -186,5 +204,5 @@ def _run(*command: str, cwd: str | None = None) -> str:
     }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=cwd)
     if done.returncode != 0:
-        raise RuntimeError(f"{command[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
+        raise GuestUnavailable(f"{command[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout

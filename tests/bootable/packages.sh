@@ -15,6 +15,8 @@ need mkfs.ext4 e2fsprogs
 need busybox busybox-static
 need virt-xml-validate libvirt-clients
 need xmllint libxml2-utils
+need nbdkit nbdkit
+[ -n "$(find /usr/lib -name nbdkit-python-plugin.so -print -quit 2>/dev/null)" ] || missing+=(nbdkit-plugin-python)
 [ -e /usr/lib/syslinux/mbr/mbr.bin ] || missing+=(syslinux-common)
 [ "${#missing[@]}" -gt 0 ] || exit 0
 

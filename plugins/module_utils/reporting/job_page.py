@@ -52,6 +52,7 @@ def job_page(
     recovery points of this job were verified, and C(booted) what their boot tests said, by client.
     """
     title = f"{job['subclient']}: {job['status']}, {utc(job['started'])}"
+    rows = [_vm(vm, verified.get(vm["client"]), booted.get(vm["client"])) for vm in job["vms"]]
     body = [
         f"<header><h1>Backup of {name(job['subclient'])} {badge(job['status'])}</h1>",
         f"<p>{counted(job)}</p>",
