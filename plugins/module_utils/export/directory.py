@@ -57,7 +57,8 @@ class ExportDirectory:
         names = self._names(self.path)
         if not names:
             return MISSING
-        document = _list_of(self.path, _FORMAT)
+        # One that was to be replaced and is still there is as good as any.
+        document = _list_of(self.path, _FORMAT) or _list_of(self.path, _REPLACED)
         listed = {} if document is None else {entry["name"]: entry for entry in document["files"]}
         strange = sorted(names - {*listed, LIST})
         if document is None or strange:
@@ -70,8 +71,14 @@ class ExportDirectory:
         same = all(_is_same(os.path.join(self.path, name), entry, progress) for name, entry in listed.items())
         return CURRENT if same else DIFFERENT
 
-    def check_space(self, needed: int) -> None:
-        """Raise C(TargetError) when there is no room for so many bytes."""
+    def check_room(self, needed: int) -> None:
+        """Raise C(TargetError) when there is no room for so many bytes, or for the directories that are needed."""
+        for way in (f"{self.path}.exporting", f"{self.path}.replaced"):
+            if os.path.lexists(way) and not _is_ours(way, self.path):
+                raise TargetError(
+                    f"Cannot export to {self.path}: {way} is in the way. It is not left from an export: move it",
+                    path=way,
+                )
         with target_errors("look at", self._parent):
             found = os.statvfs(self._parent)
         free = found.f_bavail * found.f_frsize
@@ -163,8 +170,7 @@ def _claim(path: str, final: str) -> int:
         except OSError:
             pass  # a file system without locks
         if not fresh:
-            left = set(os.listdir(path))
-            if left and not _is_left_over(path, final):
+            if not _is_ours(path, final):
                 raise TargetError(f"Cannot create {path}: it exists and is not left from an export", path=path)
             _empty(path)
         with _as_target(path):
@@ -188,6 +194,12 @@ def _mark(path: str, kind: str) -> None:
     """Give the list of an export another kind."""
     name = os.path.join(path, LIST)
     write_json(name, {**read_json(name), "format": kind})
+
+
+def _is_ours(path: str, final: str) -> bool:
+    """Return whether a directory is left from an export, or empty, as it is for the first moment of one."""
+    with target_errors("look at", path):
+        return not os.path.islink(path) and os.path.isdir(path) and (not os.listdir(path) or _is_left_over(path, final))
 
 
 def _is_left_over(path: str, final: str) -> bool:

@@ -157,7 +157,7 @@ def plan_export(
             path=place.path,
         )
     if state != CURRENT:
-        place.check_space(needed)
+        place.check_room(needed)
     return ExportPlan(
         machine=machine,
         target=target,
