@@ -75,10 +75,8 @@ class ExportDirectory:
         """Raise C(TargetError) when there is no room for so many bytes, or for the directories that are needed."""
         for way in (f"{self.path}.exporting", f"{self.path}.replaced"):
             if os.path.lexists(way) and not _is_ours(way, self.path):
-                raise TargetError(
-                    f"Cannot export to {self.path}: {way} is in the way. It is not left from an export: move it",
-                    path=way,
-                )
+                told = f"{way} is in the way. It is not left from an export: move it"
+                raise TargetError(f"Cannot export to {self.path}: {told}", path=way)
         with target_errors("look at", self._parent):
             found = os.statvfs(self._parent)
         free = found.f_bavail * found.f_frsize

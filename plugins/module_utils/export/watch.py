@@ -246,8 +246,9 @@ class Watch:
             if not found:
                 return False
             self._forward = socket.create_connection(("127.0.0.1", found[0]), 5)
+            self._forward.setblocking(False)
             return False
-        if self._connections("ESTABLISHED", port) or self._has_data():
+        if self._connections("(?:ESTABLISHED|CLOSE_WAIT)", port) or self._has_data():
             return True
         if not any(self._connections(state, port) for state in ("SYN_SENT", "SYN_RCVD")):
             self._forward.close()  # refused: not yet
@@ -258,7 +259,7 @@ class Watch:
         """Return whether the guest has said something before it closed the connection."""
         assert self._forward is not None
         try:
-            return bool(self._forward.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+            return bool(self._forward.recv(1, socket.MSG_PEEK))
         except OSError:
             return False
 

@@ -177,7 +177,7 @@ def test_report() -> None:
         "export of recovery point 20261123T010203Z-0001 of client web_01",
         "  slot 0: 0-disk.qcow2, 8.0 GiB, ide, xvda -> sda, starts the machine\n    content hash c0\n",
         "  00:21:f6:5b:b5:f7, e1000, vm-net -> default\n",
-        "To be done:\n  - slot 1: Disk 'asm' (physical) is not in the recovery point: physical disks are not backed up.",
+        "To be done:\n  - slot 1: Disk 'asm' (physical) is not in the recovery point: physical disks are not",
         "tar -cf web_01.ova web_01.ovf 0-disk.qcow2 1-disk.qcow2",
     ):
         assert part in text
