@@ -350,9 +350,8 @@ def main() -> None:
             **files_of(directory, found),
         }
         if found is not None and not found.ok and module.params["fail_on_bad"] and not module.check_mode:
-            error = BootTestError(
-                f"Recovery point {point.id} of client {client.name} is {found.verdict}", point=point.id
-            )
+            told = f"Recovery point {point.id} of client {client.name} is {found.verdict}"
+            error = BootTestError(told, client=client.name, point=point.id)
             module.fail_json(msg=error.message, failure=error.as_failure(), **result)
     module.exit_json(**result)
 

@@ -66,13 +66,7 @@ def job_page(
         job_numbers(jobs),
         "</section>",
         '<section aria-labelledby="vms"><h2 id="vms">Virtual machines</h2>',
-        table(
-            "Virtual machines",
-            VM_COLUMNS,
-            [_vm(vm, verified.get(vm["client"]), booted.get(vm["client"])) for vm in job["vms"]],
-        )
-        if job["vms"]
-        else "<p>The job had none.</p>",
+        table("Virtual machines", VM_COLUMNS, rows) if job["vms"] else "<p>The job had none.</p>",
         "</section>",
         "</main>",
     ]

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
+from unit.modules.test_boot_test import pretend_to_start
 from unit.reporting.builders import add_client, add_job, job_id, made, planned, verify
 from unit.transfer.builders import NEXT_RUN, RUN, Estate, incremental, vm_plan
 
@@ -68,6 +69,14 @@ def backup_draft_results(succeed: Any, estate: Estate) -> Results:
 
 
 @pytest.fixture
+def boot_test_results(succeed: Any, estate: Estate, monkeypatch: pytest.MonkeyPatch) -> Results:
+    bad_points(succeed, estate)
+    pretend_to_start(monkeypatch)
+    args = {"vault": estate.vault.path, "client": "web_01", "pattern": "x", "fail_on_bad": False}
+    return [succeed("boot_test", {**args, "point": estate.client.scan()[0][0].id})]
+
+
+@pytest.fixture
 def client_lock_results(succeed: Any, estate: Estate) -> Results:
     return [succeed("client_lock", {"vault": estate.vault.path, "client": "web_01", "run_id": RUN})]
 
@@ -106,6 +115,18 @@ def bad_points(succeed: Any, estate: Estate) -> Results:
     (Path(estate.client.directory) / bad.id / "vm.cfg").write_bytes(b"other")
     (Path(estate.client.directory) / damaged.id / "point.json").write_text("{}")
     return [succeed("verify", {"vault": estate.vault.path, "fail_on_bad": False})]
+
+
+@pytest.fixture
+def point_export_results(succeed: Any, estate: Estate, tmp_path: Path) -> Results:
+    bad_points(succeed, estate)
+    point = estate.client.scan()[0][0]
+    nic = {"macAddress": "00:21:f6:00:00:01", "networkId": {"value": "10238073c2", "name": "vm-net"}}
+    plan = {**PLAN, "configuration": {**PLAN["configuration"], "document": {"virtual_nics": [nic]}}}
+    made = backup_vm(estate.vault, estate.request(plan, run_id=NEXT_RUN)).point
+    assert made.sequence > point.sequence
+    args = {"vault": estate.vault.path, "client": "web_01", "point": made.id, "directory": str(tmp_path / "exported")}
+    return [succeed("point_export", args)]
 
 
 @pytest.fixture
