@@ -8,8 +8,8 @@
 
 The mark is the end of an object's description: C(ovm.backup/1) and a JSON object with the manager's UUID, the source
 VM's id and the run id. A clone's mark also holds the clone's own id, for a description can be copied along when
-somebody clones our clone, and the ids of its disks. A clone definition's mark holds the id of its clone job: through
-it a clone is proved to be ours by the job's result before it is marked itself.
+somebody clones our clone, and the ids of its disks and of their mappings. A clone definition's mark holds the id
+of its clone job: through it a clone is proved to be ours by the job's result before it is marked itself.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ class CloneDisk:
     slot: int
     source_disk_id: str
     id: str
-    name: str
     repository_id: str
     path: str
     size: int
@@ -62,9 +61,13 @@ class Clone:
         return {**asdict(self), "disks": [asdict(disk) for disk in self.disks]}
 
 
+# Slot, disk of the source, disk of the clone, mapping of the clone.
+MarkedDisk = tuple[int, str, str, str]
+
+
 @dataclass(frozen=True)
 class Mark:
-    """What both marks say. C(sources) and C(copies) map slots to disk ids; they are empty if there was no room."""
+    """What both marks say. C(disks) is empty if there was no room."""
 
     kind: str  # "clone" | "definition"
     manager_id: str
@@ -72,7 +75,7 @@ class Mark:
     run_id: str
     clone_id: str | None = None
     job_id: str | None = None
-    disks: tuple[tuple[int, str, str], ...] = ()  # slot, disk of the source, disk of the clone
+    disks: tuple[MarkedDisk, ...] = ()
 
     def description(self) -> str:
         """Return the description that carries the mark; the list of disks is left out if it would not fit."""
@@ -120,11 +123,11 @@ def read_mark(description: Any, kind: str) -> Mark | None:
     )
 
 
-def _disks(entries: Any) -> tuple[tuple[int, str, str], ...]:
+def _disks(entries: Any) -> tuple[MarkedDisk, ...]:
     found = []
     for entry in entries if isinstance(entries, list) else ():
-        if isinstance(entry, list) and len(entry) == 3 and isinstance(entry[0], int):
-            found.append((entry[0], str(entry[1]), str(entry[2])))
+        if isinstance(entry, list) and len(entry) == 4 and isinstance(entry[0], int):
+            found.append((entry[0], str(entry[1]), str(entry[2]), str(entry[3])))
     return tuple(found)
 
 

@@ -225,6 +225,7 @@ def plan_info_results(succeed: Any, manager: dict[str, Any], keep_clone: Any, es
     args = {**manager, "vault": estate.vault.path, "subclient": "x", "definition": DEFINITION}
     plan = next(vm for vm in succeed("plan_info", args)["plan"]["vms"] if vm["vm_name"] == "db01")
     keep_clone(estate.vault, plan, RUN)
+    estate.vault.prepare_client("web_01").lock(owner="a run", run_id=RUN).hold(60.0)
     return [succeed("plan_info", args)]
 
 
