@@ -211,7 +211,7 @@ def read_time(value: Any, key: str, problems: Problems) -> float | None:
         return None
     year, _dash, month, day, hour, minute, second, fraction, zone = found.groups(default="0")
     try:
-        whole = datetime(*map(int, (year, month, day, hour, minute, second)), tzinfo=_zone(zone))
+        whole = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=_zone(zone))
         moment = whole.timestamp()
     except (ValueError, OverflowError) as error:
         problems.add(key, value, f"{quoted(value)} is no time: {error}; write one {example}")

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -52,7 +53,8 @@ def select(client: Client, point: str = LATEST, before: str | None = None) -> Se
     if point != LATEST:
         return Selection(client.point(point))
     points, damaged = client.scan()
-    wanted = [one for one in points if moment is None or one.created <= moment]
+    # Names and lists show whole seconds: who repeats one of them means the point that it stands for.
+    wanted = [one for one in points if moment is None or math.floor(one.created) <= moment]
     health = Health(client)
     passed_over: list[PassedOver] = []
     chosen: Point | None = None

@@ -164,8 +164,10 @@ def report_results(succeed: Any, tmp_path: Path) -> Results:
 @pytest.fixture
 def restore_image_results(succeed: Any, estate: Estate, tmp_path: Path) -> Results:
     bad_points(succeed, estate)
-    shutil.rmtree(Path(estate.client.directory) / estate.client.scan()[1][0].id)
-    args = {"vault": estate.vault.path, "client": "web_01", "directory": str(tmp_path / "restored")}
+    (bad,), (damaged,) = estate.client.scan()
+    shutil.rmtree(Path(estate.client.directory) / damaged.id)
+    where = {"vault": estate.vault.path, "client": "web_01", "point": bad.id}
+    args = {**where, "directory": str(tmp_path / "restored")}
     return [succeed("restore_image", args, check_mode=True)]
 
 
