@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 from unit.modules.test_boot_test import pretend_to_start
-from unit.reporting.builders import add_client, add_job, job_id, made, planned, verify
+from unit.reporting.builders import add_client, add_job, boot, job_id, made, planned, verify
 from unit.transfer.builders import NEXT_RUN, RUN, Estate, incremental, vm_plan
 
 from ansible_collections.ovm.backup.plugins import modules
@@ -70,10 +70,9 @@ def backup_draft_results(succeed: Any, estate: Estate) -> Results:
 
 @pytest.fixture
 def boot_test_results(succeed: Any, estate: Estate, monkeypatch: pytest.MonkeyPatch) -> Results:
-    bad_points(succeed, estate)
     pretend_to_start(monkeypatch)
-    args = {"vault": estate.vault.path, "client": "web_01", "pattern": "x", "fail_on_bad": False}
-    return [succeed("boot_test", {**args, "point": estate.client.scan()[0][0].id})]
+    args = {"vault": estate.vault.path, "client": "web_01", "point": bad_disk(succeed, estate), "pattern": "x"}
+    return [succeed("boot_test", args)]
 
 
 @pytest.fixture
@@ -119,14 +118,20 @@ def bad_points(succeed: Any, estate: Estate) -> Results:
 
 @pytest.fixture
 def point_export_results(succeed: Any, estate: Estate, tmp_path: Path) -> Results:
-    bad_points(succeed, estate)
-    point = estate.client.scan()[0][0]
+    args = {"vault": estate.vault.path, "client": "web_01", "point": bad_disk(succeed, estate)}
+    return [succeed("point_export", {**args, "directory": str(tmp_path / "exported")}, check_mode=True)]
+
+
+def bad_disk(succeed: Any, estate: Estate) -> str:
+    """Make a point of a VM with a network card, whose disk a verification finds bad behind its first bytes."""
     nic = {"macAddress": "00:21:f6:00:00:01", "networkId": {"value": "10238073c2", "name": "vm-net"}}
-    plan = {**PLAN, "configuration": {**PLAN["configuration"], "document": {"virtual_nics": [nic]}}}
-    made = backup_vm(estate.vault, estate.request(plan, run_id=NEXT_RUN)).point
-    assert made.sequence > point.sequence
-    args = {"vault": estate.vault.path, "client": "web_01", "point": made.id, "directory": str(tmp_path / "exported")}
-    return [succeed("point_export", args)]
+    point = backup_vm(estate.vault, estate.request(PLAN, document={"virtual_nics": [nic]})).point
+    path = Path(estate.client.directory) / point.id / point.disks[0].file
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + b"damage" + content[middle + 6 :])
+    succeed("verify", {"vault": estate.vault.path, "fail_on_bad": False})
+    return point.id
 
 
 @pytest.fixture
@@ -155,6 +160,7 @@ def report_results(succeed: Any, tmp_path: Path) -> Results:
     vault = Vault.create(str(tmp_path / "vault"))
     client, points = add_client(Path(vault.path), "db01")
     verify(client, points[0])
+    boot(client, points[0])
     job = add_job(vault, 0, (planned("db01", skipped_disks=[SKIPPED]), {"point": made(id=points[0].id)}))
     (Path(vault.path) / "jobs" / f"{job_id(1)}.json").write_text("{}")
     args = {"vault": vault.path, "format": "json"}
