@@ -24,10 +24,8 @@ extends_documentation_fragment:
   - ovm.backup.vault
   - ovm.backup.point
   - ovm.backup.hardware
-  - ovm.backup.progress
   - ovm.backup.attributes
   - ovm.backup.attributes.vault_group
-  - ovm.backup.attributes.shows_progress
 options:
   pattern:
     description:
@@ -271,7 +269,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._hardware import hardware_options, wishes_of
 from ..module_utils._module import duration_option, engine, vault_options
 from ..module_utils._point import point_options, selected_point
-from ..module_utils._progress import progress_options, status_file
 from ..module_utils.errors import BootTestError
 from ..module_utils.export.boot_test import BootTestRequest, plan_boot_test, run_boot_test
 from ..module_utils.export.qemu import ACCELERATORS
@@ -313,7 +310,6 @@ def main() -> None:
             **vault_options(),
             **point_options(),
             **hardware_options(),
-            **progress_options(),
             "pattern": {"type": "str"},
             "port": {"type": "int"},
             "screen_seconds": {"type": "float"},
@@ -339,8 +335,7 @@ def main() -> None:
         plan = plan_boot_test(client, point, request)
         due = found is None or not found.ok or not 0 <= time.time() - found.tested_at < max_age
         if due and not module.check_mode:
-            with status_file(module.params["progress_file"], vm=point.vm_name) as status:
-                made = run_boot_test(client, plan, request, progress=status.phase("boot"))
+            made = run_boot_test(client, plan, request)
             found = write_boot_test(directory, made.result, screenshot=made.screenshot, log=made.log)
         result: dict[str, Any] = {
             "changed": due,

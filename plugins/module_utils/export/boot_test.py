@@ -127,7 +127,6 @@ def run_boot_test(
     request: BootTestRequest,
     *,
     clock: Callable[[], float] = time.time,
-    progress: Callable[[str, int, int], None] | None = None,
 ) -> Started:
     """Start the machine, wait for a verdict, and end it, whatever happens. Use the main thread.
 
@@ -141,7 +140,7 @@ def run_boot_test(
     ):
         hardware = replace(plan.hardware, disks={slot: served.uri(slot) for slot in slots})
         with _running(hardware, served, scratch) as watch:
-            outcome = watch.wait(request.conditions, timeout=request.timeout, progress=progress)
+            outcome = watch.wait(request.conditions, timeout=request.timeout)
             version = watch.version()
         served.check()
     return Started(

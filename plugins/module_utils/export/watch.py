@@ -117,13 +117,7 @@ class Watch:
         found = self._qmp.command("query-version")["qemu"]
         return f"{found['major']}.{found['minor']}.{found['micro']}"
 
-    def wait(
-        self,
-        conditions: Conditions,
-        *,
-        timeout: float,
-        progress: Callable[[str, int, int], None] | None = None,
-    ) -> Outcome:
+    def wait(self, conditions: Conditions, *, timeout: float) -> Outcome:
         """Return when there is a verdict, or when the time is over."""
         begun = self._clock()
         missing: list[str] = []
@@ -152,8 +146,6 @@ class Watch:
                 return self._outcome(False, f"not up {after}: {failed}", screen, text)
             if now - begun >= timeout:
                 return self._outcome(False, f"not up {after}: {', '.join(missing)}", screen, text)
-            if progress is not None:
-                progress("the machine", int(now - begun), int(timeout))
 
     def _outcome(self, ok: bool, verdict: str, screen: _Screen, text: str) -> Outcome:
         self._read_console()

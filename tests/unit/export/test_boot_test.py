@@ -33,7 +33,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.export.boot_test import
     run_boot_test,
 )
 from ansible_collections.ovm.backup.plugins.module_utils.export.mapping import Wishes
-from ansible_collections.ovm.backup.plugins.module_utils.export.watch import Conditions
+from ansible_collections.ovm.backup.plugins.module_utils.export.watch import Conditions, Watch
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 
 Bootable = tuple[Estate, Point]
@@ -52,22 +52,28 @@ def digests(directory: str) -> dict[str, str]:
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_guest_comes_up_and_leaves_nothing(bootable: Bootable, tmp_path: Path) -> None:
+def test_guest_comes_up_and_leaves_nothing(
+    bootable: Bootable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     vault = bootable[0].vault.path
     before = digests(vault)
     seen: list[list[str]] = []
 
-    def look(_what: str, _done: int, _total: int) -> None:
+    def missing(self: Watch, *arguments: Any) -> list[str]:
         (folder,) = scratch.iterdir()
         seen.append([path.name for path in folder.iterdir()])
+        return look(self, *arguments)
+
+    look = Watch._missing
+    monkeypatch.setattr(Watch, "_missing", missing)
 
     estate, point = bootable
     conditions = Conditions(pattern=UP.pattern, port=80)
     wishes = Wishes(disk_bus="virtio", nic_model="virtio")
     request = BootTestRequest(conditions, wishes, accelerator="tcg", scratch=str(scratch))
-    found = run_boot_test(estate.client, plan_boot_test(estate.client, point, request), request, progress=look)
+    found = run_boot_test(estate.client, plan_boot_test(estate.client, point, request), request)
     result = found.result
     assert result.ok, found.log.decode(errors="replace")
     told = re.sub(r"after \d+ s", "after N s", result.verdict)
@@ -128,13 +134,14 @@ def test_qemu_dies_with_who_started_it(bootable: Bootable, tmp_path: Path) -> No
         import sys
         sys.path[:0] = {sys.path!r}
         from ansible_collections.ovm.backup.plugins.module_utils.export.boot_test import *
-        from ansible_collections.ovm.backup.plugins.module_utils.export.watch import Conditions
+        from ansible_collections.ovm.backup.plugins.module_utils.export.watch import Conditions, Watch
         from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
         client = Vault.open({estate.vault.path!r}).client({estate.client.name!r})
         request = BootTestRequest(Conditions(pattern="never", failures=()), slots=[1], accelerator="tcg",
                                   scratch={str(scratch)!r}, timeout=600)
         plan = plan_boot_test(client, client.point({point.id!r}), request)
-        run_boot_test(client, plan, request, progress=lambda *_: print("runs", flush=True))
+        Watch._missing = lambda *_: print("runs", flush=True) or ["more"]
+        run_boot_test(client, plan, request)
         """
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
