@@ -140,6 +140,8 @@ class Appliance:
             handle = Handle()
             try:
                 handle.do("set_autosync", 0)
+                # Gone with nbdkit, also when this process is killed. What the guest's journals replay is written there.
+                handle.do("set_tmpdir", os.fsencode(self._served.directory))
                 if "LIBGUESTFS_BACKEND" not in os.environ:
                     handle.do("set_backend", b"direct")
                 if settings:
@@ -217,7 +219,7 @@ def shown(path: bytes) -> str:
 
 
 def _advice(problem: str) -> str:
-    first = problem.splitlines()[0] if problem else "unknown error"
+    first = problem.splitlines()[0].rstrip(".") if problem else "unknown error"
     if "supermin" in problem or "kernel" in problem:
         return (
             f"{first}. It is made from a kernel in /boot that the user can read: install the package "
@@ -225,4 +227,4 @@ def _advice(problem: str) -> str:
         )
     if "qemu" in first and ("not found" in first or "cannot find" in first):
         return f"{first}. Install the package qemu-system-x86"
-    return f"{first.rstrip('.')}. The program libguestfs-test-tool says more"
+    return f"{first}. The program libguestfs-test-tool says more"

@@ -27,10 +27,10 @@ class Item(NamedTuple):
 
 @dataclass
 class CopyPlan:
-    """What a copy will do. C(skipped) is what it leaves out: the path and why."""
+    """What a copy will do. C(left_out) is what it does not copy: the path and why."""
 
     items: list[Item] = field(default_factory=list)
-    skipped: list[dict[str, str]] = field(default_factory=list)
+    left_out: list[dict[str, str]] = field(default_factory=list)
 
     def count(self, kind: str, *states: str) -> int:
         """Return how many of a kind are in one of the states."""
@@ -82,7 +82,7 @@ def plan_copy(source: Source, paths: Sequence[bytes], destination: str, rules: C
                     )
                 reason = _reason_to_skip(source, found, rules)
                 if reason is not None:
-                    plan.skipped.append({"path": shown(found.path), "reason": reason})
+                    plan.left_out.append({"path": shown(found.path), "reason": reason})
                 elif found.path != b"/":
                     plan.items.append(Item(found, _state(source, found, target, rules)))
         if rules.max_size is not None and plan.size > rules.max_size:
@@ -92,11 +92,11 @@ def plan_copy(source: Source, paths: Sequence[bytes], destination: str, rules: C
 
 
 def copy_files(
-    source: Source, plan: CopyPlan, destination: str, progress: Callable[[int, int], None] | None = None
+    source: Source, plan: CopyPlan, destination: str, progress: Callable[[str, int, int], None] | None = None
 ) -> None:
     """Carry a plan out. Each file appears when it is complete; one that is not is gone."""
     total, done = plan.size, 0
-    directories = [item.source for item in plan.items if item.source.kind == "directory" and item.state != "current"]
+    directories = [item.source for item in plan.items if item.source.kind == "directory"]
     with Destination(destination, make=True) as target:
         for item in plan.items:
             found = item.source
@@ -111,7 +111,7 @@ def copy_files(
                     target.make_file(found, content, replace=item.state == "different")
                 done += found.status.size
                 if progress is not None:
-                    progress(done, total)
+                    progress("files", done, total)
         # Their content has changed their times until now.
         for found in reversed(directories):
             target.keep_times(found)

@@ -6,8 +6,8 @@
 
 """The directory that files of a guest are copied to, and the only way in which anything is written there.
 
-Nothing is written outside of it: no link is followed on the way, neither one that a guest has nor one that somebody puts
-there meanwhile. Nothing that is copied has more rights than its owner on the proxy has anyhow.
+Nothing is written outside of it: no link is followed on the way, neither one that a guest has nor one that somebody
+puts there meanwhile. Nothing that is copied has more rights than its owner on the proxy has anyhow.
 """
 
 from __future__ import annotations
@@ -29,6 +29,12 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _STEP = 64 * 1024
 # The years that every file system can write down.
 _LATEST = (1 << 32) * 10**9
+
+
+def check_destination(path: str) -> None:
+    """Raise C(InvalidInputError) or C(TargetError) for a directory that is none and cannot be made."""
+    with Destination(path):
+        pass
 
 
 def kept_time(time: int) -> int:

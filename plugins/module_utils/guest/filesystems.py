@@ -64,7 +64,8 @@ class GuestSystem:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
-        return asdict(self)
+        mounts = [{"directory": directory, "device": device} for directory, device in self.mounts.items()]
+        return {**asdict(self), "mounts": mounts}
 
 
 def find_file_systems(disks: Disks) -> list[FileSystem]:
@@ -118,8 +119,9 @@ def mount_system(disks: Disks, systems: Sequence[GuestSystem]) -> list[str]:
         mount_one(disks, usable[0])
         return [f"There is no operating system that is known: the only file system, {usable[0]}, is taken"]
     what = "several operating systems" if systems else "no operating system that is known"
-    named = f"it has the file systems {', '.join(usable)}: name one" if usable else "nor a file system"
-    raise GuestFileError(f"The guest has {what}, {named}")
+    if not usable:
+        raise GuestFileError(f"The guest has {what}, and no file system")
+    raise GuestFileError(f"The guest has {what}, and the file systems {', '.join(usable)}: name one")
 
 
 def check_device(device: str) -> None:

@@ -15,17 +15,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import shutil
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 from .._libraries import missing_libraries
 from ..errors import OvmBackupError, ServingError
 from ..vault.chain import open_chain
+from ..vault.processes import this_process
 from ..vault.random_access import DiskReader, preferred_size
 
-SETTINGS, SCRIPT_NAME, PROBLEM, SOCKET, LOG = "settings.json", "plugin.py", "problem.json", "socket", "log"
+SETTINGS, SCRIPT_NAME, SOCKET, LOG = "settings.json", "plugin.py", "socket", "log"
+PROBLEM, ABOUT = "problem.json", "served.json"
 LIBRARIES = ("blake3", "zstandard")
 # The largest request that NBD allows in practice.
 _LARGEST = 32 * 1024 * 1024
@@ -94,6 +98,9 @@ class Plugin:
                 chain = open_chain([(path, header_hash) for path, header_hash in disk["files"]])
                 reader = DiskReader(chain, cache_size=settings["cache_size"] // len(settings["disks"]))
                 self._exports[disk["export"]] = _Export(disk["description"], reader)
+            if settings["about"] is not None:
+                about = {**settings["about"], "host": platform.node(), **this_process()}
+                _write_whole(os.path.join(directory, ABOUT), about)
 
     def thread_model(self) -> int:
         """Let requests run side by side: decompressing and hashing do not need Python's lock."""
@@ -164,9 +171,13 @@ def note_problem(directory: str, error: OvmBackupError) -> None:
     """Write down a failure, unless there is one already."""
     path = os.path.join(directory, PROBLEM)
     with contextlib.suppress(OSError):
-        text = json.dumps({"message": error.message, "failure": error.as_failure()})
-        temporary = f"{path}.{os.getpid()}"
         if not os.path.exists(path):
-            with open(temporary, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.replace(temporary, path)
+            _write_whole(path, {"message": error.message, "failure": error.as_failure()})
+
+
+def _write_whole(path: str, document: Any) -> None:
+    """Write a file that nobody sees half of."""
+    temporary = f"{path}.{threading.get_ident()}"
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(document, file)
+    os.replace(temporary, path)

@@ -77,9 +77,7 @@ def uri(socket: str, export: str = "") -> str:
 
 
 @contextlib.contextmanager
-def serve_point(
-    client: Client, point: Point, *, slots: Collection[int] | None = None, cache_size: int = 2 * CACHE_SIZE
-) -> Iterator[ServedPoint]:
+def serve_point(client: Client, point: Point, *, slots: Collection[int] | None = None) -> Iterator[ServedPoint]:
     """Serve the disks of a point (those in C(slots)) for the length of the block.
 
     nbdkit ends with the block, and also with the thread that entered it, however that ends: use the main thread.
@@ -89,7 +87,7 @@ def serve_point(
     directory = tempfile.mkdtemp(prefix="ovm-served-", dir=_short_directory())
     process = None
     try:
-        disks = prepare(client, point, directory, slots=slots, cache_size=cache_size)
+        disks = prepare(client, point, directory, slots=slots)
         process = start(nbdkit_command(program, directory), directory)
         yield ServedPoint(directory, disks, process)
     finally:
@@ -119,17 +117,22 @@ def nbdkit_command(program: str, directory: str) -> list[str]:
 
 
 def prepare(
-    client: Client, point: Point, directory: str, *, slots: Collection[int] | None, cache_size: int
+    client: Client,
+    point: Point,
+    directory: str,
+    *,
+    slots: Collection[int] | None,
+    cache_size: int = 2 * CACHE_SIZE,
+    about: dict[str, Any] | None = None,
 ) -> list[ServedDisk]:
-    """Write into a private directory what nbdkit needs to know; return the disks that it will serve."""
-    if len(os.fsencode(os.path.join(directory, SOCKET))) > SOCKET_LIMIT:
-        raise ServingError(
-            f"The path of {directory} is too long for a socket in it: use one of at most "
-            f"{SOCKET_LIMIT - len(SOCKET) - 1} bytes",
-            path=directory,
-        )
+    """Write into a private directory what nbdkit needs to know; return the disks that it will serve.
+
+    nbdkit adds to C(about) which process it is, and leaves it in the directory.
+    """
+    check_length(directory)
     chosen = chosen_disks(point, slots)
     settings = {
+        "about": about,
         "cache_size": cache_size,
         "disks": [
             {
@@ -152,7 +155,17 @@ def prepare(
     return [ServedDisk(disk.slot, disk.name, disk.size, str(disk.slot)) for disk in chosen]
 
 
-def start(command: Sequence[str], directory: str, *, detached: bool = False) -> subprocess.Popen[bytes]:
+def check_length(directory: str) -> None:
+    """Raise C(ServingError) when the path is too long for a socket in it."""
+    if len(os.fsencode(os.path.join(directory, SOCKET))) > SOCKET_LIMIT:
+        raise ServingError(
+            f"The path of {directory} is too long for a socket in it: use one of at most "
+            f"{SOCKET_LIMIT - len(SOCKET) - 1} bytes",
+            path=directory,
+        )
+
+
+def start(command: Sequence[str], directory: str) -> subprocess.Popen[bytes]:
     """Run a command that ends in one of C(nbdkit_command), and return when the socket accepts connections."""
     # What the task's own Python has in its environment may be for another version than nbdkit's.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
@@ -168,12 +181,11 @@ def start(command: Sequence[str], directory: str, *, detached: bool = False) -> 
                 pass_fds=(tell,),
                 env=environment,
                 cwd="/",
-                start_new_session=detached,
             )
         os.close(tell)
         tell = -1
         try:
-            _wait_until_ready(ready, process, directory)
+            _wait_until_ready(ready, directory)
         except BaseException:
             end(process)
             raise
@@ -207,7 +219,7 @@ def raise_problem(directory: str) -> None:
     raise (kind if issubclass(kind, OvmBackupError) else ServingError)(problem["message"], **details)
 
 
-def _wait_until_ready(ready: int, process: subprocess.Popen[bytes], directory: str) -> None:
+def _wait_until_ready(ready: int, directory: str) -> None:
     """Return when nbdkit has written its process id, which it does when it listens; the end of the pipe is its own."""
     found, _none, _none_either = select.select([ready], [], [], _START_LIMIT)
     if found and os.read(ready, 1):
@@ -222,7 +234,7 @@ def _wait_until_ready(ready: int, process: subprocess.Popen[bytes], directory: s
             package="nbdkit-plugin-python",
             output=output,
         )
-    what = "does not start" if process.poll() is not None else f"is not ready after {_START_LIMIT:.0f} seconds"
+    what = "does not start" if found else f"is not ready after {_START_LIMIT:.0f} seconds"
     lines = [line for line in output.splitlines() if "error" in line] or output.splitlines() or ["it says nothing"]
     raise ServingError(f"nbdkit {what}: {lines[-1]}", output=output or None)
 

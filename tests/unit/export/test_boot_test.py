@@ -52,9 +52,7 @@ def digests(directory: str) -> dict[str, str]:
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_guest_comes_up_and_leaves_nothing(
-    bootable: Bootable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_guest_comes_up_and_leaves_nothing(bootable: Bootable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     vault = bootable[0].vault.path

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,11 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import P
 
 # One block of data at the start of slot 2, one in its second segment, holes between and behind; the end is no block.
 DATA = noise(64 * KIB, seed=1) + bytes(MIB) + noise(64 * KIB, seed=2) + bytes(2 * MIB + 512)
+
+needs_nbdkit = pytest.mark.skipif(
+    not all(map(shutil.which, ("nbdkit", "nbdcopy", "nbdinfo", "qemu-img"))),
+    reason="needs the packages nbdkit, nbdkit-plugin-python, libnbd-bin and qemu-utils",
+)
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@
 
 """A vault with a recovery point of a guest that has real file systems, made without root.
 
-Usage: python -m unit.guest.disks DIRECTORY, in which the vault is made. Prints one line of JSON that says what it is.
+Usage: python -m unit.guest.disks IMAGES DIRECTORY. The images are made in IMAGES unless they are there already, the
+vault in DIRECTORY. Prints one line of JSON that says what it is, or why there can be none on this machine.
 
 libguestfs itself makes the disks: a system disk with a partition table, ext4 as the root and LVM with xfs and swap, and
 a data disk with NTFS. The content is always the same, and chosen to be difficult where files are copied out.
@@ -13,8 +14,12 @@ a data disk with NTFS. The content is always the same, and chosen to be difficul
 from __future__ import annotations
 
 import ctypes
+import glob
+import hashlib
 import json
 import os
+import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -22,7 +27,8 @@ from typing import Any
 
 from unit.transfer.builders import Estate, disk, ticking, vm_plan
 
-from ansible_collections.ovm.backup.plugins.module_utils.guest.libguestfs import Handle
+from ansible_collections.ovm.backup.plugins.module_utils.errors import ApplianceError
+from ansible_collections.ovm.backup.plugins.module_utils.guest.libguestfs import Handle, check_library
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 
@@ -122,16 +128,49 @@ def _long(handle: Handle, name: str, *arguments: bytes | int) -> None:
     assert function(*given) == 0, handle._library.guestfs_last_error(given[0])
 
 
-def make_vault(directory: Path) -> tuple[Estate, Point]:
+def missing() -> str | None:
+    """Return what this machine lacks for looking into disks, or nothing."""
+    for name in ("nbdkit", "qemu-img", "qemu-system-x86_64", "supermin"):
+        if shutil.which(name) is None:
+            return f"{name} is not installed"
+    if not glob.glob("/usr/lib/*/nbdkit/plugins/nbdkit-python-plugin.so"):
+        return "nbdkit has no plugin for Python"
+    if not any(os.access(path, os.R_OK) for path in glob.glob("/boot/vmlinuz-*")):
+        return "there is no kernel in /boot that can be read"
+    try:
+        check_library()
+    except ApplianceError as error:
+        return error.message
+    return None
+
+
+def images(directory: Path) -> tuple[Path, Path]:
+    """Return the images of both disks; they are made once for what this file says of them."""
+    version = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    made = directory / f"guest-{version}"
+    if not made.exists():
+        making = Path(tempfile.mkdtemp(dir=directory))
+        make_disks(making / "system.img", making / "data.img")
+        making.rename(made)
+    return made / "system.img", made / "data.img"
+
+
+def make_vault(cache: Path, directory: Path) -> tuple[Estate, Point]:
     """Make a vault with one full recovery point of the guest; the disks have the slots 0 and 2."""
     estate = Estate(directory)
-    make_disks(estate.image(0), estate.image(2))
+    for slot, image in zip((0, 2), images(cache), strict=True):
+        estate.image(slot).unlink(missing_ok=True)
+        subprocess.run(["cp", "--sparse=always", str(image), str(estate.image(slot))], check=True)
     return estate, backup_vm(estate.vault, estate.request(vm_plan(disk(0), disk(2, "data"))), clock=ticking()).point
 
 
 def main() -> None:
     """Run as a program."""
-    estate, point = make_vault(Path(sys.argv[1]))
+    reason = missing()
+    if reason is not None:
+        print(json.dumps({"missing": reason}))
+        return
+    estate, point = make_vault(Path(sys.argv[1]), Path(sys.argv[2]))
     print(json.dumps({"vault": estate.vault.path, "client": estate.client.name, "point": point.id}))
 
 

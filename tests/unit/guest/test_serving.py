@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.guest.conftest import DATA
+from unit.guest.conftest import DATA, needs_nbdkit
 from unit.transfer.builders import Estate
 from unit.vault.builders import KIB, MIB
 
@@ -32,11 +32,6 @@ from ansible_collections.ovm.backup.plugins.module_utils.errors import (
 from ansible_collections.ovm.backup.plugins.module_utils.guest import serving
 from ansible_collections.ovm.backup.plugins.module_utils.guest.serving import serve_point
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
-
-needs_nbdkit = pytest.mark.skipif(
-    not all(map(shutil.which, ("nbdkit", "nbdcopy", "nbdinfo", "qemu-img"))),
-    reason="needs the packages nbdkit, nbdkit-plugin-python, libnbd-bin and qemu-utils",
-)
 
 
 @pytest.fixture(autouse=True)

@@ -18,11 +18,13 @@ from typing import Any
 
 import pytest
 import yaml
+from unit.guest.fake import LINK, FakeGuest
 from unit.modules.test_boot_test import pretend_to_start
 from unit.reporting.builders import add_client, add_job, boot, job_id, made, planned, verify
 from unit.transfer.builders import NEXT_RUN, RUN, Estate, incremental, vm_plan
 
 from ansible_collections.ovm.backup.plugins import modules
+from ansible_collections.ovm.backup.plugins.module_utils.guest import lasting
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
 from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import JobStore, new_job
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
@@ -165,6 +167,30 @@ def report_results(succeed: Any, tmp_path: Path) -> Results:
     (Path(vault.path) / "jobs" / f"{job_id(1)}.json").write_text("{}")
     args = {"vault": vault.path, "format": "json"}
     return [succeed("report", {**args, "job_id": job["id"]}), succeed("report", args)]
+
+
+@pytest.fixture
+def guest_file_info_results(succeed: Any, guest: FakeGuest, estate: Estate) -> Results:
+    backup_vm(estate.vault, estate.request(PLAN))
+    guest.add(b"/etc/motd", b"hello")
+    args = {"vault": estate.vault.path, "client": "web_01"}
+    return [succeed("guest_file_info", {**args, "paths": paths}) for paths in ([], ["/etc"])]
+
+
+@pytest.fixture
+def guest_file_copy_results(succeed: Any, guest: FakeGuest, estate: Estate, tmp_path: Path) -> Results:
+    backup_vm(estate.vault, estate.request(PLAN))
+    guest.add(b"/etc/link", b"/", LINK)
+    args = {"vault": estate.vault.path, "client": "web_01", "paths": ["/etc"], "destination": str(tmp_path / "copies")}
+    return [succeed("guest_file_copy", args)]
+
+
+@pytest.fixture
+def served_point_results(succeed: Any, estate: Estate, monkeypatch: pytest.MonkeyPatch) -> Results:
+    monkeypatch.setattr(lasting, "find_nbdkit", lambda: "nbdkit")
+    backup_vm(estate.vault, estate.request(PLAN))
+    args = {"vault": estate.vault.path, "client": "web_01", "directory": "/tmp/ovm-test-not-there"}
+    return [succeed("served_point", args, check_mode=True)]
 
 
 @pytest.fixture
