@@ -21,7 +21,7 @@ from typing import Any, Callable
 
 from .._libraries import blake3
 from ..errors import CorruptVaultError, InvalidInputError, TargetError, VaultWriteError
-from ..transfer.disk_restore import target_errors
+from ..images.target import target_errors
 from ..vault.files import read_json, sync_directory, write_file, write_json
 
 MISSING, CURRENT, DIFFERENT = "missing", "current", "different"

@@ -14,7 +14,7 @@ and a note.
 from __future__ import annotations
 
 import ast
-import json
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from typing import Any
 from ..errors import PointNotFoundError
 from ..manager.inventory import disk_kind
 from ..manager.objects import by_id, flag, number, optional_text, reference, references, text
+from ..transfer.point_restore import saved_configuration
 from ..vault.manifest import Point, PointDisk
 from ..vault.points import Client
 
@@ -95,7 +96,13 @@ class Machine:
 
 def read_machine(client: Client, point: Point) -> Machine:
     """Return the VM of a recovery point; raise C(CorruptVaultError) for a damaged file of its configuration."""
-    return parse_machine(point, _saved_json(client, point), parse_vm_cfg(_saved(client, point, "vm_cfg") or ""))
+    document: Mapping[str, Any] = {}
+    vm_cfg = b""
+    with contextlib.suppress(PointNotFoundError):
+        document = saved_configuration(client, point)
+    with contextlib.suppress(PointNotFoundError):
+        vm_cfg = client.read_file(point, "vm_cfg")
+    return parse_machine(point, document, parse_vm_cfg(vm_cfg.decode("utf-8", "replace")))
 
 
 def parse_machine(point: Point, document: Mapping[str, Any], vm_cfg: Mapping[str, Any]) -> Machine:
@@ -224,21 +231,6 @@ class _Reader:
     def _strings(self, key: str) -> list[str]:
         found = self._cfg.get(key)
         return [item for item in found if isinstance(item, str)] if isinstance(found, list) else []
-
-
-def _saved(client: Client, point: Point, kind: str) -> str | None:
-    try:
-        return client.read_file(point, kind).decode("utf-8", "replace")
-    except PointNotFoundError:
-        return None
-
-
-def _saved_json(client: Client, point: Point) -> Mapping[str, Any]:
-    try:
-        document = json.loads(_saved(client, point, "vm_json") or "{}")
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, Mapping) else {}
 
 
 def _network(nic: Mapping[str, Any]) -> str:

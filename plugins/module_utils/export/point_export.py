@@ -8,23 +8,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Callable
 
 from .._version import COLLECTION_VERSION
 from ..errors import InvalidInputError
-from ..transfer.disk_restore import data_size
+from ..transfer.disk_restore import data_size, restore_to
+from ..transfer.point_restore import for_disk
 from ..vault.chain import DiskChain
 from ..vault.manifest import Point, PointDisk, chosen_disks
 from ..vault.points import Client
 from .attention import Attention, attention
 from .directory import CURRENT, MISSING, ExportDirectory
 from .disk_start import DiskStart, disk_start
-from .image_writing import write_image
 from .libvirt_xml import libvirt_xml
 from .machine import Machine, read_machine
 from .mapping import Target, Wishes, map_machine
@@ -177,10 +175,18 @@ def write_export(client: Client, plan: ExportPlan, request: ExportRequest, *, pr
     with plan.place.new(plan.identity) as made:
         for disk in plan.target.disks:
             source = disk.source.disk
-            path = made.path(plan.files[disk.source.slot])
-            with client.open_disk(plan.point, source) as chain, _image(path, chain, request) as image:
-                report = None if progress is None else functools.partial(progress, source.name)
-                written += write_image(chain, image, source.content_hash, verify=request.verify, progress=report)
+            path = made.path(plan.files[source.slot])
+            with (
+                client.open_disk(plan.point, source) as chain,
+                Qcow2Target(path, chain.geometry.size, request.compression) as image,
+            ):
+                written += restore_to(
+                    chain,
+                    image,
+                    content_hash=source.content_hash,
+                    verify=request.verify,
+                    progress=for_disk(progress, source),
+                ).written
         sizes = {slot: os.path.getsize(made.path(name)) for slot, name in plan.files.items()}
         images = str(plan.identity["image_directory"])
         made.add(plan.xml, libvirt_xml(plan.machine, plan.target, plan.files, images))
@@ -191,12 +197,6 @@ def write_export(client: Client, plan: ExportPlan, request: ExportRequest, *, pr
         made.add(REPORT, text.encode("utf-8", "backslashreplace"))
         made.publish([item.as_dict() for item in plan.attention])
     return written
-
-
-@contextlib.contextmanager
-def _image(path: str, chain: DiskChain, request: ExportRequest) -> Iterator[Qcow2Target]:
-    with Qcow2Target(path, chain.geometry.size, request.compression) as image:
-        yield image
 
 
 def _needed(chain: DiskChain, compression: str) -> int:

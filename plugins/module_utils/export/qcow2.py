@@ -21,11 +21,13 @@ import sys
 import threading
 import zlib
 from array import array
+from collections.abc import Iterable
 from types import TracebackType
 
 from .._libraries import zstandard
 from ..errors import TargetError
-from ..transfer.disk_restore import target_errors
+from ..images.target import Bytes, Written, digest, not_what_was_written, target_errors
+from ..images.types import Span
 
 CLUSTER = 64 * 1024
 COMPRESSIONS = ("none", "zlib", "zstd")
@@ -43,11 +45,16 @@ _ZSTD_FEATURE, _ZSTD = 1 << 3, 1
 
 
 class Qcow2Target:
-    """A qcow2 image at C(path), which must be a new name. Threads may write clusters side by side, each once."""
+    """A qcow2 image at C(path), which must be a new name, as a C(DiskTarget). Each cluster is written once.
+
+    A context manager: after a failure nothing is left of it.
+    """
 
     def __init__(self, path: str, size: int, compression: str = "none") -> None:
-        self.path = path
+        self.name = path
         self.size = size
+        self.concurrent = self.fresh = True
+        self.kept = 0
         self._compression = compression
         self._lock = threading.Lock()
         self._local = threading.local()
@@ -69,10 +76,10 @@ class Qcow2Target:
     ) -> None:
         if kind is not None:
             with contextlib.suppress(OSError):
-                os.unlink(self.path)
+                os.unlink(self.name)
         os.close(self._file)
 
-    def write(self, offset: int, data: bytes | memoryview) -> None:
+    def write(self, offset: int, data: Bytes) -> None:
         """Write whole clusters; only the last one of the disk may be short."""
         if offset % CLUSTER or (len(data) % CLUSTER and offset + len(data) != self.size):
             raise ValueError(f"{len(data)} bytes at {offset} are not whole clusters")
@@ -82,35 +89,46 @@ class Qcow2Target:
             cluster = piece if len(piece) == CLUSTER else bytes(piece).ljust(CLUSTER, b"\0")
             self._write_cluster((offset + start) // CLUSTER, cluster)
 
-    def finish(self) -> int:
-        """Write what makes it an image, durably; return the size of the file."""
+    def clear(self, spans: Iterable[Span]) -> None:
+        """Do nothing: what nobody writes is zeros."""
+
+    def flush(self) -> None:
+        """Write what makes it an image, durably. Nothing more is written after that."""
         table_offset, table_clusters = self._write_counts()
-        with target_errors("write", self.path):
+        with target_errors("write", self.name):
             l1 = [(self._l2_offset + number * CLUSTER) | _COPIED for number in range(self._tables)]
             self._put(self._l1_offset, struct.pack(f">{len(l1)}Q", *l1))
             self._put(0, self._header(table_offset, table_clusters))
             os.fsync(self._file)
-            return os.fstat(self._file).st_size
 
-    def has_data(self, offset: int, length: int) -> bool:
-        """Return whether any cluster of a range has an entry in the tables of the file."""
-        with target_errors("read", self.path):
-            return any(os.pread(self._file, 8 * -(-length // CLUSTER), self._l2_offset + offset // CLUSTER * 8))
+    def verify(self, written: Iterable[Written], zeros: Iterable[Span]) -> None:
+        """Read everything again, by what the tables in the file say."""
+        for run in written:
+            if digest(self.read(run.start, run.end - run.start)) != run.digest:
+                raise not_what_was_written(self.name, run.start)
+        for span in zeros:
+            if any(self._entries(span.start, span.end - span.start)):
+                raise not_what_was_written(self.name, span.start)
+
+    def finish(self) -> None:
+        """Do nothing: the image gets its name with the directory that it lies in."""
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return what was written, by what the tables in the file say; whole clusters only."""
+        """Return what was written; from the begin of a cluster on."""
         found = bytearray()
-        first = offset // CLUSTER
-        count = -(-length // CLUSTER)
-        with target_errors("read", self.path):
-            table = os.pread(self._file, 8 * count, self._l2_offset + 8 * first).ljust(8 * count, b"\0")
-            for (entry,) in struct.iter_unpack(">Q", table):
-                found += self._read_cluster(entry)
+        for (entry,) in struct.iter_unpack(">Q", self._entries(offset, length)):
+            found += self._read_cluster(entry)
         return bytes(found[:length])
+
+    def _entries(self, offset: int, length: int) -> bytes:
+        """Return what the tables in the file say of the clusters of a range."""
+        size = 8 * -(-length // CLUSTER)
+        with target_errors("read", self.name):
+            return os.pread(self._file, size, self._l2_offset + offset // CLUSTER * 8).ljust(size, b"\0")
 
     # --- clusters ----------------------------------------------------------------------------------------------------
 
-    def _write_cluster(self, number: int, data: bytes | memoryview) -> None:
+    def _write_cluster(self, number: int, data: Bytes) -> None:
         packed = None if self._compression == "none" else self._pack(data)
         if packed is None or len(packed) >= CLUSTER - _SECTOR:
             with self._lock:
@@ -123,7 +141,7 @@ class Qcow2Target:
                 self._count(place, len(packed))
             sectors = (place + len(packed) - 1) // _SECTOR - place // _SECTOR
             content, entry = packed, place | sectors << _SIZE_SHIFT | _COMPRESSED
-        with target_errors("write", self.path):
+        with target_errors("write", self.name):
             self._put(place, content)
             self._put(self._l2_offset + 8 * number, struct.pack(">Q", entry))
 
@@ -143,7 +161,7 @@ class Qcow2Target:
         for cluster in range(place // CLUSTER, last + 1):
             self._counts[cluster] += 1
 
-    def _pack(self, data: bytes | memoryview) -> bytes:
+    def _pack(self, data: Bytes) -> bytes:
         if self._compression == "zlib":
             # A window of 4 KiB and no header: what readers of the format expect.
             packer = zlib.compressobj(1, zlib.DEFLATED, -12)
@@ -156,17 +174,21 @@ class Qcow2Target:
         if not entry:
             return bytes(CLUSTER)
         if not entry & _COMPRESSED:
-            return os.pread(self._file, CLUSTER, entry & ~_COPIED).ljust(CLUSTER, b"\0")
+            return self._get(CLUSTER, entry & ~_COPIED).ljust(CLUSTER, b"\0")
         place = entry & _OFFSET_MASK
         sectors = (entry & ~_COMPRESSED) >> _SIZE_SHIFT
         # The entry counts sectors, so there may be a piece of the next cluster behind.
-        data = os.pread(self._file, (sectors + 1) * _SECTOR - place % _SECTOR, place)
+        data = self._get((sectors + 1) * _SECTOR - place % _SECTOR, place)
         try:
             if self._compression == "zlib":
                 return zlib.decompressobj(-12).decompress(data, CLUSTER)
             return bytes(zstandard.ZstdDecompressor().decompressobj().decompress(data))
         except (zlib.error, zstandard.ZstdError) as error:
-            raise TargetError(f"{self.path} does not hold what was written: {error}", path=self.path) from error
+            raise TargetError(f"{self.name} does not hold what was written: {error}", path=self.name) from error
+
+    def _get(self, length: int, offset: int) -> bytes:
+        with target_errors("read", self.name):
+            return os.pread(self._file, length, offset)
 
     # --- the rest of the file ----------------------------------------------------------------------------------------
 
@@ -187,7 +209,7 @@ class Qcow2Target:
         if sys.byteorder == "little":
             counts.byteswap()  # the format has the high byte first
         table = place + blocks * CLUSTER
-        with target_errors("write", self.path):
+        with target_errors("write", self.name):
             for number in range(blocks):
                 self._put(place + number * CLUSTER, counts[number * _COUNTS : (number + 1) * _COUNTS].tobytes())
             offsets = [place + number * CLUSTER for number in range(blocks)]
@@ -218,7 +240,7 @@ class Qcow2Target:
             _ZSTD if zstd else 0,
         )
 
-    def _put(self, offset: int, data: bytes | memoryview) -> None:
+    def _put(self, offset: int, data: Bytes) -> None:
         view = memoryview(data)
         while view:
             done = os.pwrite(self._file, view, offset)

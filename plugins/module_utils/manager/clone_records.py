@@ -32,6 +32,8 @@ _CLONE_TEXT = (
     "It may be deleted; the next backup then takes longer, because it reads the whole disks and compares hashes."
 )
 _DEFINITION_TEXT = "Says which disks ovm.backup clones; removed after the backup."
+# What a restore makes is for good: the mark only tells until then whose it is.
+_TEXTS = {"clone": _CLONE_TEXT, "definition": _DEFINITION_TEXT, "restore": "Restored by ovm.backup."}
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ MarkedDisk = tuple[int, str, str, str]
 class Mark:
     """What both marks say. C(disks) is empty if there was no room."""
 
-    kind: str  # "clone" | "definition"
+    kind: str  # "clone" | "definition" | "restore"
     manager_id: str
     vm_id: str
     run_id: str
@@ -89,7 +91,7 @@ class Mark:
             "disks": [list(entry) for entry in self.disks],
         }
         facts = {key: value for key, value in facts.items() if value}
-        words = _CLONE_TEXT if self.kind == "clone" else _DEFINITION_TEXT
+        words = _TEXTS[self.kind]
         full = f"{words} {MARK} {json.dumps(facts, separators=(',', ':'))}"
         if len(full) <= _DESCRIPTION_LIMIT:
             return full
@@ -121,6 +123,11 @@ def read_mark(description: Any, kind: str) -> Mark | None:
         job_id=job_id if isinstance(job_id, str) else None,
         disks=_disks(facts.get("disks")),
     )
+
+
+def unmarked(description: str) -> str:
+    """Return a description without the mark at its end."""
+    return description.partition(MARK)[0].rstrip()
 
 
 def _disks(entries: Any) -> tuple[MarkedDisk, ...]:

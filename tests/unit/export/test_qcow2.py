@@ -34,9 +34,8 @@ def write(path: Path, size: int, content: dict[int, bytes], compression: str) ->
             piece = data[: size - place * CLUSTER]
             target.write(place * CLUSTER, piece)
             whole[place * CLUSTER : place * CLUSTER + len(piece)] = piece
-        assert target.finish() == path.stat().st_size
+        target.flush()
         assert target.read(0, size) == bytes(whole)
-        assert not target.has_data(3 * CLUSTER * len(content), CLUSTER)
     return bytes(whole)
 
 
@@ -58,7 +57,7 @@ def test_sparse_disk_takes_hardly_any_space(tmp_path: Path) -> None:
     size = 64 << 30
     with Qcow2Target(str(image), size) as target:
         target.write(size - CLUSTER, b"x" * CLUSTER)
-        target.finish()
+        target.flush()
         assert target.read(size - CLUSTER, CLUSTER) == b"x" * CLUSTER
     assert image.stat().st_blocks * 512 < 1 << 20
 
@@ -79,7 +78,7 @@ def test_another_cluster_is_noticed(tmp_path: Path) -> None:
     for compression in ("zlib", "zstd"):
         with Qcow2Target(str(image), 1 << 20, compression) as target:
             target.write(0, b"text" * (CLUSTER // 4))
-            target.finish()
+            target.flush()
             with image.open("r+b") as file:
                 file.seek(3 * CLUSTER)
                 file.write(b"\xff" * 64)

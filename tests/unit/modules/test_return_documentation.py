@@ -204,6 +204,13 @@ def restore_image_results(succeed: Any, estate: Estate, tmp_path: Path) -> Resul
 
 
 @pytest.fixture
+def restore_disk_results(succeed: Any, estate: Estate, tmp_path: Path) -> Results:
+    backup_vm(estate.vault, estate.request(PLAN))
+    target = {"path": str(tmp_path / "disk.img")}
+    return [succeed("restore_disk", {"vault": estate.vault.path, "client": "web_01", "slot": 0, "target": target})]
+
+
+@pytest.fixture
 def synthetic_full_results(succeed: Any, estate: Estate) -> Results:
     backup_vm(estate.vault, estate.request(PLAN))
     backup_vm(estate.vault, estate.request(incremental(PLAN), run_id=NEXT_RUN))
@@ -272,6 +279,38 @@ def vm_info_results(succeed: Any, manager: dict[str, Any]) -> Results:
 def job_info_results(succeed: Any, estate: Estate) -> Results:
     opened = succeed("job", {"vault": estate.vault.path, "state": "running", "plan": JOB_PLAN})
     return [succeed("job_info", {"vault": estate.vault.path, "job_id": opened["job"]["id"]})]
+
+
+@pytest.fixture
+def virtual_disk_results(succeed: Any, manager: dict[str, Any], simulator: Simulator) -> Results:
+    repository_id = simulator.find("Repository", "repo-iscsi-1")["id"]["value"]
+    args = {**manager, "run_id": RUN, "vm_id": "v", "name": "new", "repository_id": repository_id, "size": 4096}
+    made = succeed("virtual_disk", args)
+    return [made, succeed("virtual_disk", {**args, "state": "absent"})]
+
+
+@pytest.fixture
+def vm_results(succeed: Any, manager: dict[str, Any], simulator: Simulator) -> Results:
+    vm_id = simulator.find("Vm", "db01")["id"]["value"]
+    args = {**manager, "run_id": RUN, "vm_id": vm_id, "definition": {"memory": 2048}}
+    return [succeed("vm", args, check_mode=True)]
+
+
+@pytest.fixture
+def vm_disk_mapping_results(succeed: Any, manager: dict[str, Any], simulator: Simulator) -> Results:
+    vm_id = simulator.find("Vm", "files01")["id"]["value"]
+    return [succeed("vm_disk_mapping", {**manager, "vm_id": vm_id, "slot": 0}, check_mode=True)]
+
+
+@pytest.fixture
+def restore_plan_info_results(succeed: Any, manager: dict[str, Any], simulator: Simulator, estate: Estate) -> Results:
+    vm = simulator.find("Vm", "db01")
+    places = [{"id": {"value": "disk0.img"}, "repositoryId": simulator.find("Repository", "repo-iscsi-1")["id"]}]
+    nics = [nic for nic in simulator._get("/VirtualNic") if nic["vmId"]["value"] == vm["id"]["value"]]
+    document = {"vm": vm, "virtual_disks": places, "virtual_nics": nics}
+    backup_vm(estate.vault, estate.request(vm_plan(vm_id=vm["id"]["value"]), document=document))
+    args = {**manager, "vault": estate.vault.path, "client": "web_01", "name": "x", "repositories_path": "/nowhere"}
+    return [succeed("restore_plan_info", {**args, "ssh": {"user": "root"}})]
 
 
 @pytest.fixture
