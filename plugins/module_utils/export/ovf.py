@@ -19,6 +19,7 @@ from xml.etree import ElementTree as ET
 from .libvirt_xml import document, plain
 from .machine import LINUX, WINDOWS, Machine
 from .mapping import Target, TargetDisk, TargetNic
+from .qcow2 import virtual_size
 
 OVF = "http://schemas.dmtf.org/ovf/envelope/1/"
 _CIM = "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2"
@@ -65,7 +66,7 @@ def _disk(section: ET.Element, disk: TargetDisk, disk_id: str, size: int) -> Non
         {
             "ovf:diskId": disk_id,
             # In bytes, which is what counts without a unit.
-            "ovf:capacity": str(disk.source.disk.size),
+            "ovf:capacity": str(virtual_size(disk.source.disk.size)),
             "ovf:populatedSize": str(size),
             "ovf:fileRef": disk_id,
             "ovf:format": _QCOW2,

@@ -44,6 +44,11 @@ _HEADER = struct.Struct(">4sIQIIQIIQQIIQQQQIIB7x")
 _ZSTD_FEATURE, _ZSTD = 1 << 3, 1
 
 
+def virtual_size(size: int) -> int:
+    """Return the size that an image has for a machine: whole sectors."""
+    return -(-size // _SECTOR) * _SECTOR
+
+
 class Qcow2Target:
     """A qcow2 image at C(path), which must be a new name, as a C(DiskTarget). Each cluster is written once.
 
@@ -224,7 +229,7 @@ class Qcow2Target:
             0,  # no backing file
             0,
             _BITS,
-            -(-self.size // _SECTOR) * _SECTOR,
+            virtual_size(self.size),
             0,  # not encrypted
             self._tables,
             self._l1_offset,
