@@ -49,11 +49,6 @@ def for_disk(progress: Progress | None, disk: PointDisk) -> Callable[[int, int],
     return None if progress is None else functools.partial(progress, disk.name)
 
 
-def disk_in_slot(point: Point, slot: int) -> PointDisk:
-    """Return a disk of a recovery point; raise C(InvalidInputError) if it has none in that slot."""
-    return chosen_disks(point, [slot])[0]
-
-
 def data_sizes(client: Client, point: Point, slots: Collection[int] | None = None) -> dict[int, int]:
     """Return, by slot, how many bytes of each disk are data. Opens every file that a restore needs."""
     found = {}
