@@ -34,6 +34,7 @@ export MYPY_CACHE_DIR := $(BUILD)/cache/mypy
 export HYPOTHESIS_STORAGE_DIRECTORY := $(BUILD)/cache/hypothesis
 export PYTEST_DEBUG_TEMPROOT := $(BUILD)/tmp
 export OVM_BED_DIR := $(BUILD)/bed
+export OVM_TEST_IMAGES := $(BUILD)/cache/images
 export ANSIBLE_HOME := $(BUILD)/home/.ansible
 export ANSIBLE_LOCAL_TEMP := $(BUILD)/home/.ansible/tmp
 # A local connection takes ~ for the user's real home directory, whatever HOME says.
@@ -120,6 +121,7 @@ types: $(READY) stage ## check: types, mypy strict
 	  --config-file $(STAGE)/pyproject.toml -p ansible_collections.ovm.backup.plugins
 	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml -p simulator
 	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml --exclude 'bed/(test_|conftest|hot_clones)' -p bed
+	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml -p bootable
 	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml tests/tools
 
 unit: $(READY) system guest-packages stage ## test: pytest
@@ -137,8 +139,7 @@ integration: $(READY) system guest-packages stage ## test: integration targets a
 	@$(IN_STAGE) python $(CURDIR)/tests/tools/integration.py --build $(BUILD) --python $(PYTHON_VERSION) $(ARGS)
 
 playbooks: $(READY) system stage ## test: the playbooks end to end, with everything that can go wrong
-	@$(IN_STAGE) OVM_TEST_IMAGES=$(BUILD)/cache/images \
-	  pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadfile tests/playbooks)
+	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadfile tests/playbooks)
 
 molecule: $(READY) system stage ## test: the molecule scenario, converged twice and verified by restoring
 	@$(IN_STAGE) python $(CURDIR)/tests/tools/molecule.py --build $(BUILD)

@@ -205,6 +205,13 @@ class GuestFileError(OvmBackupError):
     """The disks of a guest hold no such file system or file, or it cannot be read. Details: C(path)."""
 
 
+# --- export ----------------------------------------------------------------------------------------------------------
+
+
+class BootTestError(OvmBackupError):
+    """A boot test cannot be made: there is no qemu, or it fails. Details: C(package), C(output)."""
+
+
 # --- reporting -------------------------------------------------------------------------------------------------------
 
 

@@ -93,6 +93,7 @@ VM = {"vm_id": "x", "run_id": "r", "client": "c", "job_id": "j", "plan": {}, "di
 NEEDS: dict[str, tuple[dict[str, Any], str]] = {
     "backup": ({key: VM[key] for key in ("plan", "run_id")}, "blake3, zstandard"),
     "backup_draft": ({key: VM[key] for key in ("plan", "run_id")}, "blake3, zstandard"),
+    "boot_test": ({"client": "c", "pattern": "x"}, "blake3, zstandard"),
     "client_lock": ({key: VM[key] for key in ("client", "run_id")}, "blake3"),
     "client_lock_info": ({}, "blake3"),
     "coverage_info": ({"subclients": {}, **CONNECTION}, "requests, blake3"),
@@ -102,6 +103,7 @@ NEEDS: dict[str, tuple[dict[str, Any], str]] = {
     "job_info": ({"job_id": "j"}, "blake3"),
     "plan_info": ({"subclient": "s", "definition": {}, **CONNECTION}, "requests, blake3"),
     "job_vm": ({key: VM[key] for key in ("job_id", "plan", "started")}, "blake3"),
+    "point_export": ({key: VM[key] for key in ("client", "directory")}, "blake3, zstandard"),
     "recovery_point": ({"client": "c", "point": "latest", "pinned": True}, "blake3"),
     "recovery_point_info": ({}, "blake3"),
     "report": ({"format": "json"}, "blake3"),

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.module_utils import basic
 from unit.guest.fake import FakeGuest
 from unit.transfer.builders import Estate
 from unit.vault.builders import read_from_images
@@ -68,6 +69,14 @@ def fail(run_module: Callable[..., tuple[dict[str, Any], bool]]) -> Run:
         return {key: result[key] for key in ("msg", "failure") if key in result}
 
     return run
+
+
+@pytest.fixture
+def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the warnings of the modules that run; where Ansible puts them depends on what else the process does."""
+    said: list[str] = []
+    monkeypatch.setattr(basic.AnsibleModule, "warn", lambda _module, text: said.append(text))
+    return said
 
 
 @pytest.fixture
