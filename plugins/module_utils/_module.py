@@ -63,7 +63,8 @@ def connection_settings(parameters: dict[str, Any]) -> ConnectionSettings:
 @contextlib.contextmanager
 def manager_client(module: AnsibleModule) -> Iterator[ManagerClient]:
     """Log in to the manager that the options name, for the length of the block."""
-    with connect(connection_settings(module.params), job_timeout=module.params["job_timeout"]) as client:
+    seen = module.params.get("manager_seen")
+    with connect(connection_settings(module.params), job_timeout=module.params["job_timeout"], seen=seen) as client:
         yield client
 
 

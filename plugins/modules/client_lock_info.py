@@ -102,35 +102,18 @@ failure:
   type: dict
 """
 
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, lock_owner, open_vault, vault_options
-from ..module_utils.vault.points import Vault
-from ..module_utils.vault.runs import Held, lived_on, read_locks
-
-SHOWN = ("run_id", "owner", "host", "heartbeat", "lease", "alive", "vm_id", "vm_name", "manager_id")
-
-
-def describe(vault: Vault, lock: Held, locks: list[Held]) -> dict[str, Any]:
-    """Return a lock in plain types."""
-    return {
-        "client": lock.client,
-        **{key: lock.status.get(key) for key in SHOWN},
-        "lived_on": lived_on(vault, lock.run_id, locks),
-        "vm_stopped": bool((lock.status.get("debts") or {}).get("vm_stopped")),
-    }
+from ..module_utils.vault.runs import describe_locks
 
 
 def main() -> None:
     """Run as a module."""
     module = AnsibleModule(argument_spec=vault_options(), supports_check_mode=True)
     with engine(module, "blake3"):
-        vault = open_vault(module)
-        locks = read_locks(vault, lock_owner(module))
-        result = [describe(vault, lock, locks) for lock in locks]
-    module.exit_json(changed=False, locks=result)
+        locks = describe_locks(open_vault(module), lock_owner(module))
+    module.exit_json(changed=False, locks=locks)
 
 
 if __name__ == "__main__":

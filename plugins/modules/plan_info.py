@@ -304,6 +304,11 @@ plan:
           description: Place in the run, from 1.
           type: int
           returned: always
+locks:
+  description: The locks in the vault, in the form of RV(ovm.backup.client_lock_info#module:locks).
+  returned: unless synthetic fulls are planned
+  type: list
+  elements: dict
 plan_summary:
   description: The plan as lines of text.
   returned: success
@@ -320,7 +325,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, manager_client, manager_options, open_vault, vault_options
+from ..module_utils._module import engine, lock_owner, manager_client, manager_options, open_vault, vault_options
 from ..module_utils._ssh_options import ssh_options
 from ..module_utils._transfer import repositories_option
 from ..module_utils.images.ssh import SshSettings
@@ -334,20 +339,21 @@ from ..module_utils.planning.preview import plan_diff, plan_summary
 from ..module_utils.planning.subclient import Subclient
 from ..module_utils.planning.synthetic import plan_synthetic_fulls
 from ..module_utils.planning.vault_reader import read_vault_state
+from ..module_utils.vault.runs import describe_locks
 
 
 def make(module: AnsibleModule, subclient: Subclient) -> dict[str, Any]:
     """Return the plan, and the manager that was asked for it."""
     parameters = module.params
-    restart, ssh = parameters["restart_job"], parameters["ssh"]
-    settings = SshSettings.parse(ssh) if ssh else None
+    settings = SshSettings.parse(parameters["ssh"]) if parameters["ssh"] else None
     common: dict[str, Any] = {
         "backup_type": parameters["backup_type"],
         "proxies": parameters["proxies"],
         "settings": read_additional_settings(parameters["additional_settings"]),
-        "restart": restart is not None,
+        "restart": parameters["restart_job"] is not None,
     }
-    state = read_vault_state(open_vault(module), subclient.name, job_id=None if restart == "latest" else restart)
+    vault, restart = open_vault(module), parameters["restart_job"]
+    state = read_vault_state(vault, subclient.name, job_id=None if restart == "latest" else restart)
     synthetic = plan_synthetic_fulls(subclient, state, **common)
     if synthetic is not None:
         return {"plan": synthetic.as_dict()}
@@ -356,9 +362,9 @@ def make(module: AnsibleModule, subclient: Subclient) -> dict[str, Any]:
     mounted = mounted_repositories(parameters["repositories_path"], inventory.repositories)
     access = Access(mounted, settings is not None, settings.addresses if settings is not None else {})
     common.update(force=parameters["force"], now=time.time(), is_ours=is_ours, access=access)
-    plan = make_plan(subclient, inventory, state, **common)
-    manager = {"id": inventory.manager_id, "version": inventory.manager_version}
-    return {"manager": manager, "plan": with_configuration(plan, subclient.source, inventory, access)}
+    plan = with_configuration(make_plan(subclient, inventory, state, **common), subclient.source, inventory, access)
+    known = {"id": inventory.manager_id, "version": inventory.manager_version}
+    return {"manager": known, "locks": describe_locks(vault, lock_owner(module)), "plan": plan}
 
 
 def main() -> None:

@@ -51,11 +51,13 @@ options:
   remove_others:
     description:
       - With O(state=present), first remove what O(state=absent) would remove of other runs.
+      - If the manager then says that there is no space for the clone, the reference clones of the VM go, too, and it is
+        tried once more. A note says so.
     type: bool
     default: false
   keep:
     description:
-      - Ids of clones of other runs that are not removed in any case.
+      - Ids of clones of other runs that are not removed, unless O(remove_others) needs their space.
     type: list
     elements: str
     default: []
@@ -63,8 +65,9 @@ options:
     description:
       - With O(state=absent), whether the clone of this run stays, as M(ovm.backup.backup) returns it. It is the
         reference clone of the next backup then.
+      - By default what the recovery points of O(client) say decides, for a run that does not know whether its backup
+        was published.
     type: bool
-    default: false
   reference_obsolete:
     description:
       - With O(state=absent), whether no later backup reads against an older clone, as M(ovm.backup.backup) returns it.
@@ -97,6 +100,11 @@ options:
         any number.
     type: int
     default: 1
+  manager_seen:
+    description:
+      - What this module returned as RV(manager_seen). For a minute, and on the same host, the manager is then not asked
+        again whether it runs.
+    type: dict
 attributes:
   check_mode:
     support: full
@@ -178,7 +186,7 @@ clone:
       returned: always
     disks:
       description:
-        - Its disks, each with C(slot), C(id), C(name), C(size) in bytes, the C(path) of the image in the storage
+        - Its disks, each with C(slot), C(id), C(size) in bytes, the C(path) of the image in the storage
           repository C(repository_id), and C(source_disk_id), the disk that it is a clone of.
       type: list
       elements: dict
@@ -194,6 +202,11 @@ kept:
   returned: success
   type: list
   elements: str
+manager_seen:
+  description:
+    - A note that the manager runs, for the option of this name. It holds C(id), C(url), C(host) and C(time).
+  returned: when O(state=present), but not in check mode
+  type: dict
 notes:
   description: What an administrator should know, such as a clone that somebody has started, which is not removed then.
   returned: success
@@ -205,17 +218,19 @@ failure:
   type: dict
 """
 
+import time
 from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, lock_owner, manager_client, manager_options, open_vault, vault_options
 from ..module_utils.manager.client import ManagerClient
 from ..module_utils.manager.clone_making import Turn, no_turn
+from ..module_utils.manager.clone_room import ensure_clone_with_room
 from ..module_utils.manager.clone_survey import Survey
-from ..module_utils.manager.clones import Removal, check_clonable, ensure_clone, remove_leftovers
+from ..module_utils.manager.clones import Removal, check_clonable, remove_leftovers
 from ..module_utils.manager.objects import object_name
 from ..module_utils.planning.kept_clones import reference_clones
 from ..module_utils.vault.jobs import share_vault, vault_of_run
@@ -248,48 +263,64 @@ def lock_of(module: AnsibleModule) -> AbstractContextManager[Any]:
 
 
 def references(module: AnsibleModule) -> set[str]:
-    """Return the ids of the clones of other runs that stay."""
-    found = set(module.params["keep"])
-    if module.params["client"] is not None and not module.params["reference_obsolete"]:
-        found |= set(reference_clones(open_vault(module).client_folder(module.params["client"])))
-    return found
+    """Return the ids of the clones that the next backup needs, as the recovery points say."""
+    if module.params["client"] is None or module.params["reference_obsolete"]:
+        return set()
+    return set(reference_clones(open_vault(module).client_folder(module.params["client"])))
+
+
+def runs_of(module: AnsibleModule) -> Callable[[str], bool]:
+    """Return which runs it may touch the clones of."""
+    wanted, own = module.params["only_runs"], module.params["run_id"]
+    return lambda run: share_vault(run, own) and (wanted is None or run in wanted)
+
+
+def describe(removal: Removal) -> dict[str, Any]:
+    """Return what was removed in plain types."""
+    removed, stay, notes = list(removal.removed), list(removal.kept), list(removal.notes)
+    return {"changed": removal.changed, "removed": removed, "kept": stay, "notes": notes}
 
 
 def present(module: AnsibleModule, client: ManagerClient, survey: Survey) -> dict[str, Any]:
     """Make the clone of this run, unless it is there; if asked to, first remove what other runs have left."""
     vm_id, run_id, slots = module.params["vm_id"], module.params["run_id"], module.params["slots"]
-    turn = turn_of(module)
+    others, turn = module.params["remove_others"], turn_of(module)
     with lock_of(module):
-        removal = remove(module, client, survey, others=True) if module.params["remove_others"] else Removal()
-        result = {"removed": list(removal.removed), "kept": list(removal.kept), "notes": list(removal.notes)}
+        removal = remove(module, client, survey, others=True) if others else Removal()
         if module.check_mode:
             found = next(iter(survey.our_clones(vm_id, run_id)), None)
             if found is None:
                 check_clonable(survey, vm_id, slots)
             clone = survey.describe(found).as_dict() if found else None
-            return {**result, "changed": removal.changed or found is None, "clone": clone}
+            return {**describe(removal), "changed": removal.changed or found is None, "clone": clone}
         known = None if removal.changed else survey
-        made, created = ensure_clone(client, vm_id, run_id=run_id, slots=slots, turn=turn, survey=known)
-        return {**result, "changed": removal.changed or created, "clone": made.as_dict()}
+        room_of = runs_of(module) if others else None
+        made, created, more = ensure_clone_with_room(
+            client, vm_id, run_id=run_id, room_of=room_of, slots=slots, turn=turn, survey=known
+        )
+        done = removal.then(more)
+        return {**describe(done), "changed": done.changed or created, "clone": made.as_dict()}
 
 
 def absent(module: AnsibleModule, client: ManagerClient, survey: Survey) -> dict[str, Any]:
     """Remove what runs with the same vault have left, but for what the next backup needs."""
-    done = remove(module, client, survey)
-    removed, stay, notes = list(done.removed), list(done.kept), list(done.notes)
-    return {"changed": done.changed, "removed": removed, "kept": stay, "notes": notes}
+    return describe(remove(module, client, survey))
 
 
 def remove(module: AnsibleModule, client: ManagerClient, survey: Survey, *, others: bool = False) -> Removal:
     """Remove what runs with the same vault have left; C(others): but for this run."""
-    wanted, own = module.params["only_runs"], module.params["run_id"]
+    own, needed, concerns = module.params["run_id"], references(module), runs_of(module)
+    vm_id, keep_own = module.params["vm_id"], module.params["keep_clone"]
+    if keep_own is None:
+        # The run may have published a recovery point without hearing of it.
+        keep_own = any(clone.id in needed for clone in survey.our_clones(vm_id, own))
     return remove_leftovers(
         client,
-        module.params["vm_id"],
-        of_run=lambda run: share_vault(run, own) and (wanted is None or run in wanted) and not (others and run == own),
-        keep=references(module),
+        vm_id,
+        of_run=lambda run: concerns(run) and not (others and run == own),
+        keep={*module.params["keep"], *needed},
         own_run=own,
-        keep_own=module.params["keep_clone"],
+        keep_own=keep_own,
         check=module.check_mode,
         survey=survey,
     )
@@ -315,13 +346,14 @@ def main() -> None:
             "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
             "only_runs": {"type": "list", "elements": "str"},
             "keep": {"type": "list", "elements": "str", "default": []},
-            "keep_clone": {"type": "bool", "default": False},
+            "keep_clone": {"type": "bool"},
             "reference_obsolete": {"type": "bool", "default": False},
             "remove_others": {"type": "bool", "default": False},
             "slots": {"type": "list", "elements": "int"},
             **vault_options(required=False),
             "client": {"type": "str"},
             "clones_at_once": {"type": "int", "default": 1},
+            "manager_seen": {"type": "dict"},
         },
         required_by={"client": "vault"},
         supports_check_mode=True,
@@ -333,6 +365,8 @@ def main() -> None:
             before = {clone.id: object_name(clone.vm) for clone in survey.our_clones(module.params["vm_id"])}
             act = present if module.params["state"] == "present" else absent
             result = act(module, client, survey)
+            if module.params["state"] == "present" and not module.check_mode:
+                result["manager_seen"] = client.seen(now=time.time())
         if module._diff:
             result["diff"] = difference(module, before, result)
     module.exit_json(**result)

@@ -117,7 +117,7 @@ traces:
           returned: always
         disks:
           description:
-            - Its disks, each with C(slot), C(id), C(name), C(size) in bytes, the C(path) of the image in the storage
+            - Its disks, each with C(slot), C(id), C(size) in bytes, the C(path) of the image in the storage
               repository C(repository_id), and C(source_disk_id), the disk that it is a clone of.
           type: list
           elements: dict

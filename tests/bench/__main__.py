@@ -205,6 +205,8 @@ def main() -> int:
     tidy()
     temporary.mkdir()
     os.environ["TMPDIR"] = str(temporary)
+    # Whoever uses a tool written in Python compiles it once.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     return isolated(lambda: work(chosen, file), tidy)
 
 

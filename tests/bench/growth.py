@@ -52,11 +52,15 @@ def grow(ground: Ground, sizes: Sequence[int], rounds: int, result: Comparison) 
         run(engine("create", vault))
         _measure(ground, result, f"full_{label(size)}", "full", vault, base)
         clone(base, _image(directory, size, "unchanged"))
-        clone(base, _image(directory, size, "changed"))
-        _change(_image(directory, size, "changed"), size)
-    for _round in range(rounds):
+    # All disks share the blocks of one pattern: once one of them has changed, the kernel has to find out for each
+    # extent of all of them what of it is still shared, which no real disk has to do with another one.
+    for kind in ("unchanged", "changed"):
         for size in sizes:
-            for kind in ("unchanged", "changed"):
+            if kind == "changed":
+                clone(_image(directory, size, "base"), _image(directory, size, kind))
+                _change(_image(directory, size, kind), size)
+        for _round in range(rounds):
+            for size in sizes:
                 # The chain must not become longer from round to round.
                 vault = directory / "vault"
                 ground.copy_tree(vaults[size], vault)

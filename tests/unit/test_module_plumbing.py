@@ -93,23 +93,33 @@ VM = {"vm_id": "x", "run_id": "r", "client": "c", "job_id": "j", "plan": {}, "di
 NEEDS: dict[str, tuple[dict[str, Any], str]] = {
     "backup": ({key: VM[key] for key in ("plan", "run_id")}, "blake3, zstandard"),
     "backup_draft": ({key: VM[key] for key in ("plan", "run_id")}, "blake3, zstandard"),
+    "boot_test": ({"client": "c", "pattern": "x"}, "blake3, zstandard"),
     "client_lock": ({key: VM[key] for key in ("client", "run_id")}, "blake3"),
     "client_lock_info": ({}, "blake3"),
     "coverage_info": ({"subclients": {}, **CONNECTION}, "requests, blake3"),
+    "guest_file_copy": ({"client": "c", "paths": ["/x"], "destination": "/d"}, "blake3, zstandard"),
+    "guest_file_info": ({"client": "c"}, "blake3, zstandard"),
     "job": ({"state": "finished", "job_id": "j"}, "blake3"),
     "job_info": ({"job_id": "j"}, "blake3"),
     "plan_info": ({"subclient": "s", "definition": {}, **CONNECTION}, "requests, blake3"),
     "job_vm": ({key: VM[key] for key in ("job_id", "plan", "started")}, "blake3"),
+    "point_export": ({key: VM[key] for key in ("client", "directory")}, "blake3, zstandard"),
     "recovery_point": ({"client": "c", "point": "latest", "pinned": True}, "blake3"),
     "recovery_point_info": ({}, "blake3"),
     "report": ({"format": "json"}, "blake3"),
     "retention": ({"policy": {"keep_last": 1}}, "blake3"),
+    "restore_disk": ({"client": "c", "slot": 0, "target": {"path": "/d"}}, "blake3, zstandard"),
+    "restore_plan_info": ({"client": "c", **CONNECTION}, "requests, blake3, zstandard"),
     "restore_image": ({key: VM[key] for key in ("client", "directory")}, "blake3, zstandard"),
+    "served_point": ({"state": "absent", "directory": "/d"}, "blake3, zstandard"),
     "synthetic_full": ({"client": "c"}, "blake3, zstandard"),
     "schedule": ({"state": "absent", "path": "/"}, ""),
     "vault": ({}, ""),
     "vault_leftovers": ({}, "blake3"),
     "verify": ({}, "blake3, zstandard"),
+    "virtual_disk": ({"run_id": "r", "state": "absent", **CONNECTION}, "requests"),
+    "vm": ({"run_id": "r", "state": "absent", **CONNECTION}, "requests"),
+    "vm_disk_mapping": ({"vm_id": "x", "slot": 0}, "requests"),
     "vm_clone": ({key: VM[key] for key in ("vm_id", "run_id")}, "requests, blake3"),
     "vm_clone_info": ({}, "requests, blake3"),
     "vm_info": ({}, "requests"),
@@ -121,7 +131,8 @@ def test_missing_libraries_are_named(tmp_path: Path) -> None:
     assert sorted(NEEDS) == MODULES
     arguments: dict[str, dict[str, Any]] = {}
     for name, (own, _libraries) in NEEDS.items():
-        shared = CONNECTION if name.startswith("vm_") else {"vault": str(tmp_path / "vault")}
+        manager = name.startswith(("vm", "virtual_"))
+        shared = CONNECTION if manager else {"vault": str(tmp_path / "vault")}
         shared = {} if name == "schedule" else shared
         arguments[name] = {**own, **shared}
     done = subprocess.run(

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from ..errors import ServerAuthenticationError, ServerToolError
-from . import dom0, dom0_program
+from . import dom0, dom0_files, dom0_program, dom0_write
 from .channel import Channel, Frame, Output, Peer, Process
 from .ssh import SshSettings, parse_address, remote_command, ssh_arguments
 
@@ -36,6 +36,8 @@ _LOADER = (
     "import os,sys\\ndef r(n):\\n b=os.read(0,0)\\n while len(b)<n:\\n  d=os.read(0,n-len(b))\\n  if not d:sys.exit(9)"
     "\\n  b+=d\\n return b\\nexec(r(int(r(8))))"
 )
+# The program, in the order in which its parts need each other.
+PARTS = (dom0, dom0_files, dom0_write, dom0_program)
 BOOTSTRAP = (
     "for p in python python2 python2.6 python2.7 python3; do "
     'if command -v $p >/dev/null 2>&1 && $p -ES -c "import json,zlib" </dev/null >/dev/null 2>&1; then '
@@ -46,7 +48,7 @@ BOOTSTRAP = (
 def program() -> bytes:
     """Return what the loader reads: the source of the program, behind its length."""
     # Also in a module that Ansible has packed into an archive.
-    source = "\n".join(inspect.getsource(part) for part in (dom0, dom0_program)).encode("utf-8")
+    source = "\n".join(inspect.getsource(part) for part in PARTS).encode("utf-8")
     return b"%08d" % len(source) + source
 
 

@@ -6,16 +6,15 @@
 
 """The program that runs on a server (dom0) while its images are read.
 
-It is sent over ssh behind dom0.py and never stored there: see there for what it must be. It reads frames from standard
-input and answers on standard output. A frame is two lengths, a header in JSON and a payload. Requests are answered in
-turn. An answer is any number of frames without a header, which are data, and one with a header, which ends it. Paths
-are payloads. The program ends when one of the two streams does.
+It is sent over ssh behind dom0.py, dom0_files.py and dom0_write.py and never stored there: see dom0.py for what it must
+be. It reads frames from standard input and answers on standard output. A frame is two lengths, a header in JSON and a
+payload. Requests are answered in turn. An answer is any number of frames without a header, which are data, and one with
+a header, which ends it. Paths are payloads. The program ends when one of the two streams does.
 """
 
 import json
 import os
 import select
-import stat
 import struct
 import sys
 import time
@@ -23,16 +22,17 @@ import zlib
 
 MYPY = False
 if MYPY:  # Python 2.6 has no annotations, and none of these
-    from collections.abc import Callable, Iterator  # noqa: F401 # novm
+    from collections.abc import Callable  # noqa: F401 # novm
 
 if __name__ != "__main__":  # on a server, these are in front of this part
-    from .dom0 import FIEMAP_FLAG_SYNC, fiemap_parts, file_system, nanoseconds
+    from .dom0 import FIEMAP_FLAG_SYNC, fiemap_parts, file_system
+    from .dom0_files import CHUNK, ZEROS, Failure, chunks, exactly, open_file, read_at, state, unpack_spans
+    from .dom0_write import Writing
 
 PROTOCOL = 1
 READY = b"\novm.backup dom0 1\n"  # what a login script prints before it is not ours
 
 FRAME = struct.Struct(">II")  # lengths of header and payload
-SPAN = struct.Struct(">QQ")  # start and end
 EXTENT = struct.Struct(">QQQI")  # logical, physical, length, flags
 HEADER_LIMIT = 64 * 1024
 PAYLOAD_LIMIT = 1024 * 1024
@@ -42,7 +42,6 @@ DATA, ZERO, SAME = 0, 1, 2
 KIND_SHIFT = 30
 LENGTH_MASK = (1 << KIND_SHIFT) - 1
 
-CHUNK = 256 * 1024  # what is read at once: larger memory is given back and taken again each time, which costs more
 GRAIN = 16 * 1024  # smallest run of zeros that is not sent
 DIRECT = 64 * 1024  # data from this size on is written as it is; smaller parts are put together
 FLUSH_BYTES = 512 * 1024
@@ -52,20 +51,9 @@ BLOCK_LIMIT = 16 * 1024 * 1024
 
 POLLRDHUP = 0x2000  # not in the module select of every version
 
-_ZEROS = b"\0" * CHUNK
-
 
 class Gone(Exception):
     """Nobody listens any more."""
-
-
-class Failure(Exception):
-    """A request cannot be served; a mapping says why."""
-
-    def __init__(self, **details):
-        # type: (object) -> None
-        Exception.__init__(self, details)
-        self.details = details
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
@@ -114,12 +102,12 @@ class Sender(object):
     def _chunk(self, data):
         # type: (bytes) -> None
         size, start = len(data), 0
-        if data == _ZEROS[:size]:
+        if data == ZEROS[:size]:
             self.add(ZERO, size)
             return
         for offset in range(0, size, GRAIN):
             length = min(GRAIN, size - offset)
-            if data[offset : offset + length] == _ZEROS[:length]:
+            if data[offset : offset + length] == ZEROS[:length]:
                 if offset > start:
                     self.add(DATA, offset - start, data[start:offset])
                 self.add(ZERO, length)
@@ -128,36 +116,12 @@ class Sender(object):
             self.add(DATA, size - start, data[start:])
 
 
-def read_at(fd, offset, length):
-    # type: (int, int, int) -> bytes
-    """Return the bytes at an offset, less where the file ends."""
-    os.lseek(fd, offset, 0)
-    parts = []
-    while length > 0:
-        part = os.read(fd, length)
-        if not part:
-            break
-        parts.append(part)
-        length -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def chunks(spans, size):
-    # type: (list[tuple[int, int]], int) -> Iterator[tuple[int, int]]
-    """Yield offset and length of the parts of spans, cut at the multiples of a size."""
-    for start, end in spans:
-        while start < end:
-            length = min(size - start % size, end - start)
-            yield start, length
-            start += length
-
-
 def send_spans(sender, fd, spans):
     # type: (Sender, int, list[tuple[int, int]]) -> int
     """Send the bytes of spans; return how many were read."""
     total = 0
     for offset, length in chunks(spans, CHUNK):
-        data = _exactly(fd, offset, length)
+        data = exactly(fd, offset, length)
         sender.content(data)
         total += length
     return total
@@ -168,7 +132,7 @@ def send_differing(sender, fd, reference, spans, block):
     """Send those blocks of spans that are not the same in a second file; return how many bytes were read of both."""
     total = 0
     for offset, length in chunks(spans, block * max(1, CHUNK // block)):
-        data = _exactly(fd, offset, length)
+        data = exactly(fd, offset, length)
         other = read_at(reference, offset, length)
         total += length + len(other)
         if data == other:
@@ -185,41 +149,7 @@ def send_differing(sender, fd, reference, spans, block):
     return total
 
 
-def _exactly(fd, offset, length):
-    # type: (int, int, int) -> bytes
-    try:
-        data = read_at(fd, offset, length)
-    except EnvironmentError as error:
-        raise Failure(errno=error.errno, text=error.strerror, offset=offset)
-    if len(data) < length:
-        raise Failure(text="it ends there", offset=offset + len(data), ends=True)
-    return data
-
-
-def state(fd, path):
-    # type: (int, bytes) -> dict[str, object]
-    """Return what a file is and in which state."""
-    found = os.fstat(fd)
-    kind, uuid = file_system(fd, path)
-    return {
-        "regular": stat.S_ISREG(found.st_mode),
-        "device": found.st_dev,
-        "file_system": kind,
-        "uuid": uuid,
-        "inode": found.st_ino,
-        "size": found.st_size,
-        "mtime": nanoseconds(found.st_mtime),
-        "ctime": nanoseconds(found.st_ctime),
-    }
-
-
-def open_file(path):
-    # type: (bytes) -> int
-    # Not to block where a pipe lies in place of the image.
-    return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-
-
-class Session(object):
+class Session(Writing):
     """The requests of one proxy. A method's name is that of the request; it returns the header that ends the answer."""
 
     def __init__(self, write, alive):
@@ -317,12 +247,6 @@ class Session(object):
         # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]
         found = os.statvfs(path)
         return {"free": found.f_bavail * found.f_frsize, "size": found.f_blocks * found.f_frsize}, b""
-
-
-def unpack_spans(payload):
-    # type: (bytes) -> list[tuple[int, int]]
-    numbers = struct.unpack(">%dQ" % (len(payload) // 8), payload)
-    return list(zip(numbers[0::2], numbers[1::2]))
 
 
 # --- the two streams -------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterable, Iterator
 
 from ..errors import SourceError
-from . import dom0
+from . import complaints, dom0
 from .spans import split_spans
 from .types import MAPPED_FILE_SYSTEMS, DiskImage, Extent, ExtentMap, Identity, MapUnavailable, Piece, Span
 
@@ -33,8 +33,8 @@ class LocalImage:
         self.size = self._before.st_size
         if not stat.S_ISREG(self._before.st_mode) or not self.size:
             self.close()
-            what = "is empty" if stat.S_ISREG(self._before.st_mode) else "is not a regular file"
-            raise SourceError(f"The image {path} {what}: it cannot be a disk", path=path)
+            regular = stat.S_ISREG(self._before.st_mode)
+            raise SourceError(complaints.no_disk(path, regular=regular), path=path)
 
     def __enter__(self) -> LocalImage:
         return self
@@ -52,7 +52,7 @@ class LocalImage:
         """Return which file it is now; C(MapUnavailable) if its file system cannot be told from another."""
         kind, uuid = dom0.file_system(self._descriptor, self.path)
         if not uuid:
-            raise MapUnavailable(f"the file system of {self.path} ({kind}) does not tell its UUID")
+            raise MapUnavailable(complaints.no_uuid(self.path, kind))
         try:
             now = os.stat(self.path)  # by its name: an image that was replaced is another one
         except OSError as error:
@@ -65,13 +65,13 @@ class LocalImage:
         """Return the map of the image as it is now; C(MapUnavailable) if the file system has none to trust."""
         kind, _uuid = dom0.file_system(self._descriptor, self.path)
         if kind not in MAPPED_FILE_SYSTEMS:
-            raise MapUnavailable(f"the file system {kind} has no clones that share extents")
+            raise MapUnavailable(complaints.no_clones(kind))
         try:
             found = dom0.fiemap(self._descriptor)
         except OSError as error:
             raise MapUnavailable(f"the file system gives no extent map: {error.strerror}") from error
         now = os.fstat(self._descriptor)
-        return ExtentMap(now.st_size, tuple(Extent(*item) for item in found), now.st_blocks * 512)
+        return ExtentMap(now.st_size, tuple(map(Extent._make, found)), now.st_blocks * 512)
 
     def data_spans(self) -> list[Span]:
         """Return what may hold data, ascending and without overlaps; all else is zeros."""
@@ -99,11 +99,7 @@ class LocalImage:
         os.close(descriptor)
         before = self._before
         if not os.path.samestat(now, before) or (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-            raise SourceError(
-                f"The image {self.path} changed while it was read ({before.st_size} bytes, then {now.st_size}): "
-                "something writes to it, so the copy would not be consistent",
-                path=self.path,
-            )
+            raise SourceError(complaints.changed(self.path, before.st_size, now.st_size), path=self.path)
 
     def _read(self, offset: int, length: int) -> bytes:
         parts = []
@@ -118,12 +114,7 @@ class LocalImage:
                     errno=error.errno,
                 ) from error
             if not part:
-                raise SourceError(
-                    f"The image {self.path} ends at offset {offset}, but had {self.size} bytes when it was opened: "
-                    "it was truncated while it was read",
-                    path=self.path,
-                    offset=offset,
-                )
+                raise SourceError(complaints.ends_early(self.path, offset, self.size), path=self.path, offset=offset)
             parts.append(part)
             offset += len(part)
             length -= len(part)

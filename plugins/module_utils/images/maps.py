@@ -57,9 +57,13 @@ def mapped_data(extents: ExtentMap) -> list[Span]:
     """Return what may hold data according to a map; all else is zeros. Raises as C(check_map) does."""
     check_map(extents)
     found: list[Span] = []
-    for part in parts_of_map(extents, extents.size):
-        if not part.zero:
-            add_span(found, part.start, part.end)
+    for logical, _physical, length, flags in extents.extents:
+        # An unwritten extent that has flags which are not understood may be anything.
+        if flags & _UNWRITTEN and not flags & ~_UNDERSTOOD:
+            continue
+        if logical >= extents.size:
+            break
+        add_span(found, logical, min(logical + length, extents.size))
     return found
 
 

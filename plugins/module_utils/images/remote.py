@@ -18,7 +18,8 @@ from typing import Any, NoReturn
 from ..errors import ServerError, SourceError
 from .channel import Channel, Frame
 from .connection import Connection, NoPython
-from .dom0_program import EXTENT, PAYLOAD_LIMIT, SPAN
+from .dom0_files import SPAN
+from .dom0_program import EXTENT, PAYLOAD_LIMIT
 from .server_image import ServerImage, image_name
 from .spans import split_spans
 from .ssh import SshSettings

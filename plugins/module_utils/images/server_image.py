@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import SourceError
+from . import complaints
 from .maps import mapped_data
 from .types import MAPPED_FILE_SYSTEMS, ExtentMap, Identity, MapUnavailable, Span
 
@@ -42,8 +43,7 @@ class ServerImage:
         """Close the image and raise C(SourceError) when it cannot be a disk."""
         if not self._before["regular"] or not self.size:
             self.close()
-            what = "is empty" if self._before["regular"] else "is not a regular file"
-            raise self.error(f"The image {self.name} {what}: it cannot be a disk")
+            raise self.error(complaints.no_disk(self.name, regular=self._before["regular"]))
 
     def identity(self) -> Identity:
         """Return which file it is now; C(MapUnavailable) if its file system cannot be told from another."""
@@ -52,14 +52,14 @@ class ServerImage:
         except SourceError as error:
             raise MapUnavailable(error.message) from error
         if not now["uuid"]:
-            raise MapUnavailable(f"the file system of {self.name} ({now['file_system']}) does not tell its UUID")
+            raise MapUnavailable(complaints.no_uuid(self.name, now["file_system"]))
         return Identity.parse(now)
 
     def extents(self) -> ExtentMap:
         """Return the map of the image as it is now; C(MapUnavailable) if the file system has none to trust."""
         kind = self._before["file_system"]
         if kind not in MAPPED_FILE_SYSTEMS:
-            raise MapUnavailable(f"the file system {kind} has no clones that share extents")
+            raise MapUnavailable(complaints.no_clones(kind))
         return self.extent_map()
 
     def data_spans(self) -> list[Span]:
@@ -73,18 +73,11 @@ class ServerImage:
         """Raise C(SourceError) when the image was written to since it was opened."""
         before, now = self._before, self.state()
         if any(now[key] != before[key] for key in ("device", "inode", "size", "mtime")):
-            raise self.error(
-                f"The image {self.name} changed while it was read ({before['size']} bytes, then {now['size']}): "
-                "something writes to it, so the copy would not be consistent"
-            )
+            raise self.error(complaints.changed(self.name, before["size"], now["size"]))
 
     def ends_early(self, offset: int) -> SourceError:
         """Return the error for an image that has less bytes than before."""
-        return self.error(
-            f"The image {self.name} ends at offset {offset}, but had {self.size} bytes when it was opened: "
-            "it was truncated while it was read",
-            offset=offset,
-        )
+        return self.error(complaints.ends_early(self.name, offset, self.size), offset=offset)
 
     def error(self, message: str, **details: Any) -> SourceError:
         """Return an error with the details of this image."""

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from .session import ConnectionSettings, ManagerSession
 _READY_LIMIT = 180.0  # seconds; a manager that starts takes minutes (ovm-rest-api 6)
 _CONFLICT_LIMIT = 120.0  # seconds; as long as an ordinary job of somebody else holds an object
 _LONGEST_PAUSE = 10.0  # seconds
+_SEEN_LIMIT = 60.0  # seconds; a manager that is started again does not answer for minutes (ovm-rest-api 6)
 _RUN_STATES = frozenset({"STARTING", "RUNNING", "STOPPING", "STOPPED"})
 
 Job = dict[str, Any]
@@ -46,6 +48,7 @@ class ManagerClient:
         self.clock = clock
         self.sleep = sleep
         self.progress = progress
+        self._manager: dict[str, Any] | None = None
         self._manager_id: str | None = None
 
     # --- reading ---
@@ -78,6 +81,7 @@ class ManagerClient:
                 raise ManagerResponseError(f"GET /Manager gave {len(found)} objects where one was expected.")
             state = text(found[0], "managerRunState")
             if state == "RUNNING":
+                self._manager = found[0]
                 self._manager_id = text(found[0], "managerUuid") or object_id(found[0])
                 return found[0]
             if state not in _RUN_STATES:
@@ -91,12 +95,30 @@ class ManagerClient:
             self.sleep(1.0)
 
     @property
+    def manager(self) -> dict[str, Any]:
+        """The Manager object as it was when the client connected."""
+        return self.info() if self._manager is None else self._manager
+
+    @property
     def manager_id(self) -> str:
         """The UUID of the manager; asked once."""
         if self._manager_id is None:
-            found = self.info()
-            return text(found, "managerUuid") or object_id(found)
-        return self._manager_id
+            self.info()
+        return self._manager_id or ""
+
+    def seen(self, *, now: float) -> dict[str, Any]:
+        """Return a note that this manager runs, which another process on this host may take for true for a minute."""
+        return {"id": self.manager_id, "url": self.session.settings.url, "host": platform.node(), "time": now}
+
+    def trust(self, seen: Mapping[str, Any], *, now: float) -> bool:
+        """Take such a note for true, unless it is of elsewhere or too old; then the manager has to be asked."""
+        here = {"url": self.session.settings.url, "host": platform.node()}
+        known = all(seen.get(key) == value for key, value in here.items()) and isinstance(seen.get("id"), str)
+        at = seen.get("time")
+        if known and isinstance(at, (int, float)) and 0 <= now - at < _SEEN_LIMIT:
+            self._manager_id = str(seen["id"])
+            return True
+        return False
 
     # --- writing ---
 
@@ -129,11 +151,13 @@ class ManagerClient:
             )
         return dict(answer)
 
-    def wait(self, job: Mapping[str, Any], *, timeout: float | None = None) -> Job:
+    def wait(
+        self, job: Mapping[str, Any], *, timeout: float | None = None, seen: Callable[[], bool] | None = None
+    ) -> Job:
         """Wait for a job of C(submit) and return it finished; see wait_for_job."""
         limit = self.job_timeout if timeout is None else timeout
         return wait_for_job(
-            self.session, job, timeout=limit, clock=self.clock, sleep=self.sleep, progress=self.progress
+            self.session, job, timeout=limit, clock=self.clock, sleep=self.sleep, progress=self.progress, seen=seen
         )
 
     def run(
@@ -144,15 +168,16 @@ class ManagerClient:
         body: Any = None,
         timeout: float | None = None,
         repeatable: bool = False,
+        seen: Callable[[], bool] | None = None,
     ) -> Job:
-        """Send a write, wait for its job and return the finished job.
+        """Send a write, wait for its job and return the finished job; ``seen`` as for wait_for_job.
 
         ``repeatable`` is for writes that do no harm when done twice (delete, modify): then a job that failed because
         another one held the object is submitted again, too.
         """
         for pause in self._pauses(self.conflict_timeout):
             try:
-                return self.wait(self.submit(method, *segments, query=query, body=body), timeout=timeout)
+                return self.wait(self.submit(method, *segments, query=query, body=body), timeout=timeout, seen=seen)
             except JobFailedError as error:
                 if not repeatable or pause is None or error.details.get("error_type") not in CONFLICT_TYPES:
                     raise
@@ -227,9 +252,13 @@ def connect(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     progress: Callable[[Mapping[str, Any]], None] | None = None,
+    seen: Mapping[str, Any] | None = None,
+    now: Callable[[], float] = time.time,
     **session_options: Any,
 ) -> Iterator[ManagerClient]:
     """Log in, wait until the manager is RUNNING, hand out a client, close the session in the end.
+
+    C(seen) is what ManagerClient.seen has returned; then this need not be asked once more.
 
     C(session_options) go to ManagerSession (attempts, pause, rng, note, adapter).
     """
@@ -242,5 +271,6 @@ def connect(
             sleep=sleep,
             progress=progress,
         )
-        client.info()
+        if seen is None or not client.trust(seen, now=now()):
+            client.info()
         yield client

@@ -9,20 +9,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Callable
 
-from ..errors import JobFailedError, ManagerError, ManagerResponseError, NotFoundError, OvmBackupError
-from .clone_records import Clone, CloneDisk, Mark, clone_name, definition_name
+from ..errors import JobFailedError, JobTimeoutError, ManagerError, ManagerResponseError, NotFoundError, OvmBackupError
+from .clone_records import Clone, CloneDisk, Mark, MarkedDisk, clone_name, definition_name
 from .clone_removal import remove_definitions, remove_disk, remove_proven
 from .clone_salvage import Attempt, find_lost_job, find_remains, job_time
-from .clone_survey import Proven, Survey, WantedDisk, clone_disk, missing_from
+from .clone_survey import Proven, Survey, WantedDisk, clone_disk, mapped_copies, missing_from
+from .inventory import disk_path
 from .jobs import describe, is_over
-from .objects import number, object_id, object_name, reference, references, simple_id
+from .objects import object_id, object_name, reference, references, simple_id
 
 if TYPE_CHECKING:
     from .client import Job, ManagerClient
 
+_FIRST_LOOK = 0.2  # seconds; a thin clone of a small VM is often made by then
 _RECORD_LIMIT = 10.0  # seconds that the note of the job id may take; the clone goes on meanwhile
 _SEARCH_LIMIT = 30.0  # seconds to look for what became of a request whose answer got lost
 
@@ -68,6 +70,8 @@ class CloneMaking:
         self.asked = False  # the clone may have been submitted
         self.refusal: ManagerError | None = None  # what the manager said to the submission
         self.places: list[tuple[str, str]] = []  # objects whose description may hold the id of the clone job
+        self.mapping: dict[str, Any] = {}  # the first of them as we made it, if that is known
+        self.noted: Job | None = None  # the job that writes the note
         self.job: Job | None = None
         self.clone_id: str | None = None
         self.own_jobs: set[str] = set()  # the clone job and its children
@@ -80,7 +84,7 @@ class CloneMaking:
             with self.turn(self._repositories()):
                 job = self._submit(definition_id)
                 self._record(job)
-                done = self.client.wait(job)
+                done = self._wait(job)
             clone = self._finish(done)
             self._drop(definition_id)
             return clone
@@ -118,7 +122,10 @@ class CloneMaking:
                 "repositoryId": simple_id("Repository", disk.repository_id),
             }
             made = self.client.run("POST", "VmCloneDefinition", definition_id, "VmCloneStorageMapping", body=mapping)
-            self.places.insert(0, ("VmCloneStorageMapping", reference(made, "resultId") or ""))
+            mapping_id = reference(made, "resultId")
+            if mapping_id is not None:
+                self.places.insert(0, ("VmCloneStorageMapping", mapping_id))
+                self.mapping = {**mapping, "id": simple_id("VmCloneStorageMapping", mapping_id)}
         self.last_job = job_time(made)
         return definition_id
 
@@ -143,11 +150,22 @@ class CloneMaking:
         return job
 
     def _record(self, job: Job) -> None:
-        """Note the job id in a mapping of the definition, or in the definition itself, which the clone job may lock.
+        """Note the job id in a mapping of the definition, which still is as we made it, so it need not be read.
 
-        A help for the next run only: nothing here may end this one.
+        A help for the next run only: nothing here may end this one. Whether the note was taken is looked at only if
+        the clone takes longer than a moment; the clone's own mark takes its place in the next.
         """
-        description = self._mark("definition", job_id=object_id(job)).description()
+        if self.mapping:
+            body = {**self.mapping, "description": self._note_of(job)}
+            with suppress(ManagerError):
+                kind, item_id = self.places[0]
+                self.noted = self.client.submit("PUT", kind, item_id, body=body, conflict_timeout=0.0)
+                return
+        self._record_elsewhere(job)
+
+    def _record_elsewhere(self, job: Job) -> None:
+        """Note the job id wherever it is taken: the clone job may lock the definition itself."""
+        description = self._note_of(job)
         for kind, item_id in self.places:
             try:
                 body = {**self.client.get(kind, item_id), "description": description}
@@ -157,6 +175,21 @@ class CloneMaking:
             except ManagerError:
                 continue
 
+    def _note_of(self, job: Job) -> str:
+        return self._mark("definition", job_id=object_id(job)).description()
+
+    def _wait(self, job: Job) -> Job:
+        """Wait for the clone; after the first look make sure of the note."""
+        try:
+            return self.client.wait(job, timeout=_FIRST_LOOK)
+        except JobTimeoutError:
+            if self.noted is not None:
+                try:
+                    self.client.wait(self.noted, timeout=_RECORD_LIMIT)
+                except ManagerError:
+                    self._record_elsewhere(job)
+            return self.client.wait(job)
+
     def _finish(self, job: Job) -> Clone:
         self.job = job
         self.clone_id = reference(job, "resultId")
@@ -164,25 +197,19 @@ class CloneMaking:
             raise ManagerResponseError(
                 f'Oracle VM Manager finished {describe(job)} without a result, VM "{self.vm_name}" has no clone.'
             )
-        sources = {disk.slot: disk.id for disk in self.wanted}
-        copies: list[tuple[int, str, str]] = []
-        for mapping in self.client.children("Vm", self.clone_id, "VmDiskMapping"):
-            slot, disk_id = number(mapping, "diskTarget"), reference(mapping, "virtualDiskId")
-            if slot in sources and slot is not None and disk_id is not None:
-                copies.append((slot, sources[slot], disk_id))
-        copies.sort()
+        sources = {disk.slot: disk for disk in self.wanted}
+        mappings = self.client.children("Vm", self.clone_id, "VmDiskMapping")
+        copies = mapped_copies(mappings, {slot: disk.id for slot, disk in sources.items()})
         name = mark_clone(
             self.client,
             self.clone_id,
             vm_id=self.vm_id,
             vm_name=self.vm_name,
             run_id=self.run_id,
-            disks=tuple(copies),
+            disks=copies,
         )
-        disks: list[CloneDisk] = []
-        for slot, source_id, disk_id in copies:
-            disks.append(clone_disk(slot, source_id, disk_id, self.client.get("VirtualDisk", disk_id)))
-        clone = Clone(self.clone_id, name, self.vm_id, self.run_id, tuple(disks))
+        disks = tuple(self._copy_of(sources[slot], disk_id) for slot, _source, disk_id, _mapping in copies)
+        clone = Clone(self.clone_id, name, self.vm_id, self.run_id, disks)
         missing = missing_from(clone, self.wanted)
         if missing:
             raise ManagerResponseError(
@@ -190,12 +217,23 @@ class CloneMaking:
             )
         return clone
 
+    def _copy_of(self, disk: WantedDisk, copy_id: str) -> CloneDisk:
+        """Describe the copy of a disk.
+
+        A thin clone has the size of its source and lies in the same storage repository (ovm-rest-api 11.4), where the
+        layout says (8.2). Only if the source does not lie where the layout says, the manager is asked.
+        """
+        known = {"repositoryId": simple_id("Repository", disk.repository_id), "size": disk.size}
+        by_layout = disk_path(disk.id, known) == disk_path(disk.id, self.before.disks[disk.id])
+        return clone_disk(disk.slot, disk.id, copy_id, known if by_layout else self.client.get("VirtualDisk", copy_id))
+
     def _drop(self, definition_id: str) -> None:
-        """Delete the definition: the clone has its mark by now. If that fails, it goes with the clone."""
-        try:
-            self.client.run("DELETE", "Vm", self.vm_id, "VmCloneDefinition", definition_id, repeatable=True)
-        except ManagerError:
-            return
+        """Let the definition be deleted: the clone has its mark by now.
+
+        How that ends need not be waited for: a definition that is still there goes when the clones of its run do.
+        """
+        with suppress(ManagerError):
+            self.client.submit("DELETE", "Vm", self.vm_id, "VmCloneDefinition", definition_id)
 
     # --- when it goes wrong ---
 
@@ -289,9 +327,9 @@ def mark_clone(
     vm_id: str,
     vm_name: str,
     run_id: str,
-    disks: tuple[tuple[int, str, str], ...],
+    disks: tuple[MarkedDisk, ...],
 ) -> str:
-    """Rename a clone and mark it as ours; return its new name. C(disks): slot, source disk, clone disk."""
+    """Rename a clone and mark it as ours; return its new name."""
     name = clone_name(vm_name, run_id)
     mark = Mark("clone", client.manager_id, vm_id, run_id, clone_id=clone_id, disks=disks)
     client.modify("Vm", clone_id, {"name": name, "description": mark.description()})

@@ -8,8 +8,8 @@
 
 The mark is the end of an object's description: C(ovm.backup/1) and a JSON object with the manager's UUID, the source
 VM's id and the run id. A clone's mark also holds the clone's own id, for a description can be copied along when
-somebody clones our clone, and the ids of its disks. A clone definition's mark holds the id of its clone job: through
-it a clone is proved to be ours by the job's result before it is marked itself.
+somebody clones our clone, and the ids of its disks and of their mappings. A clone definition's mark holds the id
+of its clone job: through it a clone is proved to be ours by the job's result before it is marked itself.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ _CLONE_TEXT = (
     "It may be deleted; the next backup then takes longer, because it reads the whole disks and compares hashes."
 )
 _DEFINITION_TEXT = "Says which disks ovm.backup clones; removed after the backup."
+# What a restore makes is for good: the mark only tells until then whose it is.
+_TEXTS = {"clone": _CLONE_TEXT, "definition": _DEFINITION_TEXT, "restore": "Restored by ovm.backup."}
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,6 @@ class CloneDisk:
     slot: int
     source_disk_id: str
     id: str
-    name: str
     repository_id: str
     path: str
     size: int
@@ -62,17 +63,21 @@ class Clone:
         return {**asdict(self), "disks": [asdict(disk) for disk in self.disks]}
 
 
+# Slot, disk of the source, disk of the clone, mapping of the clone.
+MarkedDisk = tuple[int, str, str, str]
+
+
 @dataclass(frozen=True)
 class Mark:
-    """What both marks say. C(sources) and C(copies) map slots to disk ids; they are empty if there was no room."""
+    """What both marks say. C(disks) is empty if there was no room."""
 
-    kind: str  # "clone" | "definition"
+    kind: str  # "clone" | "definition" | "restore"
     manager_id: str
     vm_id: str
     run_id: str
     clone_id: str | None = None
     job_id: str | None = None
-    disks: tuple[tuple[int, str, str], ...] = ()  # slot, disk of the source, disk of the clone
+    disks: tuple[MarkedDisk, ...] = ()
 
     def description(self) -> str:
         """Return the description that carries the mark; the list of disks is left out if it would not fit."""
@@ -86,7 +91,7 @@ class Mark:
             "disks": [list(entry) for entry in self.disks],
         }
         facts = {key: value for key, value in facts.items() if value}
-        words = _CLONE_TEXT if self.kind == "clone" else _DEFINITION_TEXT
+        words = _TEXTS[self.kind]
         full = f"{words} {MARK} {json.dumps(facts, separators=(',', ':'))}"
         if len(full) <= _DESCRIPTION_LIMIT:
             return full
@@ -120,11 +125,16 @@ def read_mark(description: Any, kind: str) -> Mark | None:
     )
 
 
-def _disks(entries: Any) -> tuple[tuple[int, str, str], ...]:
+def unmarked(description: str) -> str:
+    """Return a description without the mark at its end."""
+    return description.partition(MARK)[0].rstrip()
+
+
+def _disks(entries: Any) -> tuple[MarkedDisk, ...]:
     found = []
     for entry in entries if isinstance(entries, list) else ():
-        if isinstance(entry, list) and len(entry) == 3 and isinstance(entry[0], int):
-            found.append((entry[0], str(entry[1]), str(entry[2])))
+        if isinstance(entry, list) and len(entry) == 4 and isinstance(entry[0], int):
+            found.append((entry[0], str(entry[1]), str(entry[2]), str(entry[3])))
     return tuple(found)
 
 

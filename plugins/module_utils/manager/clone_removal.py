@@ -13,10 +13,10 @@ rest is ours, so it goes only after everything else of it has gone: an interrupt
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 from ..errors import ManagerError, ManagerResponseError, NotFoundError, PowerStateError
-from .clone_survey import Proven, Survey
+from .clone_survey import Item, Proven, Survey
 from .inventory import disk_kind
 from .objects import object_id, object_name, reference, references, text
 
@@ -41,22 +41,9 @@ def remove_proven(client: ManagerClient, survey: Survey, clone: Proven, *, defin
             state=state,
         )
     errors: list[ManagerError] = []
-    keep: set[str | None] = {source for _slot, source, _copy in clone.recorded}
-    copies = {copy for _slot, _source, copy in clone.recorded}
-    if not copies:
-        keep |= {reference(item, "virtualDiskId") for item in survey.mappings_of(clone.vm_id)}
-    for mapping in survey.mappings_of(clone.id):
-        disk_id = reference(mapping, "virtualDiskId")
+    for mapping_id, disk_id in _parts(survey, clone):
         try:
-            _delete(client, "Vm", clone.id, "VmDiskMapping", object_id(mapping))
-            if disk_id and disk_id not in keep and (not copies or disk_id in copies):  # else somebody else's, attached
-                remove_disk(client, disk_id)
-        except ManagerError as error:
-            errors.append(error)
-        copies.discard(disk_id or "")
-    for disk_id in sorted(copies - keep):  # unmapped by a removal that was interrupted
-        try:
-            remove_disk(client, disk_id)
+            _remove_part(client, clone.id, mapping_id, disk_id)
         except ManagerError as error:
             errors.append(error)
     if not errors:
@@ -69,13 +56,55 @@ def remove_proven(client: ManagerClient, survey: Survey, clone: Proven, *, defin
     raise_all(errors, f'The clone "{name}" ({clone.id}) could not be removed whole: ')
 
 
+def _parts(survey: Survey, clone: Proven) -> list[tuple[str, str | None]]:
+    """Return the mappings of a clone, each with its disk if the clone owns it.
+
+    The mark tells both, so they need not be read, and what a removal that was interrupted has unmapped is among them.
+    What is mapped besides, somebody else has attached. Without a list of disks in the mark the mappings are read.
+    """
+    sources = {source for _slot, source, _copy, _mapping in clone.recorded}
+    own = {mapping: copy for _slot, _source, copy, mapping in clone.recorded if copy not in sources}
+    if own:
+        mapped = references(clone.vm, "vmDiskMappingIds")
+        others: list[tuple[str, str | None]] = [(mapping, None) for mapping in mapped if mapping not in own]
+        return others + list(own.items())
+    keep = {reference(item, "virtualDiskId") for item in survey.mappings_of(clone.vm_id)}
+    found = [(object_id(item), reference(item, "virtualDiskId")) for item in survey.mappings_of(clone.id)]
+    return [(mapping, None if disk_id in keep else disk_id) for mapping, disk_id in found]
+
+
+def _remove_part(client: ManagerClient, clone_id: str, mapping_id: str, disk_id: str | None) -> None:
+    if disk_id is None:
+        _delete(client, "Vm", clone_id, "VmDiskMapping", mapping_id)
+        return
+    seen: list[Item | None] = []
+
+    def unmapped() -> bool:
+        item = _find_disk(client, disk_id)
+        if item is not None and mapping_id in references(item, "vmDiskMappingIds"):
+            return False
+        seen.append(item)
+        return True
+
+    # The disk has to be looked at before it goes in any case, and tells, too, when it is not mapped any more.
+    _delete(client, "Vm", clone_id, "VmDiskMapping", mapping_id, seen=unmapped)
+    _delete_disk(client, disk_id, seen[0] if seen else _find_disk(client, disk_id))
+
+
 def remove_disk(client: ManagerClient, disk_id: str) -> None:
     """Delete a virtual disk unless it is mapped to a VM, is no disk, or is gone already."""
+    _delete_disk(client, disk_id, _find_disk(client, disk_id))
+
+
+def _find_disk(client: ManagerClient, disk_id: str) -> Item | None:
     try:
-        item = client.get("VirtualDisk", disk_id)
+        return client.get("VirtualDisk", disk_id)
     except NotFoundError:
-        return
-    if references(item, "vmDiskMappingIds") or disk_kind(disk_id, item) != "virtual":
+        return None
+
+
+def _delete_disk(client: ManagerClient, disk_id: str, item: Item | None) -> None:
+    if item is None or references(item, "vmDiskMappingIds") or disk_kind(disk_id, item) != "virtual":
         return
     repository_id = reference(item, "repositoryId")
     if repository_id is None:
@@ -102,8 +131,8 @@ def raise_all(errors: Iterable[ManagerError], prefix: str) -> None:
         raise type(found[0])(prefix + " ".join(messages), **{**found[0].details, "errors": messages}) from found[0]
 
 
-def _delete(client: ManagerClient, *segments: str) -> None:
+def _delete(client: ManagerClient, *segments: str, seen: Callable[[], bool] | None = None) -> None:
     try:
-        client.run("DELETE", *segments, repeatable=True)
+        client.run("DELETE", *segments, repeatable=True, seen=seen)
     except NotFoundError:
         return  # what shall be gone is gone

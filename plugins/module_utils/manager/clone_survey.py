@@ -12,12 +12,12 @@ clone of it, and what belongs to that VM and to its clones, each asked for only 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInputError, ManagerResponseError, NotFoundError
-from .clone_records import Clone, CloneDisk, Mark, read_mark
+from .clone_records import Clone, CloneDisk, Mark, MarkedDisk, read_mark
 from .inventory import disk_kind, disk_path
 from .jobs import is_job
 from .objects import by_id, number, object_id, object_name, reference, text
@@ -48,7 +48,7 @@ class Proven:
     vm_id: str
     run_id: str
     marked: bool
-    recorded: tuple[tuple[int, str, str], ...]  # slot, disk of the source, disk of the clone
+    recorded: tuple[MarkedDisk, ...]
 
     @property
     def id(self) -> str:
@@ -200,7 +200,7 @@ class Survey:
 
     def describe(self, proven: Proven) -> Clone:
         """Return the clone with its disks as they are mapped."""
-        sources = {copy: source for _slot, source, copy in proven.recorded}
+        sources = {copy: source for _slot, source, copy, _mapping in proven.recorded}
         by_slot = {
             number(item, "diskTarget"): reference(item, "virtualDiskId") for item in self.mappings_of(proven.vm_id)
         }
@@ -214,13 +214,22 @@ class Survey:
         return Clone(proven.id, object_name(proven.vm), proven.vm_id, proven.run_id, tuple(disks))
 
 
+def mapped_copies(mappings: Iterable[Item], sources: Mapping[int, str]) -> tuple[MarkedDisk, ...]:
+    """Return what the mark of a clone says of its disks, by slot; C(sources) are the disks of the source by slot."""
+    found = []
+    for mapping in mappings:
+        slot, disk_id = number(mapping, "diskTarget"), reference(mapping, "virtualDiskId")
+        if slot is not None and slot in sources and disk_id is not None:
+            found.append((slot, sources[slot], disk_id, object_id(mapping)))
+    return tuple(sorted(found))
+
+
 def clone_disk(slot: int, source_id: str, disk_id: str, item: Item) -> CloneDisk:
     """Describe a disk of a clone; what the manager does not tell is empty or 0."""
     return CloneDisk(
         slot=slot,
         source_disk_id=source_id,
         id=disk_id,
-        name=object_name(item),
         repository_id=reference(item, "repositoryId") or "",
         path=disk_path(disk_id, item) or "",
         size=number(item, "size") or 0,

@@ -22,7 +22,7 @@ from ..errors import JobFailedError, JobTimeoutError, NotFoundError, OwnershipEr
 from .clone_making import CloneMaking, Turn, mark_clone, no_turn
 from .clone_records import Clone, CloneDisk, check_run_id, read_mark
 from .clone_removal import raise_all, remove_definitions, remove_proven
-from .clone_survey import Item, Proven, Survey, WantedDisk, missing_from
+from .clone_survey import Item, Proven, Survey, WantedDisk, mapped_copies, missing_from
 from .jobs import is_job, is_over
 from .objects import object_name, reference, text
 
@@ -164,23 +164,32 @@ def remove_clone(client: ManagerClient, clone_id: str, *, vm_id: str | None = No
 class Removal:
     """What C(remove_leftovers) did, or with C(check) would do. C(changed): something went, if only a definition.
 
-    C(in_use) are clones with their run states that somebody has started; they are still there, kept or not.
+    C(in_use) are clones with their run states that somebody has started; they are still there, kept or not. C(told) is
+    why a clone was removed that should have stayed.
     """
 
     changed: bool = False
     removed: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     in_use: tuple[tuple[Clone, str], ...] = ()
+    told: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Return what an administrator should know."""
-        found = []
+        found = list(self.told)
         for clone, state in self.in_use:
             use = f'the clone "{clone.name}" ({clone.id}) of run {clone.run_id} is {state}: somebody uses it'
             kept = clone.id in self.kept
             found.append(f"{use}, so it cannot serve the next backup" if kept else f"{use}, so it was not removed")
         return tuple(found)
+
+    def then(self, later: Removal) -> Removal:
+        """Return what this and a later one did together."""
+        kept = tuple(clone_id for clone_id in self.kept if clone_id not in later.removed)
+        in_use = tuple(dict.fromkeys(self.in_use + later.in_use))
+        removed, changed = self.removed + later.removed, self.changed or later.changed
+        return Removal(changed, removed, kept, in_use, self.told + later.told)
 
 
 def remove_leftovers(
@@ -300,8 +309,8 @@ def _adopt(
 
 def _finish(client: ManagerClient, survey: Survey, proven: Proven, clone: Clone) -> Clone:
     name = object_name(survey.source(proven.vm_id))
-    pairs = tuple((disk.slot, disk.source_disk_id, disk.id) for disk in clone.disks)
-    renamed = mark_clone(client, proven.id, vm_id=proven.vm_id, vm_name=name, run_id=proven.run_id, disks=pairs)
+    disks = mapped_copies(survey.mappings_of(proven.id), {disk.slot: disk.source_disk_id for disk in clone.disks})
+    renamed = mark_clone(client, proven.id, vm_id=proven.vm_id, vm_name=name, run_id=proven.run_id, disks=disks)
     return Clone(clone.id, renamed, clone.vm_id, clone.run_id, clone.disks)
 
 

@@ -121,7 +121,7 @@ class Inventory:
 
 def read_inventory(client: ManagerClient) -> Inventory:
     """Read the whole inventory. Raises the manager's errors; unknown values and missing fields are tolerated."""
-    manager = client.info()
+    manager = client.manager
     server_pools = {object_id(item): object_name(item) for item in client.list("ServerPool")}
     servers = {server.id: server for server in map(_server, client.list("Server"))}
     repositories = client.list("Repository")

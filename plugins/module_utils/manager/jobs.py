@@ -35,6 +35,7 @@ _UNFINISHED = frozenset({"NONE", "CREATED", "RUNNING", "CHILD_QUEUED", "CHILD_RU
 CONFLICT_TYPES = frozenset({"LOCK", "OBJECT_OUT_OF_DATE", "OBJECT_DIRTY"})
 
 _FIRST_PAUSE, _PAUSE, _LONGEST_PAUSE = 0.2, 1.0, 10.0  # seconds; a small job takes about 0.8 s (ovm-rest-api 4.4)
+_OTHER_LOOKS = 3  # so that the error of a job that fails is not missed for long
 _BAD_ANSWERS = 5  # error pages in a row that a wait survives: a manager that restarts shows some
 
 
@@ -78,8 +79,12 @@ def wait_for_job(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     progress: Callable[[Mapping[str, Any]], None] | None = None,
+    seen: Callable[[], bool] | None = None,
 ) -> dict[str, Any]:
     """Wait until the job is over and return it; ``timeout`` is seconds, ``progress`` sees every state that is read.
+
+    ``seen`` is for a caller that has to look at the object anyway: its first looks take the place of those at the job.
+    Once it is true, the job has done its work and is returned as it was last read.
 
     Connection loss is waited out until the time limit. Raises JobFailedError; JobTimeoutError, whose details hold the
     last known C(state) (the job is not aborted); ManagerResponseError if the job has an unknown state or has vanished.
@@ -87,6 +92,7 @@ def wait_for_job(
     deadline = clock() + timeout
     current = dict(job)
     pause, bad_answers = _FIRST_PAUSE, 0
+    looks = _OTHER_LOOKS if seen is not None else 0
     lost: ManagerError | None = None
     while True:
         if lost is None:
@@ -101,6 +107,11 @@ def wait_for_job(
             raise _timeout(current, timeout, lost) from lost
         sleep(min(pause, remaining))
         pause = min(pause * 2, _PAUSE) if pause < _PAUSE else min(pause * 1.5, _LONGEST_PAUSE)
+        if seen is not None and looks > 0:
+            looks -= 1
+            if seen():
+                return current
+            continue
         try:
             current, lost, bad_answers = _read(session, current), None, 0
         except ManagerUnreachableError as error:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import SourceError
+from ..images.complaints import no_clones
 from ..images.maps import mapped_data
 from ..images.types import MAPPED_FILE_SYSTEMS, DiskImage, Identity, MapUnavailable
 from ..vault.format import Geometry
@@ -134,5 +135,5 @@ def identify(image: DiskImage) -> tuple[Identity | None, str]:
     except MapUnavailable as doubt:
         return None, str(doubt)
     if found.file_system not in MAPPED_FILE_SYSTEMS:
-        return None, f"file system {found.file_system} has no clones that share extents"
+        return None, no_clones(found.file_system)
     return found, ""

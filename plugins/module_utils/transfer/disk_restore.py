@@ -9,19 +9,21 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
+import dataclasses
 import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..errors import CorruptVaultError, InvalidInputError, TargetError
+from ..errors import CorruptVaultError, TargetError
 from ..images.local import LocalImage
+from ..images.local_target import new_image, refuse_existing
+from ..images.target import DiskTarget, Written, digest, target_errors
+from ..images.types import Span
 from ..vault.chain import DiskChain, ResolvedSegment
 from ..vault.content_hash import ContentHash, hash_blocks
-from ..vault.format import Geometry
+from ..vault.format import Geometry, runs
 from ..vault.pool import OrderedPool
 from .changes import widened
 from .disk_backup import Progress
@@ -29,22 +31,17 @@ from .disk_backup import Progress
 
 @dataclass(frozen=True)
 class RestoredImage:
-    """What was written. C(written) counts the bytes of blocks with data, C(size) is that of the image."""
+    """What was written. C(written) counts the bytes of blocks with data, C(size) is that of the image.
+
+    C(kept) counts those that were there already, C(verified) says whether all was read again.
+    """
 
     path: str
     size: int
     written: int
     content_hash: str
-
-
-@contextlib.contextmanager
-def target_errors(verb: str, path: str) -> Iterator[None]:
-    """Turn an C(OSError) of a write into a C(TargetError) that names the path and the reason."""
-    try:
-        yield
-    except OSError as error:
-        reason = "no space is left there" if error.errno == errno.ENOSPC else error.strerror
-        raise TargetError(f"Cannot {verb} {path}: {reason}", path=path, errno=error.errno) from error
+    kept: int = 0
+    verified: bool = False
 
 
 def data_size(chain: DiskChain) -> int:
@@ -114,99 +111,91 @@ def restore_disk(
     Raises C(InvalidInputError) when C(path) exists and C(overwrite) is not set, C(CorruptVaultError) at the first block
     that is not what was backed up, C(TargetError) when the target does not take the data.
     """
-    _refuse_existing(path, overwrite)
+    refuse_existing(path, overwrite)
     check_target(path, chain)
-    temporary = f"{path}.restoring"
-    # Open, and so locked, until it has its name or is gone.
-    descriptor = _open_temporary(temporary)
-    try:
-        writer = _Writer(chain, descriptor, temporary, progress)
-        writer.run(workers)
-        if writer.content.hexdigest() != content_hash:
-            newest = chain.files[0].path
-            raise CorruptVaultError(
-                f"{newest} and its bases give another disk than the manifest says", path=newest, offset=0
-            )
-        with target_errors("write", temporary):
-            os.fsync(descriptor)
-        _refuse_existing(path, overwrite)  # a restore may take hours
-        with target_errors("create", path):
-            os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    finally:
-        os.close(descriptor)
-    _sync_name(path)
-    return RestoredImage(path, chain.geometry.size, writer.written, content_hash)
+    with new_image(path, chain.geometry.size, overwrite=overwrite) as target:
+        done = restore_to(chain, target, content_hash=content_hash, progress=progress, workers=workers)
+        refuse_existing(path, overwrite)  # a restore may take hours
+        target.finish()
+    return dataclasses.replace(done, path=path)
 
 
-def _refuse_existing(path: str, overwrite: bool) -> None:
-    if os.path.lexists(path) and not overwrite:
-        raise InvalidInputError(f"{path} exists: name another file, or allow it to be overwritten", path=path)
+def restore_to(
+    chain: DiskChain,
+    target: DiskTarget,
+    *,
+    content_hash: str,
+    verify: bool = False,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> RestoredImage:
+    """Write the disk to a target of its size, durable, each block checked before it is written.
+
+    What the target has already is not written again, and what it has beyond the disk's data becomes zeros. C(verify)
+    reads everything again in the end. Raises C(CorruptVaultError), C(TargetError) and C(ServerError)s.
+    """
+    if target.size != chain.geometry.size:
+        raise TargetError(
+            f"Cannot restore to {target.name}: it has {target.size} bytes, the disk {chain.geometry.size}",
+            path=target.name,
+        )
+    if not target.fresh:
+        target.clear(_zero_spans(chain))
+    writer = _Writer(chain, target, progress, digests=verify)
+    writer.run(workers)
+    if writer.content.hexdigest() != content_hash:
+        newest = chain.files[0].path
+        raise CorruptVaultError(
+            f"{newest} and its bases give another disk than the manifest says", path=newest, offset=0
+        )
+    target.flush()
+    if verify:
+        target.verify(writer.digests, _zero_spans(chain))
+    return RestoredImage(
+        target.name, chain.geometry.size, writer.written - target.kept, content_hash, target.kept, verify
+    )
 
 
-def _open_temporary(path: str) -> int:
-    """Return a file, locked against other restores; what a killed one left behind is used again."""
-    with target_errors("create", path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
-    try:
-        with target_errors("create", path):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                ours = os.path.samestat(os.fstat(descriptor), os.stat(path))
-            except (BlockingIOError, FileNotFoundError):
-                ours = False
-            except OSError as error:
-                if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                    raise
-                ours = True  # a file system without locks
-        if not ours:
-            raise TargetError(f"Cannot create {path}: another restore is writing it", path=path)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise TargetError(f"Cannot create {path}: it exists and is not a regular file", path=path)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _sync_name(path: str) -> None:
-    """Make the name of the image durable, where the file system can."""
-    with contextlib.suppress(OSError):
-        directory = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+def _zero_spans(chain: DiskChain) -> Iterator[Span]:
+    """Yield what of the disk is zeros, by whole blocks; neighbours may be apart."""
+    geometry = chain.geometry
+    for resolved in chain.segments():
+        start = resolved.segment * geometry.segment_size
+        if not resolved.pieces:
+            yield Span(start, min(resolved.end * geometry.segment_size, geometry.size))
+            continue
+        for first, count in runs(resolved.zero):
+            begin = start + first * geometry.block_size
+            yield Span(begin, min(begin + count * geometry.block_size, geometry.size))
 
 
 class _Filled(NamedTuple):
-    """What was written up to the segment C(end), and what it adds to the state of the disk."""
+    """What was done up to the segment C(end), and what it adds to the state of the disk.
+
+    C(runs) are to be written still, where only one thread may; C(digests) are of all runs, where they were asked for.
+    """
 
     end: int
     written: int
     term: int
+    runs: tuple[tuple[int, memoryview], ...] = ()
+    digests: tuple[Written, ...] = ()
 
 
 class _Writer:
-    """Reads, checks and writes the segments; C(_fill) runs in threads, each at its own place in the file."""
+    """Reads, checks and writes the segments; C(_fill) runs in threads."""
 
-    def __init__(self, chain: DiskChain, descriptor: int, path: str, progress: Progress | None) -> None:
+    def __init__(self, chain: DiskChain, target: DiskTarget, progress: Progress | None, *, digests: bool) -> None:
         self._chain = chain
-        self._descriptor = descriptor
-        self._path = path
+        self._target = target
         self._progress = progress
+        self._with_digests = digests
         self.content = ContentHash(chain.geometry)
         self.written = 0
+        self.digests: list[Written] = []
 
     def run(self, workers: int | None) -> None:
         """Write the whole disk."""
-        with target_errors("write", self._path):
-            os.fchmod(self._descriptor, 0o600)
-            os.ftruncate(self._descriptor, 0)  # a killed restore may have left something
-            os.ftruncate(self._descriptor, self._chain.geometry.size)
         with OrderedPool(self._done, workers) as pool:
             for resolved in self._chain.segments():
                 if resolved.pieces:
@@ -216,21 +205,23 @@ class _Writer:
 
     def _fill(self, resolved: ResolvedSegment) -> _Filled:
         geometry = self._chain.geometry
-        start, written = resolved.segment * geometry.segment_size, 0
-        for run in self._chain.read_runs(resolved):
-            self._write(run.data, start + run.block * geometry.block_size)
-            written += len(run.data)
+        start = resolved.segment * geometry.segment_size
+        found = tuple((start + run.block * geometry.block_size, run.data) for run in self._chain.read_runs(resolved))
+        digests: tuple[Written, ...] = ()
+        if self._with_digests:
+            digests = tuple(Written(offset, offset + len(data), digest(data)) for offset, data in found)
         term = self.content.term(resolved.segment, self._chain.block_hashes(resolved))
-        return _Filled(resolved.end, written, term)
-
-    def _write(self, view: memoryview, offset: int) -> None:
-        with target_errors("write", self._path):
-            while view:
-                done = os.pwrite(self._descriptor, view, offset)
-                view = view[done:]
-                offset += done
+        written = sum(len(data) for _offset, data in found)
+        if not self._target.concurrent:
+            return _Filled(resolved.end, written, term, found, digests)
+        for offset, data in found:
+            self._target.write(offset, data)
+        return _Filled(resolved.end, written, term, (), digests)
 
     def _done(self, item: _Filled) -> None:
+        for offset, data in item.runs:
+            self._target.write(offset, data)
+        self.digests += item.digests
         self.written += item.written
         self.content.add_term(item.term)
         if self._progress is not None:

@@ -9,15 +9,17 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from ..errors import InvalidInputError
-from ..vault.manifest import Point, PointDisk
+from ..errors import CorruptVaultError, InvalidInputError
+from ..images.target import target_errors
+from ..vault.manifest import Point, PointDisk, chosen_disks
 from ..vault.points import Client
-from .disk_restore import check_target, image_hash, restore_disk, target_errors
+from .disk_restore import check_target, data_size, image_hash, restore_disk
 
 Progress = Callable[[str, int, int], None]
 
@@ -42,6 +44,30 @@ class ImagePlan:
         }
 
 
+def for_disk(progress: Progress | None, disk: PointDisk) -> Callable[[int, int], None] | None:
+    """Return what is to be called while a disk is worked on."""
+    return None if progress is None else functools.partial(progress, disk.name)
+
+
+def data_sizes(client: Client, point: Point, slots: Collection[int] | None = None) -> dict[int, int]:
+    """Return, by slot, how many bytes of each disk are data. Opens every file that a restore needs."""
+    found = {}
+    for disk in point.disks:
+        if slots is None or disk.slot in slots:
+            with client.open_disk(point, disk) as chain:
+                found[disk.slot] = data_size(chain)
+    return found
+
+
+def saved_configuration(client: Client, point: Point) -> dict[str, Any]:
+    """Return what the manager said of the VM when it was backed up; raise C(CorruptVaultError) if that is no such."""
+    try:
+        return dict(json.loads(client.read_file(point, "vm_json").decode("utf-8")))
+    except (ValueError, TypeError, RecursionError) as error:
+        path = os.path.join(client.directory, point.id)
+        raise CorruptVaultError(f"{path} is damaged: vm.json is not readable", path=path, offset=0) from error
+
+
 def plan_images(
     client: Client,
     point: Point,
@@ -52,15 +78,7 @@ def plan_images(
     progress: Progress | None = None,
 ) -> list[ImagePlan]:
     """Say which image files there will be; raise for anything that could not work, before anything is written."""
-    if slots is not None and not slots:
-        raise InvalidInputError("slots must not be an empty list: leave it out to restore all disks", option="slots")
-    known = {disk.slot for disk in point.disks}
-    unknown = sorted(set(slots or ()) - known)
-    if unknown:
-        raise InvalidInputError(
-            f"Recovery point {point.id} of client {client.name} has no disk in slot {unknown[0]}; it has "
-            f"{', '.join(map(str, sorted(known)))}"
-        )
+    chosen = chosen_disks(point, slots)
     parent = os.path.dirname(os.path.abspath(directory))
     if not os.path.isdir(directory) and (os.path.lexists(directory) or not os.path.isdir(parent)):
         raise InvalidInputError(
@@ -68,13 +86,10 @@ def plan_images(
         )
     plans = []
     promised = 0
-    for disk in point.disks:
-        if slots is not None and disk.slot not in slots:
-            continue
+    for disk in chosen:
         path = os.path.join(directory, disk.file[: -len(".img.zst")] + ".img")
         with client.open_disk(point, disk) as chain:
-            report = None if progress is None else functools.partial(progress, disk.name)
-            found = image_hash(path, chain.geometry, progress=report)
+            found = image_hash(path, chain.geometry, progress=for_disk(progress, disk))
             if found == disk.content_hash:
                 plans.append(ImagePlan(disk, path, "current"))
                 continue
@@ -106,7 +121,7 @@ def restore_images(client: Client, point: Point, plans: list[ImagePlan], *, prog
                 plan.path,
                 content_hash=plan.disk.content_hash,
                 overwrite=plan.state == "different",
-                progress=None if progress is None else functools.partial(progress, plan.disk.name),
+                progress=for_disk(progress, plan.disk),
             )
             written += done.written
     return written

@@ -13,7 +13,6 @@ do what we think.
 from __future__ import annotations
 
 import bisect
-import itertools
 import math
 import random
 from collections.abc import Sequence
@@ -55,23 +54,30 @@ def draw_sample(
     touched = sorted([*changes.data, *changes.zeros])
     empty = complement(data, geometry.size)
     zeros = {*_draw(changes.zeros, geometry, percent, chance), *_draw(empty, geometry, 0.0, chance)}
-    same = _draw(_common(data, complement(touched, geometry.size)), geometry, percent, chance)
+    unchanged = _common(data, complement(touched, geometry.size)) if touched else data
+    same = _draw(unchanged, geometry, percent, chance)
     return Sample(tuple(same), tuple(sorted(zeros)))
 
 
 def _draw(spans: Sequence[Span], geometry: Geometry, percent: float, chance: random.Random) -> list[Span]:
     """Draw a share of the whole blocks in spans, a few at least."""
     block = geometry.block_size
-    cut = ((-(-span.start // block), span.end // block) for span in spans)
-    candidates = [Span(start, end) for start, end in cut if start < end]  # in blocks
-    ends = list(itertools.accumulate(span.end - span.start for span in candidates))
-    if not ends:
+    ends: list[int] = []  # of the candidates, one after the other, in blocks
+    lasts: list[int] = []  # where each of them ends on the disk
+    count = 0
+    for start, end in spans:
+        first, last = -(-start // block), end // block
+        if first < last:
+            count += last - first
+            ends.append(count)
+            lasts.append(last)
+    if not count:
         return []
-    wanted = min(max(math.ceil(ends[-1] * percent / 100), _FEWEST_BLOCKS), ends[-1])
+    wanted = min(max(math.ceil(count * percent / 100), _FEWEST_BLOCKS), count)
     found = []
-    for number in sorted(chance.sample(range(ends[-1]), wanted)):
+    for number in sorted(chance.sample(range(count), wanted)):
         index = bisect.bisect_right(ends, number)
-        start = (candidates[index].end - (ends[index] - number)) * block
+        start = (lasts[index] - (ends[index] - number)) * block
         found.append(Span(start, start + block))
     return found
 

@@ -130,7 +130,7 @@ class DiskFile:
 
     def read_runs(self, record: fmt.Record, wanted: int) -> list[BlockRun]:
         """Return the same as C(read) without copies: as few runs of blocks as there can be."""
-        raw = self._decompress(record, self.frame(record))
+        raw = self._decompress(record, self.frame(record), wanted)
         self._check_blocks(record, raw, wanted)
         size, view = self.geometry.block_size, memoryview(raw)
         found = []
@@ -167,7 +167,7 @@ class DiskFile:
         hashes, size, position = self.hashes(record), self.geometry.block_size, 0
         hasher = blake3.blake3
         with memoryview(raw) as view:
-            for number, block in enumerate(fmt.bits(record.stored)):
+            for number, block in enumerate(fmt.bits(fmt.up_to(record.stored, wanted))):
                 start = number * size
                 if record.zero >> block & 1:
                     good = not wanted >> block & 1 or raw[start : start + size] == zeros(min(size, len(raw) - start))
@@ -181,20 +181,26 @@ class DiskFile:
                         record.offset,
                     )
 
-    def _decompress(self, record: fmt.Record, frame: bytes) -> bytes:
+    def _decompress(self, record: fmt.Record, frame: bytes, wanted: int = -1) -> bytes:
+        """Return the blocks of a frame, at least up to the last one in the mask C(wanted)."""
         expected = self.geometry.mask_length(record.segment, record.stored)
+        needed = self.geometry.mask_length(record.segment, fmt.up_to(record.stored, wanted))
         decompressor = getattr(_LOCAL, "decompressor", None)
         if decompressor is None:
             decompressor = _LOCAL.decompressor = zstandard.ZstdDecompressor()
         try:
             if zstandard.frame_content_size(frame) != expected:
                 raise self._corrupt(f"the frame of segment {record.segment} has a wrong size", record.offset)
-            raw = bytes(decompressor.decompress(frame, max_output_size=expected))
+            if needed < expected:
+                # As fast for a part as its share of the whole. The blocks in it are compared with their hashes.
+                raw = bytes(decompressor.stream_reader(frame).read(needed))
+            else:
+                raw = bytes(decompressor.decompress(frame, max_output_size=expected))
         except zstandard.ZstdError as error:
             raise self._corrupt(
                 f"the frame of segment {record.segment} is not readable ({error})", record.offset
             ) from error
-        if len(raw) != expected:
+        if len(raw) != needed:
             raise self._corrupt(f"the frame of segment {record.segment} is too short", record.offset)
         return raw
 

@@ -23,6 +23,8 @@ from .spool import Spool
 # A run of zeros of a full is written as frames of at most this many segments, so that no decoder needs much memory.
 _ZERO_FRAME_SEGMENTS = 64
 _CHUNK = 256 * 1024
+# Bytes that are left to the kernel before it is asked to begin writing them.
+_WRITE_BEHIND = 64 * 1024 * 1024
 
 
 class Frame(NamedTuple):
@@ -87,7 +89,7 @@ class DiskWriter:
         self._kind = kind
         self._compressor = compressor
         self._records, self._hashes, self._seek = self._tables = (Spool(path), Spool(path), Spool(path))
-        self._offset = 0
+        self._offset = self._begun = 0
         self._next_segment = 0
         self._zero_frames: dict[int, bytes] = {}
         self._run: tuple[int, int] | None = None
@@ -262,3 +264,13 @@ class DiskWriter:
         with vault_errors("write", self._path):
             self._file.write(data)
         self._offset += len(data)
+        if self._offset - self._begun >= _WRITE_BEHIND:
+            self._begin_writing()
+
+    def _begin_writing(self) -> None:
+        """Let the kernel write what it has, so that C(finish) need not wait for all of the file."""
+        with vault_errors("write", self._path):
+            self._file.flush()
+            # The one call of Python that starts writing and does not wait: what is not on the disk yet stays in memory.
+            os.posix_fadvise(self._file.fileno(), self._begun, self._offset - self._begun, os.POSIX_FADV_DONTNEED)
+        self._begun = self._offset

@@ -155,6 +155,11 @@ def runs(mask: int) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
+def up_to(mask: int, wanted: int) -> int:
+    """Return the bits of a mask that come before, or at, the last of those which are C(wanted) too."""
+    return mask & ((1 << (mask & wanted).bit_length()) - 1)
+
+
 def mask_of(numbers: Iterable[int]) -> int:
     """Return the mask with these bits set."""
     mask = 0

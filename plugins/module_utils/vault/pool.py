@@ -9,12 +9,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 _Result = TypeVar("_Result")
+# Seconds. The caller's thread reads and writes between short waits for the interpreter lock; with the default of 5 ms,
+# each of those could last as long as the compression of a whole segment.
+_SWITCH_INTERVAL = 0.0005
 
 
 class OrderedPool(Generic[_Result]):
@@ -26,11 +30,14 @@ class OrderedPool(Generic[_Result]):
 
     def __init__(self, consume: Callable[[_Result], None], workers: int | None = None) -> None:
         self._consume = consume
-        self._workers = workers or max(1, min(4, os.cpu_count() or 1))
+        # One more than there are processors: what a thread does outside of the lock leaves one to the others.
+        self._workers = workers or max(1, min(4, os.cpu_count() or 1)) + 1
         self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="ovm-backup")
         self._waiting: deque[Future[_Result]] = deque()
 
     def __enter__(self) -> OrderedPool[_Result]:
+        self._interval = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_INTERVAL)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_exception: object) -> None:
@@ -42,6 +49,7 @@ class OrderedPool(Generic[_Result]):
             for future in self._waiting:
                 future.cancel()
             self._executor.shutdown(wait=True)
+            sys.setswitchinterval(self._interval)
 
     def submit(self, work: Callable[..., _Result], *arguments: Any) -> None:
         """Hand in a piece of work; may consume earlier results."""

@@ -37,6 +37,7 @@ _GIVEN_UP = 1.0
 # Seconds by which the last sign of a run that is dead may seem to be later than the end of its lease: the clocks of
 # proxies, control node and the vault's server agree within a few seconds.
 _MARGIN = 5.0
+_SHOWN = ("run_id", "owner", "host", "heartbeat", "lease", "alive", "vm_id", "vm_name", "manager_id")
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,20 @@ def read_locks(vault: Vault, owner: str = "") -> list[Held]:
         Held(client.name, status.get("run_id") or None, bool(status["alive"]), status)
         for client, status in found
         if status is not None
+    ]
+
+
+def describe_locks(vault: Vault, owner: str) -> list[dict[str, Any]]:
+    """Return the locks of all clients in plain types."""
+    locks = read_locks(vault, owner)
+    return [
+        {
+            "client": lock.client,
+            **{key: lock.status.get(key) for key in _SHOWN},
+            "lived_on": lived_on(vault, lock.run_id, locks),
+            "vm_stopped": bool((lock.status.get("debts") or {}).get("vm_stopped")),
+        }
+        for lock in locks
     ]
 
 

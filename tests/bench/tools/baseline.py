@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The least that a full can cost: zstd level 1 and BLAKE3 over the data of the image in one thread, nothing else."""
+"""The least that a full or an increment can cost: zstd level 1 and BLAKE3 over what they store, in one thread."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ..measure import Step
-from .base import FULL, Place, Tool
+from .base import FULL, INCREMENTAL, Place, Tool
 
 _PROGRAM = Path(__file__).with_name("baseline_run.py")
 
@@ -27,6 +27,7 @@ class Baseline(Tool):
         return f"python zstandard {zstandard.__version__} level 1, blake3 {blake3.__version__}, one thread"
 
     def step(self, operation: str, place: Place) -> Step | None:
-        if operation != FULL:
+        if operation not in (FULL, INCREMENTAL):
             return None
-        return Step([sys.executable, _PROGRAM, self.image(operation, place), place.repository / "frames"])
+        changes = [place.workload.changes] if operation == INCREMENTAL else []
+        return Step([sys.executable, _PROGRAM, self.image(operation, place), place.repository / operation, *changes])

@@ -24,11 +24,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.images.stand_in import loader
 
-from ansible_collections.ovm.backup.plugins.module_utils.images import dom0, dom0_program
-from ansible_collections.ovm.backup.plugins.module_utils.images.connection import BOOTSTRAP, program
-from ansible_collections.ovm.backup.plugins.module_utils.images.dom0_program import FRAME, READY, SPAN
+from ansible_collections.ovm.backup.plugins.module_utils.images import dom0
+from ansible_collections.ovm.backup.plugins.module_utils.images.connection import BOOTSTRAP, PARTS, program
+from ansible_collections.ovm.backup.plugins.module_utils.images.dom0_files import SPAN
+from ansible_collections.ovm.backup.plugins.module_utils.images.dom0_program import FRAME, READY
 
-FILES = [Path(part.__file__) for part in (dom0, dom0_program)]
+FILES = [Path(part.__file__) for part in PARTS]
 
 
 # --- what may be sent ------------------------------------------------------------------------------------------------

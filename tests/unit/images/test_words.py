@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import ServerToolError
-from ansible_collections.ovm.backup.plugins.module_utils.images import dom0_program
+from ansible_collections.ovm.backup.plugins.module_utils.images import dom0_files, dom0_program
 from ansible_collections.ovm.backup.plugins.module_utils.images.dom0_program import (
     DATA,
     KIND_SHIFT,
@@ -129,11 +129,11 @@ def test_batches_hold_all_spans(spans: list[Span], size: int) -> None:
     found = list(batches(spans, size))
     assert [span for batch in found for span in batch] == list(split_spans(spans, size))
     assert all(0 < sum(end - start for start, end in batch) <= size for batch in found)
-    packed = b"".join(dom0_program.SPAN.pack(*span) for span in spans)
+    packed = b"".join(dom0_files.SPAN.pack(*span) for span in spans)
     assert unpack_spans(packed) == spans
 
 
 def test_batches_are_requests_that_the_program_takes() -> None:
     spans = [Span(2 * number, 2 * number + 1) for number in range(100_000)]
     found = list(batches(spans, 1 << 22))
-    assert max(len(batch) for batch in found) * dom0_program.SPAN.size <= dom0_program.PAYLOAD_LIMIT
+    assert max(len(batch) for batch in found) * dom0_files.SPAN.size <= dom0_program.PAYLOAD_LIMIT

@@ -244,6 +244,7 @@ def simulator(running_simulator: Simulator) -> Iterator[Simulator]:
     made.clear_calls()
     yield made
     made.clear_faults()
+    made.wait_for_jobs()
     made.read_only(False)
     made._request("DELETE", "switches")
     left = sorted(vm["name"] for vm in made.state()["vms"].values())

@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.ovm.backup.plugins.module_utils import errors
 from ansible_collections.ovm.backup.plugins.module_utils.manager import clone_making
+from ansible_collections.ovm.backup.plugins.module_utils.manager.clone_records import read_mark
 from ansible_collections.ovm.backup.plugins.module_utils.manager.clones import (
     Clone,
     Removal,
@@ -94,6 +95,31 @@ def test_unrenamed_clone_of_a_dead_run_is_found_and_removed(
     assert remove_clone(connected, left.id, vm_id=db01)
 
 
+@pytest.mark.parametrize("trouble", ["refused", "failed"])
+def test_note_that_is_not_taken_goes_elsewhere(
+    simulator: Any, connected: Any, db01: str, trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a clone takes its time, it is made sure that the id of its job is written down."""
+    simulator.job_fault("vm.clone", never_ends=True)
+    if trouble == "refused":
+        simulator.fault("error", method="PUT", path="/VmCloneStorageMapping/*", code="GEN_000011")
+    else:
+        simulator.job_fault("vmclonestoragemapping.modify")
+    connected.job_timeout = 5.0
+    marks: list[int] = []
+    end_job = clone_making.CloneMaking._end_job
+
+    def look(self: Any) -> None:
+        noted = [read_mark(entry["description"], "definition") for entry in simulator._get("/VmCloneStorageMapping")]
+        marks.append(sum(mark is not None and mark.job_id is not None for mark in noted))
+        end_job(self)
+
+    monkeypatch.setattr(clone_making.CloneMaking, "_end_job", look)
+    with pytest.raises(errors.JobTimeoutError):
+        ensure_clone(connected, db01, run_id="run-1")
+    assert marks == [1]
+
+
 def test_clone_job_of_a_crashed_attempt_is_waited_for(
     simulator: Any, connected: Any, db01: str, die: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +127,7 @@ def test_clone_job_of_a_crashed_attempt_is_waited_for(
 
     def record(self: Any, job: Any) -> None:
         noted(self, job)
+        connected.wait(self.noted)
         raise SystemExit
 
     with monkeypatch.context() as patch:
@@ -157,6 +184,7 @@ def die_after_record(connected: Any, db01: str, monkeypatch: pytest.MonkeyPatch)
 
     def record(self: Any, job: Any) -> None:
         noted(self, job)
+        connected.wait(self.noted)
         raise SystemExit
 
     with monkeypatch.context() as patch:
@@ -216,6 +244,7 @@ def test_clone_that_never_gets_made(simulator: Any, connected: Any, db01: str, r
 @pytest.fixture
 def made(connected: Any, db01: str, simulator: Any) -> Clone:
     clone, _created = ensure_clone(connected, db01, run_id="run-1")
+    simulator.wait_for_jobs()
     simulator.clear_calls()
     return clone
 

@@ -170,6 +170,32 @@ def test_connect_logs_in_and_checks(transport: Any, clock: Any, fakes: Any) -> N
     assert transport.log == ["GET /Manager"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "asked"),
+    [
+        ({}, 0),
+        ({"time": 940.0}, 1),
+        ({"time": 1001.0}, 1),
+        ({"time": None}, 1),
+        ({"host": "elsewhere"}, 1),
+        ({"url": "https://other.example.com:7002"}, 1),
+        ({"id": None}, 1),
+    ],
+)
+def test_a_manager_seen_a_moment_ago_is_not_asked_again(
+    transport: Any, clock: Any, fakes: Any, changes: dict[str, Any], asked: int
+) -> None:
+    transport.on("GET", "/Manager", [fakes.manager])
+    options = {"clock": clock, "sleep": clock.sleep, "adapter": transport, "now": lambda: 1000.0}
+    settings = ConnectionSettings(**fakes.settings)
+    with connect(settings, **options) as client:
+        seen = client.seen(now=941.0)
+    transport.calls.clear()
+    with connect(settings, seen={**seen, **changes}, **options) as client:
+        assert len(transport.log) == asked
+        assert client.manager_id == "0004fb000001000078b1f88e034c8105"
+
+
 def test_connect_to_nobody(transport: Any, clock: Any, fakes: Any) -> None:
     transport.on("GET", "/Manager", requests.ConnectTimeout())
     settings = ConnectionSettings(**fakes.settings)

@@ -33,7 +33,8 @@ class Manager:
         self.single: dict[tuple[str, str], dict[str, Any]] = {}
         self.asked: list[str] = []
 
-    def info(self) -> dict[str, Any]:
+    @property
+    def manager(self) -> dict[str, Any]:
         return {"id": ref("Manager", "m1"), "managerVersion": "3.4.6.2105", "managerTime": 1448909471527}
 
     def list(self, kind: str) -> Any:

@@ -52,7 +52,7 @@ def id_of(simulator: Simulator, type_: str, name: str) -> str:
 def test_plan(succeed: Any, foresee: Any, args: dict[str, Any], simulator: Simulator, vault: Vault) -> None:
     found = succeed("plan_info", args)
     assert foresee("plan_info", args) == found
-    assert sorted(found) == ["changed", "manager", "plan", "plan_summary"]
+    assert sorted(found) == ["changed", "locks", "manager", "plan", "plan_summary"]
     plan = found["plan"]
     assert sorted(plan) == PLAN_KEYS
     assert (plan["subclient"], plan["requested_type"], plan["warnings"]) == ("all", "incremental", [])

@@ -117,7 +117,7 @@ def test_overwriting(
             "Client web_01 has no recovery point 'x'; the newest is 20261123T010203Z-0001"),
         ({"slots": [1]}, "InvalidInputError",
             "Recovery point 20261123T010203Z-0001 of client web_01 has no disk in slot 1; it has 0, 2"),
-        ({"slots": []}, "InvalidInputError", "slots must not be an empty list: leave it out to restore all disks"),
+        ({"slots": []}, "InvalidInputError", "slots must not be an empty list: leave it out for all disks"),
         ({"directory": "/nowhere/at/all"}, "InvalidInputError",
             "/nowhere/at/all is not a directory and cannot be made: name a directory in one that exists"),
         ({"vault": "/nowhere"}, "NotAVaultError", "/nowhere is not a vault: there is no /nowhere/vault.json. Is the "

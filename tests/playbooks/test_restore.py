@@ -1,0 +1,120 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The playbook restore: a VM beside the old one, in place, and everything taken back when it does not come off."""
+
+from __future__ import annotations
+
+import filecmp
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from playbooks.bench import Bench, only
+
+VM = "db 01"
+CLIENT = "db_01"
+
+
+@pytest.fixture
+def saved(bench: Bench, tmp_path: Path) -> Iterator[Path]:
+    """A backup of a VM, and copies of its disks as they were then."""
+    bench.subclients = {"db": only(VM)}
+    bench.backup("db")
+    folder = tmp_path / "then"
+    folder.mkdir()
+    for slot, image in bench.images(VM).items():
+        shutil.copyfile(image, folder / str(slot))
+    yield folder
+    # The bench checks that nothing is left: what a restore leaves on purpose is removed like that of a user.
+    for vm in bench.simulator.state()["vms"].values():
+        if vm["name"] == "db-restored":
+            bench.simulator.set_state(vm["name"], "STOPPED")
+            bench.simulator.delete_vm(vm["name"], disks=True)
+
+
+def same(bench: Bench, vm: str, then: Path) -> bool:
+    images = bench.images(vm)
+    assert sorted(images) == sorted(int(path.name) for path in then.iterdir())
+    return all(filecmp.cmp(image, then / str(slot), shallow=False) for slot, image in images.items())
+
+
+def test_a_vm_is_restored_beside_the_old_one_and_runs(bench: Bench, saved: Path) -> None:
+    before, calls = bench.listed(), len(bench.simulator.calls(writing=True))
+    bench.run("restore", "--check", client=CLIENT, vm_name="db-restored", start="true")
+    assert (bench.listed(), len(bench.simulator.calls(writing=True))) == (before, calls)
+
+    done = bench.run("restore", client=CLIENT, vm_name="db-restored", start="true")
+    assert same(bench, "db-restored", saved)
+    old, new = bench.simulator.find("Vm", VM), bench.simulator.find("Vm", "db-restored")
+    assert new["vmRunState"] == "RUNNING"
+    for field in ("memory", "cpuCount", "vmDomainType", "osType", "bootOrder", "serverPoolId", "repositoryId"):
+        assert new[field] == old[field]
+    assert new["description"] == "Restored by ovm.backup."
+    macs = {nic["macAddress"]: nic["vmId"]["value"] for nic in bench.peek("/VirtualNic")}
+    assert len([mac for mac, vm_id in macs.items() if vm_id == new["id"]["value"]]) == len(new["virtualNicIds"])
+    assert done.changed["localhost"] > 0
+
+    again = bench.run("restore", code=2, client=CLIENT, vm_name="db-restored")
+    assert "there is a VM 'db-restored'" in again.messages["localhost"]
+    bench.simulator.set_state("db-restored", "STOPPED")
+
+
+def test_a_vm_is_restored_in_place(bench: Bench, saved: Path) -> None:
+    images = bench.images(VM)
+    images[0].write_bytes(b"ruined" + images[0].read_bytes()[6:])
+    refused = bench.run("restore", code=2, client=CLIENT, mode="in_place")
+    assert "pass its name in confirm" in refused.messages["localhost"]
+    assert "is RUNNING: stop it, or pass stop: true" in refused.messages["localhost"]
+
+    bench.run("restore", client=CLIENT, mode="in_place", confirm=VM, stop="true")
+    assert same(bench, VM, saved)
+    assert bench.state_of(VM) == "RUNNING"
+    assert not images[0].exists()
+    bench.objects = bench.listed()
+
+
+def test_a_disk_is_given_to_another_vm(bench: Bench, saved: Path) -> None:
+    bench.run("restore", client=CLIENT, mode="attach", attach_to="old01", slots=[1])
+    images = bench.images("old01")
+    assert sorted(images) == [0, 1]
+    assert filecmp.cmp(images[1], saved / "1", shallow=False)
+    assert bench.state_of("old01") == "STOPPED"
+    bench.objects = bench.listed()
+
+
+@pytest.mark.parametrize("mode", ["new", "in_place"])
+def test_everything_is_taken_back_when_it_fails(bench: Bench, saved: Path, mode: str) -> None:
+    images = bench.images(VM)
+    fault = {"new": "nic.create", "in_place": "mapping.create"}[mode]
+    bench.simulator.job_fault(fault, error_type="SERVER", skip=1 if mode == "in_place" else 0)
+    before = bench.listed()
+    options = {"vm_name": "db-restored"} if mode == "new" else {"confirm": VM, "stop": "true"}
+    found = bench.run("restore", code=2, client=CLIENT, mode=mode, **options)
+    assert "SERVER" in found.output
+    listed = bench.listed()
+    # Mappings are made anew.
+    assert {**listed, "VmDiskMapping": len(listed["VmDiskMapping"])} == {
+        **before,
+        "VmDiskMapping": len(before["VmDiskMapping"]),
+    }
+    bench.objects = listed
+    assert bench.images(VM) == images
+    assert bench.state_of(VM) == "RUNNING"
+
+
+def test_what_stands_in_the_way_is_named_at_once(bench: Bench, saved: Path, tmp_path: Path) -> None:
+    mapping = tmp_path / "mapping.yml"
+    mapping.write_text("networks: {vm-net: dr-net}\nserver_pools: {pool1: pool9}\n")
+    before = bench.simulator.calls(writing=True)
+    options = {"vm_name": "db-restored", "mapping_file": str(mapping), "storage_repository": "repo-x"}
+    found = bench.run("restore", code=2, client=CLIENT, **options).messages["localhost"]
+    for part in ("no storage repository 'repo-x'", "no network 'dr-net'", "no server pool 'pool9'"):
+        assert part in found
+    assert bench.simulator.calls(writing=True) == before
+    mapping.write_text("network: {a: b}\n")
+    found = bench.run("restore", code=2, client=CLIENT, mapping_file=str(mapping)).messages["localhost"]
+    assert "mapping.network" in found

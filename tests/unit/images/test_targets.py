@@ -1,0 +1,188 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A disk into images that exist already: on a path, and on a server behind a stand-in for ssh."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from unit.images.stand_in import StandIn, server
+from unit.vault.builders import KIB, MIB, content_hash, noise, open_files, store, write_image, write_sparse
+
+from ansible_collections.ovm.backup.plugins.module_utils.errors import OvmBackupError, ServerError, TargetError
+from ansible_collections.ovm.backup.plugins.module_utils.images.local_target import existing_image
+from ansible_collections.ovm.backup.plugins.module_utils.images.remote import Server
+from ansible_collections.ovm.backup.plugins.module_utils.images.remote_target import RemoteTarget, new_remote_image
+from ansible_collections.ovm.backup.plugins.module_utils.images.target import DiskTarget, Written, digest
+from ansible_collections.ovm.backup.plugins.module_utils.images.types import Span
+from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore import RestoredImage, restore_to
+from ansible_collections.ovm.backup.plugins.module_utils.vault.chain import DiskChain
+
+BLOCK = 64 * KIB
+STATE = noise(MIB + 3 * BLOCK) + bytes(2 * MIB) + noise(5 * BLOCK, 1) + bytes(BLOCK) + noise(700, 2)
+DATA = MIB + 8 * BLOCK + 700  # what of it is not zeros, at the end a short block
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Iterator[DiskChain]:
+    stored = store(write_image(tmp_path / "raw", STATE), tmp_path / "full.zst", block_size=BLOCK)
+    with open_files([stored]) as opened:
+        yield opened
+
+
+@pytest.fixture
+def ovs(stand_in: StandIn) -> Iterator[Server]:
+    with server(stand_in.client()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """A virtual disk as the manager makes it: of the right size, and empty."""
+    return write_sparse(tmp_path / "it's $(a) disk.img", len(STATE), {})
+
+
+@pytest.fixture(params=["path", "server"])
+def opened(request: pytest.FixtureRequest, image: Path) -> Iterator[contextlib.AbstractContextManager[DiskTarget]]:
+    """The ways to write it."""
+    if request.param == "path":
+        yield existing_image(str(image), len(STATE))
+    else:
+        yield _on_server(request.getfixturevalue("ovs"), image)
+
+
+@contextlib.contextmanager
+def _on_server(ovs: Server, image: Path) -> Iterator[DiskTarget]:
+    with RemoteTarget(ovs, str(image), len(STATE)) as target:
+        yield target
+
+
+def restore(chain: DiskChain, target: DiskTarget, *, verify: bool = False) -> RestoredImage:
+    return restore_to(chain, target, content_hash=content_hash(STATE, BLOCK), verify=verify)
+
+
+def test_an_empty_virtual_disk_is_filled_and_stays_sparse(
+    chain: DiskChain, image: Path, opened: contextlib.AbstractContextManager[DiskTarget]
+) -> None:
+    with opened as target:
+        assert target.fresh
+        done = restore(chain, target, verify=True)
+        assert done == RestoredImage(target.name, len(STATE), DATA, content_hash(STATE, BLOCK), 0, verified=True)
+    assert image.read_bytes() == STATE
+    assert image.stat().st_blocks * 512 < 2 * MIB
+
+
+def test_what_is_right_already_is_kept_and_the_rest_overwritten(
+    chain: DiskChain, image: Path, opened: contextlib.AbstractContextManager[DiskTarget]
+) -> None:
+    # As an interrupted restore leaves it, and with data where the disk has zeros.
+    image.write_bytes(STATE[:MIB] + noise(len(STATE) - MIB, 9))
+    with opened as target:
+        assert not target.fresh
+        done = restore(chain, target, verify=True)
+    assert image.read_bytes() == STATE
+    assert (done.written, done.kept) == (DATA - MIB, MIB)
+
+
+def test_nothing_is_written_twice(
+    chain: DiskChain, image: Path, opened: contextlib.AbstractContextManager[DiskTarget]
+) -> None:
+    image.write_bytes(STATE)
+    before = image.stat().st_mtime_ns
+    with opened as target:
+        done = restore(chain, target)
+    assert (done.written, done.kept) == (0, DATA)
+    assert image.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("at", [MIB - 1, 2 * MIB], ids=["data", "zeros"])
+def test_verification_finds_what_is_not_there(
+    chain: DiskChain, image: Path, opened: contextlib.AbstractContextManager[DiskTarget], at: int
+) -> None:
+    with opened as target:
+        restore(chain, target)
+        with image.open("r+b") as file:
+            file.seek(at)
+            file.write(b"!")
+        written = [Written(0, MIB, digest(STATE[:MIB]))]
+        with pytest.raises(TargetError, match="does not hold at offset .* what was written there"):
+            target.verify(written, [Span(2 * MIB, 3 * MIB)])
+
+
+def test_an_image_of_another_size_is_refused(image: Path, ovs: Server) -> None:
+    os.truncate(image, 512)
+    for opened in (existing_image(str(image), len(STATE)), _on_server(ovs, image)):
+        with pytest.raises(TargetError, match=f"it has 512 bytes, the disk {len(STATE)}"), opened:
+            pass
+    assert image.stat().st_size == 512
+
+
+def test_what_is_no_image_is_refused(tmp_path: Path, image: Path, ovs: Server) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(image)
+    for path in (link, tmp_path / "missing", tmp_path):
+        for opened in (existing_image(str(path), len(STATE)), _on_server(ovs, path)):
+            with pytest.raises(TargetError, match="Cannot"), opened:
+                pass
+
+
+def test_two_restores_do_not_write_the_same_image(image: Path, ovs: Server) -> None:
+    with image.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        for opened in (existing_image(str(image), len(STATE)), _on_server(ovs, image)):
+            with pytest.raises(TargetError, match="another restore is writing it"), opened:
+                pass
+
+
+def test_a_new_image_on_a_server_appears_whole_or_not_at_all(chain: DiskChain, tmp_path: Path, ovs: Server) -> None:
+    path = tmp_path / "new.img"
+    with pytest.raises(OvmBackupError, match="given up"), new_remote_image(ovs, str(path), len(STATE)) as target:
+        target.write(0, STATE[:MIB])
+        raise OvmBackupError("given up")
+    assert not path.exists()
+    with new_remote_image(ovs, str(path), len(STATE)) as target:
+        restore(chain, target, verify=True)
+    assert path.read_bytes() == STATE
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(TargetError, match="Cannot create .*: File exists"), new_remote_image(ovs, str(path), 5):
+        pass
+    assert path.read_bytes() == STATE
+
+
+def test_a_server_that_is_lost_in_the_middle_is_an_error_and_the_restore_goes_on_later(
+    chain: DiskChain, image: Path, stand_in: StandIn
+) -> None:
+    with (
+        pytest.raises(ServerError),
+        server(stand_in.dropping(500)) as ovs,
+        RemoteTarget(ovs, str(image), len(STATE)) as target,
+    ):
+        restore(chain, target)
+    with server(stand_in.client()) as ovs, RemoteTarget(ovs, str(image), len(STATE)) as target:
+        restore(chain, target, verify=True)
+    assert image.read_bytes() == STATE
+
+
+def test_a_server_without_python_cannot_be_written_to(image: Path, stand_in: StandIn) -> None:
+    stand_in.no_python()
+    with server(stand_in.client()) as ovs, pytest.raises(TargetError, match="there is no Python on the server"):
+        RemoteTarget(ovs, str(image), len(STATE))
+
+
+def test_a_full_file_system_is_named(stand_in: StandIn, image: Path) -> None:
+    # A limit of the shell stands in for a file system without space: both end in an error of write.
+    limited = stand_in.client('trap "" XFSZ; ulimit -f 1024; exec sh -c "$command"\n')
+    with (
+        server(limited) as ovs,
+        pytest.raises(TargetError, match="Cannot write .* on server ovs1 at offset .*: File too large"),
+        RemoteTarget(ovs, str(image), len(STATE)) as target,
+    ):
+        target.write(2 * MIB, noise(MIB))
+        target.flush()

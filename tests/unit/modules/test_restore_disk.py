@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The module restore_disk. How images are written is tested with the targets, in tests/unit/images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unit.transfer.builders import Estate, disk, ticking, vm_plan
+from unit.vault.builders import KIB, MIB, content_hash, noise, write_sparse
+
+from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
+
+DATA = noise(64 * KIB, seed=1) + bytes(MIB)
+
+
+@pytest.fixture
+def args(estate: Estate, tmp_path: Path) -> dict[str, Any]:
+    estate.write(2, DATA)
+    backup_vm(estate.vault, estate.request(vm_plan(disk(0), disk(2, "data"))), clock=ticking())
+    target = {"path": str(tmp_path / "disk.img")}
+    return {"vault": estate.vault.path, "client": "web_01", "slot": 2, "target": target}
+
+
+def expected(path: Path, **changes: Any) -> dict[str, Any]:
+    known = {"size": len(DATA), "content_hash": content_hash(DATA, 64 * KIB)}
+    values = {
+        "changed": True,
+        "disk": {"slot": 2, "name": "data", "path": str(path), **known},
+        "bytes_needed": 64 * KIB,
+        "bytes_written": 64 * KIB,
+        "bytes_kept": 0,
+        "verified": False,
+    }
+    return {**values, **changes}
+
+
+def test_a_new_image_is_written_once(succeed: Any, fail: Any, args: dict[str, Any], tmp_path: Path) -> None:
+    image = tmp_path / "disk.img"
+    assert succeed("restore_disk", args, check_mode=True) == expected(image, bytes_written=0)
+    assert not image.exists()
+    assert succeed("restore_disk", {**args, "verify": True}) == expected(image, verified=True)
+    assert image.read_bytes() == DATA
+    assert f"{image} exists" in fail("restore_disk", args)["msg"]
+
+
+def test_an_existing_image_is_written_only_where_it_differs(succeed: Any, args: dict[str, Any], tmp_path: Path) -> None:
+    folder = tmp_path / "0004fb00aa" / "VirtualDisks"
+    folder.mkdir(parents=True)
+    image = write_sparse(folder / "a.img", len(DATA), {MIB: b"old"})
+    target = {"repository_id": "0004fb00aa", "path": "/VirtualDisks/a.img"}
+    options = {**args, "target": target, "existing": True, "repositories_path": str(tmp_path)}
+    assert succeed("restore_disk", options) == expected(image)
+    assert image.read_bytes() == DATA
+    kept = expected(image, changed=False, bytes_written=0, bytes_kept=64 * KIB)
+    assert succeed("restore_disk", options) == kept
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ({"path": "disk.img"}, "target.path 'disk.img' is not absolute"),
+        ({"kind": "ssh", "path": "/a"}, "target.repository_id is missing"),
+        ({"path": "../a", "repository_id": "0004"}, "is not a path inside a storage repository"),
+        ({"kind": "ssh", "path": "/a", "repository_id": "0004"}, "target.server or ssh is missing"),
+    ],
+)
+def test_what_is_no_place_is_refused(fail: Any, args: dict[str, Any], target: dict[str, Any], message: str) -> None:
+    assert message in fail("restore_disk", {**args, "target": target})["msg"]
