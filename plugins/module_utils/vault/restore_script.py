@@ -75,8 +75,6 @@ def part(name: Any) -> str:
 
 
 class Client:
-    """The folder of a client."""
-
     def __init__(self, vault: str, name: str) -> None:
         self.name = name
         self.directory = os.path.join(vault, "clients", part(name))
@@ -351,7 +349,6 @@ def say(*columns: Any) -> None:
 
 
 def show(vault: str, client: Client | None, point: dict[str, Any] | None) -> None:
-    """List what can be named next."""
     if client is None:
         for name in sorted(os.listdir(os.path.join(vault, "clients"))):
             points = Client(vault, name).points()
@@ -377,7 +374,7 @@ def main() -> None:
     if sys.getfilesystemencoding().lower() not in ("utf-8", "utf8"):
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.argv])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_signal: sys.exit("restore.py: ended by a signal, nothing is left behind"))
+        signal.signal(number, signal.default_int_handler)
     try:
         read_json(os.path.join(given.vault, "vault.json"), "ovm.backup vault")
         client = Client(given.vault, given.client) if given.client is not None else None
@@ -390,10 +387,12 @@ def main() -> None:
         if missing:
             raise RestoreError(f"{point['id']} has no disk in slot {missing[0]}; it has {', '.join(map(str, slots))}")
         restore(client, point, [slots[slot] for slot in given.slot or slots], given.directory)
+    except KeyboardInterrupt:
+        raise SystemExit("restore.py: ended by a signal, nothing is left behind") from None
     except (RestoreError, OSError) as error:
-        sys.exit(f"restore.py: {error}")
+        raise SystemExit(f"restore.py: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        sys.exit(f"restore.py: a manifest is damaged ({type(error).__name__}: {error})")
+        raise SystemExit(f"restore.py: a manifest is damaged ({type(error).__name__}: {error})") from error
 
 
 if __name__ == "__main__":
