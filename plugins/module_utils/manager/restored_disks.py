@@ -55,6 +55,11 @@ class WantedDisk:
     url: str | None = None
     vm_id: str | None = None
 
+    @property
+    def host(self) -> str:
+        """The host of the URL; its path may be a secret (the image is served to everybody who knows it)."""
+        return urlsplit(self.url or "").hostname or ""
+
     def check(self) -> None:
         """Raise C(InvalidInputError) for what the manager would refuse."""
         if not self.name:
@@ -63,7 +68,9 @@ class WantedDisk:
             parts = urlsplit(self.url)
             if parts.scheme not in _SCHEMES or not parts.hostname:
                 raise InvalidInputError(
-                    f"source_url has to be a URL with {', '.join(_SCHEMES)}, not {self.url!r}", option="source_url"
+                    f"source_url has to name a host and begin with {', '.join(_SCHEMES)}, not with "
+                    f"{parts.scheme or 'nothing'}",
+                    option="source_url",
                 )
         if (self.url is None or self.size is not None) and (self.size is None or self.size <= 0 or self.size % BLOCK):
             raise InvalidInputError(f"size must be a positive multiple of {BLOCK}, not {self.size}", option="size")
@@ -203,14 +210,14 @@ def _import(client: ManagerClient, wanted: WantedDisk) -> str:
         size = number(client.get("VirtualDisk", disk_id), "size")
         if wanted.size not in (None, size):
             raise ManagerResponseError(
-                f"Oracle VM Manager imported {size} bytes from {wanted.url} where {wanted.size} were expected.",
+                f"Oracle VM Manager imported {size} bytes from {wanted.host} where {wanted.size} were expected.",
                 size=size,
             )
         return disk_id
     except BaseException as error:
         if job is None and isinstance(error, ManagerError) and error.details.get("outcome") == "unknown":
             error.message += (
-                f" If the import from {wanted.url} was begun all the same, its disk is in storage repository "
+                f" If the import from {wanted.host} was begun all the same, its disk is in storage repository "
                 f"{wanted.repository_id} without the mark of this restore: remove it there."
             )
             error.args = (error.message,)
