@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .client import ManagerClient
 
 _LAST_SLOT = 1_000_000  # ovm-rest-api 10.1
+_PAUSE = 1.0  # seconds
 
 
 def check_new_disk(client: ManagerClient, vm_id: str | None, slot: int, disk_id: str) -> None:
@@ -111,6 +112,7 @@ def _put_back(
     """Let the slot hold again what it held, whatever of the exchange was carried out."""
     held = reference(old, "virtualDiskId") if old is not None else None
     try:
+        _wait_until_unlocked(client, vm_id)
         now = _mapping(client, vm_id, slot)
         if now is not None and reference(now, "virtualDiskId") == held:
             return
@@ -121,3 +123,10 @@ def _put_back(
     except ManagerError as problem:
         before = f"held virtual disk {held}" if held is not None else "was empty"
         add_problems(error, f"Slot {slot} {before} before, and could not be given back", [problem.message])
+
+
+def _wait_until_unlocked(client: ManagerClient, vm_id: str) -> None:
+    """Let a job end whose answer got lost: until then the slot is not what it will be (ovm-rest-api 3.2, locked)."""
+    deadline = client.clock() + client.conflict_timeout
+    while flag(client.get("Vm", vm_id), "locked") and client.clock() < deadline:
+        client.sleep(_PAUSE)
