@@ -224,7 +224,7 @@ plan:
           type: str
           returned: always
         server:
-          description: The server, null for a path.
+          description: The server, with C(id), C(name) and C(address), null for a path.
           type: dict
           returned: always
           sample: {id: "00:e0:81:4d:40:f5", name: ovs01, address: 192.0.2.11}
@@ -238,7 +238,14 @@ plan:
           returned: always
           sample: 0004fb0000120000aa11bb22cc33dd44.img
     definition:
-      description: Settings of the VM under the names that the manager has for them; ids where it has references.
+      description:
+        - >-
+          Settings of the VM under the names that the manager has for them: C(vmDomainType), C(osType),
+          C(cpuCount), C(cpuCountLimit), C(cpuPriority), C(cpuUtilizationCap), C(memory), C(memoryLimit),
+          C(hugePagesEnabled), C(highAvailability), C(bootOrder), C(keymapName), C(vmMouseType),
+          C(vmStartPolicy), C(restartActionOnCrash), C(restartActionOnPowerOff), C(restartActionOnRestart),
+          C(networkInstallPath), C(serverPoolId), C(serverId), C(repositoryId). A new VM only has the last
+          three, which are ids.
       type: dict
       returned: always
     nics:

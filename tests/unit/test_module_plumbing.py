@@ -126,11 +126,8 @@ def test_missing_libraries_are_named(tmp_path: Path) -> None:
     assert sorted(NEEDS) == MODULES
     arguments: dict[str, dict[str, Any]] = {}
     for name, (own, _libraries) in NEEDS.items():
-        shared = (
-            CONNECTION
-            if name.startswith("v") and name not in ("vault", "vault_leftovers", "verify")
-            else {"vault": str(tmp_path / "vault")}
-        )
+        manager = name.startswith(("vm", "virtual_"))
+        shared = CONNECTION if manager else {"vault": str(tmp_path / "vault")}
         shared = {} if name == "schedule" else shared
         arguments[name] = {**own, **shared}
     done = subprocess.run(

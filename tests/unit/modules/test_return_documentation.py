@@ -254,8 +254,8 @@ def restore_plan_info_results(succeed: Any, manager: dict[str, Any], simulator: 
     nics = [nic for nic in simulator._get("/VirtualNic") if nic["vmId"]["value"] == vm["id"]["value"]]
     document = {"vm": vm, "virtual_disks": places, "virtual_nics": nics}
     backup_vm(estate.vault, estate.request(vm_plan(vm_id=vm["id"]["value"]), document=document))
-    args = {**manager, "vault": estate.vault.path, "client": "web_01", "name": "x"}
-    return [succeed("restore_plan_info", {**args, "repositories_path": str(simulator.repositories)})]
+    args = {**manager, "vault": estate.vault.path, "client": "web_01", "name": "x", "repositories_path": "/nowhere"}
+    return [succeed("restore_plan_info", {**args, "ssh": {"user": "root"}})]
 
 
 @pytest.fixture
