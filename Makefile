@@ -34,6 +34,7 @@ export MYPY_CACHE_DIR := $(BUILD)/cache/mypy
 export HYPOTHESIS_STORAGE_DIRECTORY := $(BUILD)/cache/hypothesis
 export PYTEST_DEBUG_TEMPROOT := $(BUILD)/tmp
 export OVM_BED_DIR := $(BUILD)/bed
+export OVM_TEST_IMAGES := $(BUILD)/cache/images
 export ANSIBLE_HOME := $(BUILD)/home/.ansible
 export ANSIBLE_LOCAL_TEMP := $(BUILD)/home/.ansible/tmp
 # A local connection takes ~ for the user's real home directory, whatever HOME says.
@@ -50,7 +51,7 @@ IN_STAGE = mkdir -p $(BUILD)/home $(BUILD)/tmp && cd $(STAGE) && env $(TOOL) PYT
 
 STEPS := fmt lint types unit sanity docs integration playbooks molecule bed-tests artifact
 
-.PHONY: bed bed-stop bed-skew bench bench-outage help venv system stage home test demo simulator format clean $(STEPS)
+.PHONY: bed bed-stop bed-skew bench bench-outage help venv system guest-packages stage home test demo simulator format clean $(STEPS)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -65,6 +66,9 @@ $(READY): $(REQUIREMENTS) tests/tools/environment.py
 
 system:
 	@tests/tools/system-packages.sh >&2
+
+guest-packages:
+	@tests/tools/guest-packages.sh >&2
 
 stage: ## copy the work tree to build/stage/ansible_collections/ovm/backup
 	@$(PYTHON) tests/tools/stage.py $(CURDIR) $(STAGE) >&2
@@ -117,9 +121,10 @@ types: $(READY) stage ## check: types, mypy strict
 	  --config-file $(STAGE)/pyproject.toml -p ansible_collections.ovm.backup.plugins
 	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml -p simulator
 	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml --exclude 'bed/(test_|conftest|hot_clones)' -p bed
+	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml -p bootable
 	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml tests/tools
 
-unit: $(READY) system stage ## test: pytest
+unit: $(READY) system guest-packages stage ## test: pytest
 	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadfile tests/unit)
 
 sanity: $(READY) stage home ## test: ansible-test sanity
@@ -130,12 +135,11 @@ docs: $(READY) stage ## check: documentation and changelog; render it to build/d
 	@$(IN_STAGE) antsibull-changelog lint
 	@$(IN_STAGE) python $(CURDIR)/tests/tools/render_docs.py --build $(BUILD)
 
-integration: $(READY) system stage ## test: integration targets against the simulator
+integration: $(READY) system guest-packages stage ## test: integration targets against the simulator
 	@$(IN_STAGE) python $(CURDIR)/tests/tools/integration.py --build $(BUILD) --python $(PYTHON_VERSION) $(ARGS)
 
 playbooks: $(READY) system stage ## test: the playbooks end to end, with everything that can go wrong
-	@$(IN_STAGE) OVM_TEST_IMAGES=$(BUILD)/cache/images \
-	  pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadfile tests/playbooks)
+	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadfile tests/playbooks)
 
 molecule: $(READY) system stage ## test: the molecule scenario, converged twice and verified by restoring
 	@$(IN_STAGE) python $(CURDIR)/tests/tools/molecule.py --build $(BUILD)

@@ -10,10 +10,18 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from typing import Any, Callable
 
+# ISO 8601, extended or basic, as people and the names of recovery points write it. YAML itself makes a blank of the T.
+_TIME = re.compile(
+    r"(\d{4})(-?)(\d\d)\2(\d\d)"
+    r"(?:[Tt ](\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,9}))?)?\s?(Z|z|[+-]\d\d(?::?\d\d)?)?)?\Z",
+    re.ASCII,
+)
 _BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
 
 
@@ -192,3 +200,28 @@ def read_number(
         problems.add(key, value, f"must be between {between[0]:g} and {between[1]:g}, not {number:g}")
         return None
     return number
+
+
+def read_time(value: Any, key: str, problems: Problems) -> float | None:
+    """Read a moment in ISO 8601 form; return seconds since the epoch. Without an offset it is UTC, a day its begin."""
+    example = "such as 2026-11-23T01:02:03Z, 2026-11-23T02:02+01:00 or 2026-11-23 (UTC unless it says otherwise)"
+    found = _TIME.match(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        problems.add(key, value, f"must be a time in ISO 8601 form, {example}, not {kind_of(value)}")
+        return None
+    year, _dash, month, day, hour, minute, second, fraction, zone = found.groups(default="0")
+    try:
+        whole = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=_zone(zone))
+        moment = whole.timestamp()
+    except (ValueError, OverflowError) as error:
+        problems.add(key, value, f"{quoted(value)} is no time: {error}; write one {example}")
+        return None
+    return moment + float(f"0.{fraction}")
+
+
+def _zone(text: str) -> timezone:
+    if text[0] not in "+-":
+        return timezone.utc
+    digits = text[1:].replace(":", "").ljust(4, "0")
+    offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+    return timezone(offset if text[0] == "+" else -offset)

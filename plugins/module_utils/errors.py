@@ -190,6 +190,28 @@ class PointNotFoundError(VaultError):
     """No such client or recovery point. Details: C(client), C(point)."""
 
 
+# --- guest -----------------------------------------------------------------------------------------------------------
+
+
+class ServingError(OvmBackupError):
+    """A recovery point cannot be served as a block device. Details: C(package) (to install), C(output), C(path)."""
+
+
+class ApplianceError(OvmBackupError):
+    """The appliance that looks into a guest's disks does not start, or failed. Details: C(package), C(output)."""
+
+
+class GuestFileError(OvmBackupError):
+    """The disks of a guest hold no such file system or file, or it cannot be read. Details: C(path)."""
+
+
+# --- export ----------------------------------------------------------------------------------------------------------
+
+
+class BootTestError(OvmBackupError):
+    """A boot test cannot be made: there is no qemu, or it fails. Details: C(package), C(output)."""
+
+
 # --- reporting -------------------------------------------------------------------------------------------------------
 
 

@@ -17,19 +17,10 @@ author:
   - The ovm.backup contributors (@ovm-backup)
 extends_documentation_fragment:
   - ovm.backup.vault
+  - ovm.backup.point
   - ovm.backup.attributes
   - ovm.backup.attributes.vault_group
 options:
-  client:
-    description:
-      - Name of the client.
-    type: str
-    required: true
-  point:
-    description:
-      - Id of the recovery point, or V(latest).
-    type: str
-    required: true
   pinned:
     description:
       - Whether the recovery point is pinned.
@@ -96,7 +87,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, lock_owner, open_vault, vault_options
+from ..module_utils._module import engine, lock_owner, vault_options
+from ..module_utils._point import point_options, selected_point
 from ..module_utils.errors import InvalidInputError
 from ..module_utils.vault.description import describe_point
 from ..module_utils.vault.pins import Pin, describe_pin, read_pin, remove_pin, write_pin
@@ -119,16 +111,14 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **vault_options(),
-            "client": {"type": "str", "required": True},
-            "point": {"type": "str", "required": True},
+            **point_options(),
             "pinned": {"type": "bool", "required": True},
             "note": {"type": "str"},
         },
         supports_check_mode=True,
     )
     with engine(module, "blake3"):
-        client = open_vault(module).client(module.params["client"])
-        point = client.point(module.params["point"])
+        client, point = selected_point(module)
         directory = os.path.join(client.directory, point.id)
         before = read_pin(directory)
         after = wanted_pin(module, before)

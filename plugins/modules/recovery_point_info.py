@@ -22,12 +22,47 @@ extends_documentation_fragment:
 options:
   client:
     description:
-      - Name of a client. All clients by default.
-    type: str
+      - Names of clients, or patterns with V(*), V(?), V([a-m]) and V([!a-m]) as in content rules, without regard to
+        case. Each has to stand for a client at least. All clients by default.
+    type: list
+    elements: str
   point:
     description:
-      - Id of a recovery point of O(client), or V(latest). All of them by default.
+      - Id of a recovery point, or V(latest) for the one that a restore takes, the newest against which nothing is
+        known. It needs exactly one name in O(client). All recovery points by default.
     type: str
+  before:
+    description:
+      - Only recovery points that were created at this time or before it. With O(point=latest) the newest of them.
+      - A time in ISO 8601 form, as V(2026-11-23T01:02:03Z), V(2026-11-23T02:02+01:00) or V(2026-11-23), the begin of
+        that day. Without an offset it is UTC.
+    type: str
+  after:
+    description:
+      - Only recovery points that were created at this time or after it, in the form of O(before).
+    type: str
+  types:
+    description:
+      - Only recovery points of these types.
+    type: list
+    elements: str
+    choices: [full, incremental, differential, synthetic_full]
+  verification:
+    description:
+      - Only recovery points whose latest verification by M(ovm.backup.verify) was V(good) or V(bad), or that were
+        V(never) verified.
+    type: list
+    elements: str
+    choices: [good, bad, never]
+  pinned:
+    description:
+      - Only recovery points that are pinned, or with V(false) only those that are not.
+    type: bool
+  complete:
+    description:
+      - Only recovery points that can be restored as far as is known, those without a
+        RV(recovery_points[].problem). With V(false) only the others.
+    type: bool
 seealso:
   - module: ovm.backup.recovery_point
   - module: ovm.backup.restore_image
@@ -45,6 +80,21 @@ EXAMPLES = r"""
     client: db01
   register: db01
 
+- name: List what some clients got in a week and was never verified
+  ovm.backup.recovery_point_info:
+    vault: /srv/vault
+    client: ["db*", "app_0[1-3]"]
+    after: 2026-11-16
+    before: 2026-11-22T23:59:59Z
+    verification: [never]
+
+- name: Find the fulls that can be restored and are not pinned
+  ovm.backup.recovery_point_info:
+    vault: /srv/vault
+    types: [full, synthetic_full]
+    complete: true
+    pinned: false
+
 - name: Look at the newest one
   ovm.backup.recovery_point_info:
     vault: /srv/vault
@@ -54,7 +104,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 clients:
-  description: The clients, by name.
+  description: The clients that are wanted, by name, also those none of whose recovery points is.
   returned: success
   type: list
   elements: dict
@@ -83,7 +133,7 @@ clients:
       elements: dict
       returned: always
 recovery_points:
-  description: The recovery points, by client and from old to new.
+  description: The recovery points that are wanted, by client and from old to new.
   returned: success
   type: list
   elements: dict
@@ -338,7 +388,9 @@ recovery_points:
           type: str
           returned: always
 damaged:
-  description: Recovery points whose manifest cannot be read.
+  description:
+    - Recovery points of the clients whose manifest cannot be read. What they are is not known, so O(before), O(after),
+      O(types), O(verification), O(pinned) and O(complete) leave none of them out.
   returned: success
   type: list
   elements: dict
@@ -366,27 +418,47 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, open_vault, vault_options
+from ..module_utils._point import chosen_point
+from ..module_utils.errors import InvalidInputError
+from ..module_utils.planning.catalogue import TYPES, VERIFICATIONS, PointFilter, choose_clients
 from ..module_utils.vault.description import describe_client, describe_point, describe_points
+
+FILTERS = {
+    "after": {"type": "str"},
+    "types": {"type": "list", "elements": "str", "choices": list(TYPES)},
+    "verification": {"type": "list", "elements": "str", "choices": list(VERIFICATIONS)},
+    "pinned": {"type": "bool"},
+    "complete": {"type": "bool"},
+}
 
 
 def main() -> None:
     """Run as a module."""
     module = AnsibleModule(
-        argument_spec={**vault_options(), "client": {"type": "str"}, "point": {"type": "str"}},
+        argument_spec={
+            **vault_options(),
+            "client": {"type": "list", "elements": "str"},
+            "point": {"type": "str"},
+            "before": {"type": "str"},
+            **FILTERS,
+        },
+        mutually_exclusive=[("point", name) for name in FILTERS],
         required_by={"point": ("client",)},
         supports_check_mode=True,
     )
+    parameters = module.params
     result: dict[str, Any] = {"changed": False, "clients": [], "recovery_points": [], "damaged": []}
     with engine(module, "blake3"):
-        vault = open_vault(module)
-        name, wanted = module.params["client"], module.params["point"]
-        for client in vault.clients() if name is None else [vault.client(name)]:
-            result["clients"].append(describe_client(client))
-            if wanted is not None:
-                result["recovery_points"].append(describe_point(client, client.point(wanted)))
-                continue
+        wanted = PointFilter.read(parameters)
+        clients = choose_clients(open_vault(module), parameters["client"])
+        result["clients"] = [describe_client(client) for client in clients]
+        if parameters["point"] is not None:
+            if len(clients) != 1:
+                raise InvalidInputError("point is for one client: name that one in client", option="point")
+            result["recovery_points"] = [describe_point(clients[0], chosen_point(module, clients[0]))]
+        for client in clients if parameters["point"] is None else ():
             points, damaged = client.scan()
-            result["recovery_points"] += describe_points(client, points)
+            result["recovery_points"] += filter(wanted.accepts, describe_points(client, points))
             result["damaged"] += [{"client": client.name, "id": bad.id, "problem": bad.error} for bad in damaged]
     module.exit_json(**result)
 

@@ -240,6 +240,12 @@ document:
               type: list
               elements: str
               returned: always
+        boot_test:
+          description:
+            - The newest boot test. The C(point) that was started, when it was C(tested_at), whether it came up (C(ok)),
+              and the C(verdict) in words. V(null) if there was none.
+          type: dict
+          returned: always
 failure:
   description: What went wrong, for programs.
   returned: failure

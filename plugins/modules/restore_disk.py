@@ -202,8 +202,9 @@ from ..module_utils._ssh_options import ssh_options
 from ..module_utils._transfer import repositories_option
 from ..module_utils.images.ssh import SshSettings
 from ..module_utils.transfer.disk_restore import data_size, restore_to
-from ..module_utils.transfer.point_restore import disk_in_slot, for_disk
+from ..module_utils.transfer.point_restore import for_disk
 from ..module_utils.transfer.targets import open_target, target_path
+from ..module_utils.vault.manifest import chosen_disks
 
 
 def main() -> None:
@@ -235,7 +236,7 @@ def main() -> None:
         settings = SshSettings.parse(parameters["ssh"]) if parameters["ssh"] else None
         client = open_vault(module).client(parameters["client"])
         point = client.point(parameters["point"])
-        disk = disk_in_slot(client, point, parameters["slot"])
+        [disk] = chosen_disks(point, [parameters["slot"]])
         path = target_path(parameters["target"], parameters["repositories_path"])
         written = kept = 0
         verified = False

@@ -17,21 +17,12 @@ author:
   - The ovm.backup contributors (@ovm-backup)
 extends_documentation_fragment:
   - ovm.backup.vault
+  - ovm.backup.point
   - ovm.backup.progress
   - ovm.backup.attributes
   - ovm.backup.attributes.vault_group
   - ovm.backup.attributes.shows_progress
 options:
-  client:
-    description:
-      - Name of the client.
-    type: str
-    required: true
-  point:
-    description:
-      - Id of the recovery point, or V(latest).
-    type: str
-    default: latest
   directory:
     description:
       - Directory for the images. It is made if it does not exist, readable for its owner only; the directory above it
@@ -133,7 +124,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, open_vault, vault_options
+from ..module_utils._module import engine, vault_options
+from ..module_utils._point import point_options, selected_point
 from ..module_utils._progress import progress_options, status_file
 from ..module_utils.transfer.point_restore import plan_images, restore_images
 from ..module_utils.vault.description import describe_point
@@ -144,9 +136,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **vault_options(),
+            **point_options(),
             **progress_options(),
-            "client": {"type": "str", "required": True},
-            "point": {"type": "str", "default": "latest"},
             "directory": {"type": "path", "required": True},
             "slots": {"type": "list", "elements": "int"},
             "overwrite": {"type": "bool", "default": False},
@@ -155,8 +146,7 @@ def main() -> None:
     )
     parameters = module.params
     with engine(module, "blake3", "zstandard"):
-        client = open_vault(module).client(parameters["client"])
-        point = client.point(parameters["point"])
+        client, point = selected_point(module)
         with status_file(parameters["progress_file"], vm=point.vm_name) as status:
             plans = plan_images(
                 client,

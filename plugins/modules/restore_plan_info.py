@@ -37,12 +37,17 @@ options:
   mode:
     description:
       - V(new) makes another VM. V(in_place) replaces the disks of the VM that was backed up, and sets what it had.
+        V(attach) gives disks to O(vm), in slots that are free there.
     type: str
-    choices: [in_place, new]
+    choices: [attach, in_place, new]
     default: new
   name:
     description:
       - Name of the new VM. That of the VM that was backed up by default.
+    type: str
+  vm:
+    description:
+      - Name or id of the VM that gets the disks, for V(attach).
     type: str
   storage_repository:
     description:
@@ -81,7 +86,7 @@ options:
     type: str
   stop:
     description:
-      - Whether the VM may be shut down if it runs, for V(in_place).
+      - Whether the VM may be shut down if it runs, for V(in_place) and V(attach).
     type: bool
     default: false
   start:
@@ -169,7 +174,7 @@ plan:
       type: str
       returned: always
     vm_id:
-      description: Id of the VM whose disks are replaced, null for a new one.
+      description: Id of the VM that exists, null for a new one.
       type: str
       returned: always
       sample: 0004fb000006000011aa22bb33cc44dd
@@ -192,7 +197,11 @@ plan:
       returned: always
       contains:
         slot:
-          description: Slot of the disk.
+          description: Slot of the disk in the recovery point.
+          type: int
+          returned: always
+        target_slot:
+          description: Slot of the VM that it goes to.
           type: int
           returned: always
         name:
@@ -240,7 +249,7 @@ plan:
     definition:
       description:
         - >-
-          Settings of the VM under the names that the manager has for them: C(vmDomainType), C(osType),
+          Settings of the VM under the names that the manager has for them: C(description), C(vmDomainType), C(osType),
           C(cpuCount), C(cpuCountLimit), C(cpuPriority), C(cpuUtilizationCap), C(memory), C(memoryLimit),
           C(hugePagesEnabled), C(highAvailability), C(bootOrder), C(keymapName), C(vmMouseType),
           C(vmStartPolicy), C(restartActionOnCrash), C(restartActionOnPowerOff), C(restartActionOnRestart),
@@ -326,8 +335,9 @@ def main() -> None:
             "ssh": ssh_options(),
             "client": {"type": "str", "required": True},
             "point": {"type": "str", "default": "latest"},
-            "mode": {"type": "str", "choices": ["in_place", "new"], "default": "new"},
+            "mode": {"type": "str", "choices": ["attach", "in_place", "new"], "default": "new"},
             "name": {"type": "str"},
+            "vm": {"type": "str"},
             "storage_repository": {"type": "str"},
             "server_pool": {"type": "str"},
             "server": {"type": "str"},
@@ -341,7 +351,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     parameters = module.params
-    plain = ("mode", "name", "storage_repository", "server_pool", "server", "mac", "confirm", "stop", "start")
+    plain = ("mode", "name", "vm", "storage_repository", "server_pool", "server", "mac", "confirm", "stop", "start")
     with engine(module, "requests", "blake3", "zstandard"):
         wishes = Wishes(
             **{name: parameters[name] for name in plain},

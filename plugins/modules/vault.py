@@ -12,6 +12,9 @@ description:
   - Makes a directory into a vault, in which M(ovm.backup.backup) keeps recovery points.
   - The directory must be missing or empty. Nothing else in this collection makes a vault, so that backups never go to
     an empty mount point by mistake.
+  - A vault carries a script, C(restore.py), that restores disks with Python and the program C(zstd) alone, where this
+    collection is not installed. It is written with the vault, and again where it is missing, older than that of this
+    version of the collection, or not as it was written.
 version_added: 0.1.0
 author:
   - The ovm.backup contributors (@ovm-backup)
@@ -85,6 +88,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, vault_options
 from ..module_utils.errors import NotAVaultError
+from ..module_utils.vault.carried_script import carry_script, script_is_due
 from ..module_utils.vault.points import VAULT_VERSION, Vault
 
 
@@ -99,19 +103,28 @@ def existing(path: str) -> Vault | None:
         return None
 
 
+def is_due(vault: Vault | None) -> bool:
+    """Return whether the script has to be written into the vault."""
+    return vault is None or script_is_due(vault.path)
+
+
 def main() -> None:
     """Run as a module."""
     module = AnsibleModule(argument_spec=vault_options(), supports_check_mode=True)
     path = module.params["vault"]
     with engine(module):
         vault = existing(path)
-        result: dict[str, Any] = {"changed": vault is None}
-        if vault is None and not module.check_mode:
-            vault = Vault.create(path)
-        result["vault"] = {"path": path, "id": vault.id if vault else None, "version": VAULT_VERSION}
+        before = {"state": "absent" if vault is None else "present", "script": "due" if is_due(vault) else "current"}
+        after = {"state": "present", "script": "current"}
+        if not module.check_mode:
+            vault = vault or Vault.create(path)
+            carry_script(path)
+        result: dict[str, Any] = {
+            "changed": before != after,
+            "vault": {"path": path, "id": vault.id if vault else None, "version": VAULT_VERSION},
+        }
         if module._diff:
-            before = {"state": "absent" if result["changed"] else "present"}
-            result["diff"] = {"before": before, "after": {"state": "present"}}
+            result["diff"] = {"before": before, "after": after}
     module.exit_json(**result)
 
 

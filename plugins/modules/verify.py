@@ -18,6 +18,7 @@ description:
     upon any more, its next backup is a full. A later good result clears it.
   - Damage ends nothing. All recovery points that are due are verified, and all that need a file in which damage was
     found, due or not. In the end the task fails and names every bad one.
+  - A missing, old or changed C(restore.py) of the vault is a warning. M(ovm.backup.vault) writes it anew.
   - No lock is taken. Backups go on meanwhile, and a recovery point that is removed meanwhile is no error.
 version_added: 0.1.0
 author:
@@ -260,6 +261,7 @@ from ..module_utils._module import engine, open_vault, vault_options
 from ..module_utils._progress import progress_options, status_file
 from ..module_utils.planning.subclient import Subclient
 from ..module_utils.planning.verify_reading import VerifySettings, checked_verify
+from ..module_utils.vault.carried_script import script_is_due, script_path
 from ..module_utils.vault.verification_run import DUE, Outcome, survey, verify_targets
 from ..module_utils.vault.verification_summary import bad_list, complaint, verification_summary
 
@@ -298,6 +300,11 @@ def main() -> None:
         found = survey(
             vault, clients=parameters["clients"], subclient=parameters["subclient"], point=parameters["point"]
         )
+        if script_is_due(vault.path):
+            module.warn(
+                f"{script_path(vault.path)} is missing, old or not as it was written: the ovm.backup.vault module or "
+                "playbook writes it anew"
+            )
         started = time.time()
         due = found.due(now=started, max_age=settings.max_age, share=settings.share)
         with status_file(parameters["progress_file"], vm=parameters["subclient"] or "vault") as status:

@@ -77,6 +77,15 @@ def test_a_vm_is_restored_in_place(bench: Bench, saved: Path) -> None:
     bench.objects = bench.listed()
 
 
+def test_a_disk_is_given_to_another_vm(bench: Bench, saved: Path) -> None:
+    bench.run("restore", client=CLIENT, mode="attach", attach_to="old01", slots=[1])
+    images = bench.images("old01")
+    assert sorted(images) == [0, 1]
+    assert filecmp.cmp(images[1], saved / "1", shallow=False)
+    assert bench.state_of("old01") == "STOPPED"
+    bench.objects = bench.listed()
+
+
 @pytest.mark.parametrize("mode", ["new", "in_place"])
 def test_everything_is_taken_back_when_it_fails(bench: Bench, saved: Path, mode: str) -> None:
     images = bench.images(VM)

@@ -29,6 +29,8 @@ ROOMS = {
     "images": {"images"},
     "planning": {"planning", "manager", "vault"},
     "transfer": {"transfer", "planning", "manager", "vault", "images"},
+    "guest": {"guest", "vault"},
+    "export": {"export", "guest", "transfer", "planning", "manager", "images", "vault"},
     "reporting": {"reporting", "planning", "manager", "vault"},
 }
 LIMITS = {"plugins": 400, "tests": 500}  # lines of a file

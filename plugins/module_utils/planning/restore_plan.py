@@ -12,6 +12,7 @@ Everything that could not work is found here, before anything is touched, and al
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -34,7 +35,8 @@ BLOCK = 4096  # the manager makes disks of whole blocks only (ovm-rest-api 10.2)
 class DiskToRestore:
     """A disk and where it goes. C(size) and C(needed) are bytes; C(previous) is the virtual disk that it replaces."""
 
-    slot: int
+    slot: int  # in the recovery point
+    target_slot: int  # of the VM
     name: str
     size: int
     needed: int
@@ -79,7 +81,7 @@ class RestorePlan:
 
 def restore_id(inventory: Inventory, point: Point, wishes: Wishes, name: str) -> str:
     """Return the id of a restore: that of another VM, point or manager is another one."""
-    facts = (inventory.manager_id, point.client, point.id, wishes.mode, name, str(wishes.slots))
+    facts = (inventory.manager_id, point.client, point.id, wishes.mode, wishes.vm or name, str(wishes.slots))
     return f"restore-{hashlib.sha256(chr(0).join(facts).encode('utf-8', 'backslashreplace')).hexdigest()[:20]}"
 
 
@@ -132,12 +134,20 @@ class _Planning:
 
     def plan(self) -> RestorePlan:
         chosen = self._chosen()
-        vm = self._existing() if self.wishes.mode == "in_place" else None
+        vm = None
         if self.wishes.mode == "new":
             self._check_name()
+        else:
+            vm = self._existing() if self.wishes.mode == "in_place" else self._other()
+            if vm is not None and vm.state != "STOPPED" and not self.wishes.stop:
+                self.problems.append(f"VM {quoted(vm.name)} is {vm.state}: stop it, or pass stop: true")
         disks = self._disks(chosen, vm)
         self._check_space(disks)
-        definition = self._definition(disks) if self.wishes.mode == "new" else self._settings()
+        definition = {
+            "new": lambda: self._definition(disks),
+            "in_place": self._settings,
+            "attach": dict,  # the VM keeps its own
+        }[self.wishes.mode]()
         nics = self._nics() if self.wishes.mode == "new" else ()
         if self.point.skipped_disks:
             slots = ", ".join(str(disk.get("slot")) for disk in self.point.skipped_disks)
@@ -189,9 +199,12 @@ class _Planning:
             self.problems.append(
                 f"the disks of VM {quoted(vm.name)} would be replaced: pass its name in confirm, where {given} stands"
             )
-        if vm.state != "STOPPED" and not self.wishes.stop:
-            self.problems.append(f"VM {quoted(vm.name)} is {vm.state}: stop it, or pass stop: true")
         return vm
+
+    def _other(self) -> Vm | None:
+        names = {vm_id: vm.name for vm_id, vm in self.inventory.vms.items() if not vm.is_template}
+        found = self._find(names, self.wishes.vm, None, None, "VM", "the disks", "vm")
+        return self.inventory.vms[found] if found is not None else None
 
     def _check_name(self) -> None:
         for vm in self.inventory.vms.values():
@@ -204,6 +217,9 @@ class _Planning:
 
     def _disks(self, chosen: Sequence[PointDisk], vm: Vm | None) -> list[DiskToRestore]:
         places = {object_id(item): item for item in self.document.get("virtual_disks", ())}
+        attach = self.wishes.mode == "attach"
+        taken = {disk.slot for disk in vm.disks} if vm is not None and attach else set()
+        free = (slot for slot in itertools.count() if slot not in taken)
         found = []
         for disk in chosen:
             if disk.size % BLOCK:
@@ -213,7 +229,9 @@ class _Planning:
                 )
             old = reference(places.get(disk.disk_id, {}), "repositoryId")
             previous = None
-            held = next((one for one in vm.disks if one.slot == disk.slot), None) if vm is not None else None
+            held = None
+            if vm is not None and not attach:
+                held = next((one for one in vm.disks if one.slot == disk.slot), None)
             if held is not None and held.kind != "virtual":
                 self.problems.append(f"slot {disk.slot} of the VM holds a {held.kind} disk now: it is not replaced")
             elif held is not None:
@@ -227,6 +245,7 @@ class _Planning:
             found.append(
                 DiskToRestore(
                     slot=disk.slot,
+                    target_slot=next(free) if attach else disk.slot,
                     name=self._disk_name(disk, chosen),
                     size=disk.size,
                     needed=self.needed.get(disk.slot, 0),

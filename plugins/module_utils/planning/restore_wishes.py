@@ -16,8 +16,17 @@ from .._reading import Problems, problem_details, problem_text
 from ..errors import InvalidInputError
 from .reading import did_you_mean, quoted
 
-MODES = ("new", "in_place")
+MODES = ("new", "in_place", "attach")
 MACS = ("auto", "keep", "new")
+# Which wishes make sense in which modes only.
+_ONLY_FOR = {
+    "name": ("new",),
+    "server_pool": ("new",),
+    "server": ("new",),
+    "vm": ("attach",),
+    "confirm": ("in_place",),
+    "stop": ("in_place", "attach"),
+}
 MAPPED = ("storage_repositories", "networks", "server_pools", "servers")
 
 
@@ -25,12 +34,13 @@ MAPPED = ("storage_repositories", "networks", "server_pools", "servers")
 class Wishes:
     """What the VM of a restore is to be. Storage repositories, networks, pools and servers are names or ids.
 
-    C(mapping) gives, for each of C(MAPPED), the new one for an old one. C(confirm) is the name of the VM whose disks
-    may be replaced, C(stop) whether it may be shut down for it.
+    C(vm) is the VM that gets disks more, by name or id. C(mapping) gives, for each of C(MAPPED), the new one for an old
+    one. C(confirm) is the name of the VM whose disks may be replaced, C(stop) whether a VM may be shut down for it.
     """
 
     mode: str = "new"
     name: str | None = None
+    vm: str | None = None
     storage_repository: str | None = None
     server_pool: str | None = None
     server: str | None = None
@@ -75,16 +85,14 @@ def read_mapping(value: Any) -> dict[str, dict[str, str]]:
 
 def check_wishes(wishes: Wishes) -> None:
     """Raise C(InvalidInputError) for wishes that contradict each other."""
-    if wishes.mode == "in_place":
-        for name in ("name", "server_pool", "server"):
-            value = getattr(wishes, name)
-            if value is not None:
-                raise InvalidInputError(
-                    f"{name}: {quoted(value)} has no meaning for a restore in place: the VM keeps its own", option=name
-                )
-    elif wishes.stop or wishes.confirm is not None:
-        raise InvalidInputError(
-            "stop and confirm are for a restore in place: pass mode: in_place, or leave them out", option="mode"
-        )
+    for name, modes in _ONLY_FOR.items():
+        value = getattr(wishes, name)
+        if value and wishes.mode not in modes:
+            raise InvalidInputError(
+                f"{name}: {quoted(str(value))} has no meaning for mode: {wishes.mode}; it is for {' and '.join(modes)}",
+                option=name,
+            )
+    if wishes.mode == "attach" and wishes.vm is None:
+        raise InvalidInputError("vm is missing: mode: attach needs the name or id of a VM", option="vm")
     if wishes.slots is not None and not wishes.slots:
         raise InvalidInputError("slots must not be an empty list: leave it out to restore all disks", option="slots")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..vault.verification_record import Verification
-from .history import ClientHistory, History
+from .history import Booted, ClientHistory, History
 
 JOB_FORMAT = "ovm.backup job report"
 VAULT_FORMAT = "ovm.backup vault report"
@@ -87,7 +87,15 @@ def _client(client: ClientHistory, now: float) -> dict[str, Any]:
         "problems": list(client.problems),
         "verified_at": client.verified_at,
         "verifications": [_verification(*found) for found in client.verified],
+        "boot_test": _boot_test(client.booted),
     }
+
+
+def _boot_test(found: Booted | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    result = found.result
+    return {"point": found.point, "tested_at": result.tested_at, "ok": result.ok, "verdict": result.verdict}
 
 
 def _verification(point_id: str, found: Verification) -> dict[str, Any]:

@@ -8,11 +8,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import CorruptVaultError
+from ..vault.boot_test_record import BootTest, read_boot_test, read_screenshot
 from ..vault.health import Health
 from ..vault.jobs import SKIPPED, DamagedJob, JobStore
 from ..vault.manifest import Point
@@ -33,6 +35,15 @@ class VmRun:
 
 
 @dataclass(frozen=True)
+class Booted:
+    """The newest boot test of a client: of which recovery point, its result, and its screenshot as PNG."""
+
+    point: str
+    result: BootTest
+    screenshot: bytes | None
+
+
+@dataclass(frozen=True)
 class ClientHistory:
     """A client, or a VM of a job that has no client yet.
 
@@ -49,6 +60,7 @@ class ClientHistory:
     good: Point | None = None
     problems: tuple[str, ...] = ()
     verified: tuple[tuple[str, Verification], ...] = ()
+    booted: Booted | None = None
     runs: tuple[VmRun, ...] = ()
     selected: tuple[str, ...] = ()
 
@@ -141,7 +153,18 @@ def read_client(client: Client) -> ClientHistory:
         good=good,
         problems=(*problems, *why),
         verified=verified,
+        booted=_newest_boot_test(client, points),
     )
+
+
+def _newest_boot_test(client: Client, points: Sequence[Point]) -> Booted | None:
+    directories = {point.id: os.path.join(client.directory, point.id) for point in points}
+    results = {name: read_boot_test(directory) for name, directory in directories.items()}
+    found = [(result.tested_at, name, result) for name, result in results.items() if result is not None]
+    if not found:
+        return None
+    _time, point_id, result = max(found, key=lambda item: item[:2])
+    return Booted(point_id, result, read_screenshot(directories[point_id], result))
 
 
 def _newest_good(health: Health, points: Sequence[Point], *, thorough: bool) -> tuple[Point | None, list[str]]:

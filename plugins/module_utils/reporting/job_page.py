@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..vault.boot_test_record import BootTest
 from ..vault.jobs import FAILED, SKIPPED
 from ..vault.summary import format_bytes, format_seconds, left_out
 from ..vault.verification_record import Verification
@@ -41,15 +42,17 @@ def job_page(
     job: Mapping[str, Any],
     jobs: Sequence[Mapping[str, Any]],
     verified: Mapping[str, Verification],
+    booted: Mapping[str, BootTest],
     *,
     generated_at: float,
 ) -> str:
     """Return the page on a job.
 
     C(jobs) are the last jobs of its subclient up to this one, oldest first, C(verified) what was found when the
-    recovery points of this job were verified, by client.
+    recovery points of this job were verified, and C(booted) what their boot tests said, by client.
     """
     title = f"{job['subclient']}: {job['status']}, {utc(job['started'])}"
+    rows = [_vm(vm, verified.get(vm["client"]), booted.get(vm["client"])) for vm in job["vms"]]
     body = [
         f"<header><h1>Backup of {name(job['subclient'])} {badge(job['status'])}</h1>",
         f"<p>{counted(job)}</p>",
@@ -63,9 +66,7 @@ def job_page(
         job_numbers(jobs),
         "</section>",
         '<section aria-labelledby="vms"><h2 id="vms">Virtual machines</h2>',
-        table("Virtual machines", VM_COLUMNS, [_vm(vm, verified.get(vm["client"])) for vm in job["vms"]])
-        if job["vms"]
-        else "<p>The job had none.</p>",
+        table("Virtual machines", VM_COLUMNS, rows) if job["vms"] else "<p>The job had none.</p>",
         "</section>",
         "</main>",
     ]
@@ -111,7 +112,7 @@ def _failures(job: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _vm(vm: Mapping[str, Any], verified: Verification | None) -> Row:
+def _vm(vm: Mapping[str, Any], verified: Verification | None, booted: BootTest | None) -> Row:
     asked, done = vm["requested_type"], vm["type"]
     made = words(done) if done else "\u2013"
     # What was never to be backed up was not asked for in any type.
@@ -126,6 +127,9 @@ def _vm(vm: Mapping[str, Any], verified: Verification | None) -> Row:
     notes += [f"<strong>Warning:</strong> {text(warning)}" for warning in vm["warnings"]]
     if verified is not None:
         notes.append(verification_note(verified))
+    if booted is not None:
+        told = f"The recovery point was started on {when(booted.tested_at)}: {text(booted.verdict)}"
+        notes.append(f"{told}." if booted.ok else f"<strong>{told}</strong>")
     return Row(
         [
             f'{name(vm["vm_name"])} <span class="quiet">client {name(vm["client"])}</span>',

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import time
 from collections.abc import Iterable, Sequence
@@ -17,8 +18,8 @@ from ..vault.jobs import COMPLETED, FAILED, SKIPPED, WITH_ERRORS, WITH_WARNINGS
 from ..vault.text import one_line
 from .style import STYLE
 
-# Nothing is loaded and nothing runs, whatever would get into the page.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+# Nothing is loaded and nothing runs, pictures are in the page itself, whatever would get into the page.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 # How a status looks: its colours, and a sign for those who do not see them.
 _LOOKS = {
     COMPLETED: ("good", "\u2713"),
@@ -70,6 +71,12 @@ def day(seconds: float) -> str:
 def words(value: str) -> str:
     """Return a word of the programs, such as C(hot_clone), as people write it."""
     return text(value.replace("_", " "))
+
+
+def picture(png: bytes, description: str) -> str:
+    """Return a picture that is a part of the page."""
+    data = base64.b64encode(png).decode("ascii")
+    return f'<img src="data:image/png;base64,{data}" alt="{text(description)}">'
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError
+from ..vault.boot_test_record import BootTest, read_boot_test
 from ..vault.job_shape import check_finished
 from ..vault.jobs import JobStore
 from ..vault.points import Vault
@@ -80,7 +81,8 @@ def _on_job(vault: Vault, request: ReportRequest) -> Report:
         document = job_document(job, vault_id=vault.id, generated_at=job["finished"])
         return Report(_json_text(document), document, job["id"])
     before = JobStore(vault).finished(subclient=job["subclient"], limit=request.jobs, until=job["id"])
-    html = job_page(job, before.jobs, _verified(vault, job), generated_at=job["finished"])
+    verified, booted = _found(vault, job)
+    html = job_page(job, before.jobs, verified, booted, generated_at=job["finished"])
     return Report(html, job_id=job["id"])
 
 
@@ -127,19 +129,22 @@ def _no_job(where: Vault | JobStore, subclient: str | None) -> PointNotFoundErro
     return PointNotFoundError(f"There is no finished job{of_it} in {directory}", subclient=subclient)
 
 
-def _verified(vault: Vault, job: Mapping[str, Any]) -> dict[str, Verification]:
-    """Return what is known of the recovery points that a job made, by client."""
-    found = {}
+def _found(vault: Vault, job: Mapping[str, Any]) -> tuple[dict[str, Verification], dict[str, BootTest]]:
+    """Return what verifications and boot tests found of the recovery points that a job made, by client."""
+    verified, booted = {}, {}
     for vm in job["vms"]:
         if vm["point"]:
             try:
                 directory = vault.client_folder(vm["client"]).directory
             except PointNotFoundError:
                 continue
-            result = read_verification(os.path.join(directory, os.path.basename(vm["point"])))
-            if result is not None:
-                found[vm["client"]] = result
-    return found
+            folder = os.path.join(directory, os.path.basename(vm["point"]))
+            verification, boot_test = read_verification(folder), read_boot_test(folder)
+            if verification is not None:
+                verified[vm["client"]] = verification
+            if boot_test is not None:
+                booted[vm["client"]] = boot_test
+    return verified, booted
 
 
 def _pages(dest: str | None) -> frozenset[str]:

@@ -58,6 +58,7 @@ footer { margin-top: 2rem; border-top: 1px solid var(--line); padding-top: .5rem
 figure {
   margin: 0; background: var(--paper); border: 1px solid var(--line); border-radius: .5rem; padding: .5rem .75rem;
 }
+figure img { display: block; width: 100%; height: auto; margin: .35rem 0; border: 1px solid var(--line); }
 figcaption { font-weight: 600; font-size: .95rem; }
 svg { display: block; width: 100%; height: auto; max-height: 16rem; }
 svg text { fill: var(--quiet); font-size: 11px; font-family: inherit; }

@@ -15,6 +15,7 @@ from ..planning.durations import format_duration
 from ..vault.jobs import COMPLETED, FAILED, WITH_WARNINGS
 from ..vault.summary import format_bytes, format_seconds
 from . import charts
+from .boot_tests import boot_tests, failed_boot_test
 from .history import ClientHistory, History
 from .job_page import counted
 from .markup import Column, Row, badge, facts, name, notices, page, table, text, when, words
@@ -65,6 +66,7 @@ def vault_page(
         if history.clients
         else "<p>The vault has none yet.</p>",
         "</section>",
+        boot_tests(history.clients),
         f'<section aria-labelledby="jobs"><h2 id="jobs">The last {len(jobs)} jobs</h2>',
         charts.job_pictures(jobs),
         _jobs("Jobs", jobs[::-1], pages),
@@ -100,6 +102,8 @@ def _alarms(history: History) -> list[str]:
             told.append("has no good recovery point")
         elif client.problems:
             told.append("has damaged recovery points")
+        if failed_boot_test(client):
+            told.append("did not come up in its newest boot test")
         if told:
             found.append(f"<strong>{name(client.vm_name)}</strong> {' and '.join(told)}")
     return [*found, *(f"The record of job {text(bad.id)} cannot be used: {text(bad.error)}" for bad in history.damaged)]

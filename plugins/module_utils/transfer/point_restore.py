@@ -17,7 +17,7 @@ from typing import Any, Callable
 
 from ..errors import CorruptVaultError, InvalidInputError
 from ..images.target import target_errors
-from ..vault.manifest import Point, PointDisk
+from ..vault.manifest import Point, PointDisk, chosen_disks
 from ..vault.points import Client
 from .disk_restore import check_target, data_size, image_hash, restore_disk
 
@@ -49,17 +49,6 @@ def for_disk(progress: Progress | None, disk: PointDisk) -> Callable[[int, int],
     return None if progress is None else functools.partial(progress, disk.name)
 
 
-def disk_in_slot(client: Client, point: Point, slot: int) -> PointDisk:
-    """Return a disk of a recovery point; raise C(InvalidInputError) if it has none in that slot."""
-    found = {disk.slot: disk for disk in point.disks}
-    if slot not in found:
-        raise InvalidInputError(
-            f"Recovery point {point.id} of client {client.name} has no disk in slot {slot}; it has "
-            f"{', '.join(map(str, sorted(found)))}"
-        )
-    return found[slot]
-
-
 def data_sizes(client: Client, point: Point, slots: Collection[int] | None = None) -> dict[int, int]:
     """Return, by slot, how many bytes of each disk are data. Opens every file that a restore needs."""
     found = {}
@@ -89,10 +78,7 @@ def plan_images(
     progress: Progress | None = None,
 ) -> list[ImagePlan]:
     """Say which image files there will be; raise for anything that could not work, before anything is written."""
-    if slots is not None and not slots:
-        raise InvalidInputError("slots must not be an empty list: leave it out to restore all disks", option="slots")
-    for slot in sorted(set(slots or ())):
-        disk_in_slot(client, point, slot)
+    chosen = chosen_disks(point, slots)
     parent = os.path.dirname(os.path.abspath(directory))
     if not os.path.isdir(directory) and (os.path.lexists(directory) or not os.path.isdir(parent)):
         raise InvalidInputError(
@@ -100,9 +86,7 @@ def plan_images(
         )
     plans = []
     promised = 0
-    for disk in point.disks:
-        if slots is not None and disk.slot not in slots:
-            continue
+    for disk in chosen:
         path = os.path.join(directory, disk.file[: -len(".img.zst")] + ".img")
         with client.open_disk(point, disk) as chain:
             found = image_hash(path, chain.geometry, progress=for_disk(progress, disk))

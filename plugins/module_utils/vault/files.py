@@ -86,10 +86,13 @@ def sync_directory(path: str) -> None:
             os.close(descriptor)
 
 
-def write_file(path: str, data: bytes) -> None:
-    """Replace a small file in one step: readers see the old or the new content, also after a crash."""
+def write_file(path: str, data: bytes, *, temporary: str | None = None) -> None:
+    """Replace a small file in one step: readers see the old or the new content, also after a crash.
+
+    C(temporary) is its name until it is complete, for a file that several processes may write at once.
+    """
     directory, name = os.path.split(path)
-    temporary = os.path.join(directory, f".{name[:200]}.new")
+    temporary = os.path.join(directory, temporary or f".{name[:200]}.new")
     with vault_errors("write", path):
         try:
             with open(temporary, "wb") as file:

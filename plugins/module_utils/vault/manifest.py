@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from ..errors import CorruptVaultError, PointNotFoundError
+from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError
 from . import format as fmt
 from .files import read_json, vault_errors, write_json
 
@@ -110,6 +110,20 @@ class Point:
         for key in ("disks", "skipped_disks", "warnings"):
             document[key] = list(document[key])
         return document
+
+
+def chosen_disks(point: Point, slots: Collection[int] | None) -> list[PointDisk]:
+    """Return the disks in C(slots), without them all; raise C(InvalidInputError) for a slot that has none."""
+    if slots is not None and not slots:
+        raise InvalidInputError("slots must not be an empty list: leave it out for all disks", option="slots")
+    known = {disk.slot for disk in point.disks}
+    unknown = sorted(set(slots or ()) - known)
+    if unknown:
+        raise InvalidInputError(
+            f"Recovery point {point.id} of client {point.client} has no disk in slot {unknown[0]}; it has "
+            f"{', '.join(map(str, sorted(known)))}"
+        )
+    return [disk for disk in point.disks if slots is None or disk.slot in slots]
 
 
 def disk_file_name(slot: int, name: str) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 from ..errors import CorruptVaultError, NotAVaultError, PointNotFoundError, VaultError
 from . import format as fmt
+from .carried_script import SCRIPT_NAME, carry_script, is_script
 from .chain import DiskChain, open_chain
 from .disk_writer import DiskWriter, FrameCompressor
 from .files import exists, make_directory, read_json, sync_directory, vault_errors, write_file, write_json
@@ -315,6 +316,7 @@ class Vault:
         make_directory(os.path.join(path, "clients"))
         make_directory(os.path.join(path, "jobs"))
         settings = {"format": VAULT_NAME, "version": VAULT_VERSION, "id": str(uuid.uuid4()), "created": clock()}
+        carry_script(path)
         write_json(os.path.join(path, "vault.json"), settings)
         return cls(path, settings)
 
@@ -374,8 +376,10 @@ class Vault:
 
 def _is_left_over(path: str, name: str) -> bool:
     """Return whether an interrupted C(Vault.create) may have left this."""
-    if name == ".vault.json.new":
+    if name == ".vault.json.new" or (name.startswith(f".{SCRIPT_NAME}.") and name.endswith(".new")):
         return True
+    if name == SCRIPT_NAME:
+        return is_script(os.path.join(path, name))
     with contextlib.suppress(OSError):
         return name in ("clients", "jobs") and not os.listdir(os.path.join(path, name))
     return False

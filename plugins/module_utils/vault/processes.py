@@ -25,10 +25,18 @@ def boot_id() -> str:
 
 
 def process_start(pid: int) -> str | None:
+    found = _stat(pid)
+    return None if found is None else found[1]
+
+
+def _stat(pid: int) -> tuple[str, str] | None:
+    """Return state and start time of a process."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            # The name of the program, in parentheses, may hold blanks; the start time is the 20th field after it.
-            return file.read().rpartition(")")[2].split()[19]
+            # The name of the program, in parentheses, may hold blanks; the state comes next, the start time is 19th
+            # after that.
+            fields = file.read().rpartition(")")[2].split()
+            return fields[0], fields[19]
     except (OSError, IndexError):
         return None
 
@@ -45,9 +53,10 @@ def is_dead_process(named: Mapping[str, Any]) -> bool:
     pid = named.get("pid")
     if not same_place or not isinstance(pid, int) or pid <= 0:
         return False
-    before, now = named.get("process_start"), process_start(pid)
+    before, now = named.get("process_start"), _stat(pid)
     if now is not None:
-        return isinstance(before, str) and now != before
+        # A zombie has ended; only its parent has not noticed.
+        return isinstance(before, str) and (now[1] != before or now[0] in "ZX")
     try:
         os.kill(pid, 0)  # /proc may be mounted so that it hides the processes of others
     except ProcessLookupError:

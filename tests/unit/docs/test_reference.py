@@ -111,6 +111,8 @@ def test_variables_of_one_run_are_those_of_the_playbooks(documentation: Document
         ("retention", "guide_retention", "Look first, then remove\n---"),
         ("report", "guide_reports", "Write them again\n~~~"),
         ("verify", "guide_verify", "Verify\n---"),
+        ("export", "guide_export", "Export\n---"),
+        ("boot_test", "guide_export", "Boot test\n---"),
     ):
         text = (ROOT / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8")
         used = {name for name in re.findall(r'"\{\{ (\w+)[ |]', text) if not name.startswith(("ovm_", "__"))}

@@ -17,8 +17,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import zstandard
 
+from ansible_collections.ovm.backup.plugins.module_utils.vault import (
+    boot_test_record,
+    jobs,
+    manifest,
+    points,
+    verification_record,
+)
 from ansible_collections.ovm.backup.plugins.module_utils.vault import format as fmt
-from ansible_collections.ovm.backup.plugins.module_utils.vault import jobs, manifest, points, verification_record
 from ansible_collections.ovm.backup.plugins.module_utils.vault.chain import open_chain
 
 if TYPE_CHECKING:
@@ -128,6 +134,11 @@ def test_verification_has_the_keys_that_are_shown(documentation: Documentation) 
     assert shown == [item.name for item in fields(verification_record.Verification)]
     problem = keys(documentation, "Keys of a problem")
     assert problem == [item.name for item in fields(verification_record.Problem)]
+
+
+def test_boot_test_has_the_keys_that_are_shown(documentation: Documentation) -> None:
+    shown = keys(documentation, "Keys of boot_test.json")
+    assert shown == [item.name for item in fields(boot_test_record.BootTest)]
 
 
 def test_job_has_the_keys_that_are_shown(documentation: Documentation, tmp_path: Path) -> None:

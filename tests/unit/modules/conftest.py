@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -13,13 +14,16 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.module_utils import basic
+from unit.guest.fake import FakeGuest
 from unit.transfer.builders import Estate
 from unit.vault.builders import read_from_images
 
-from ansible_collections.ovm.backup.plugins.module_utils import _module
+from ansible_collections.ovm.backup.plugins.module_utils import _guest, _module
 from ansible_collections.ovm.backup.plugins.module_utils.manager.client import connect
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
 from simulator.testing import Simulator, running
@@ -68,8 +72,26 @@ def fail(run_module: Callable[..., tuple[dict[str, Any], bool]]) -> Run:
 
 
 @pytest.fixture
+def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the warnings of the modules that run; where Ansible puts them depends on what else the process does."""
+    said: list[str] = []
+    monkeypatch.setattr(basic.AnsibleModule, "warn", lambda _module, text: said.append(text))
+    return said
+
+
+@pytest.fixture
 def estate(tmp_path: Path) -> Estate:
     return Estate(tmp_path)
+
+
+@pytest.fixture
+def guest(monkeypatch: pytest.MonkeyPatch) -> FakeGuest:
+    """What the modules find in place of an appliance over the disks of a guest, which are not served either."""
+    made = FakeGuest()
+    served = SimpleNamespace(check=lambda: None)
+    monkeypatch.setattr(_guest, "serve_point", lambda *_args, **_options: contextlib.nullcontext(served))
+    monkeypatch.setattr(_guest, "Appliance", lambda *_args: made)
+    return made
 
 
 # --- the manager -----------------------------------------------------------------------------------------------------

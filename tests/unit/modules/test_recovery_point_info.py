@@ -78,6 +78,95 @@ def test_a_point(succeed: Any, estate: Estate, points: list[Point], which: str, 
     assert (found["clients"], found["recovery_points"]) == ([WEB], [described(points[index])])
 
 
+@pytest.mark.parametrize(
+    ("client", "names"),
+    [
+        (["web_01"], ["web_01"]),
+        (["WEB_*"], ["web_01"]),
+        (["web_01", "db_01", "db*"], ["db_01", "web_01"]),
+        (["[a-d]?_[0-9]1"], ["db_01"]),
+        ("web_01,db_01", ["db_01", "web_01"]),
+        (["w*", "x[1]"], ["web_01", "x[1]"]),
+    ],
+)
+def test_clients(succeed: Any, estate: Estate, points: list[Point], client: Any, names: list[str]) -> None:
+    # A name is a name, whatever brackets it holds.
+    estate.vault.register(estate.vault.prepare_client("x[1]"), vm_id="vm-x", vm_name="x[1]", now=MOMENT)
+    found = succeed("recovery_point_info", {"vault": estate.vault.path, "client": client})
+    assert [one["client"] for one in found["clients"]] == names
+    assert [one["id"] for one in found["recovery_points"]] == [
+        point.id for name in names for point in (points[2], *points[:2]) if point.client == name
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "indexes"),
+    [
+        ({"before": "2026-11-23T01:02:03Z"}, [0]),
+        ({"before": "2026-11-23T02:02:08+01:00"}, [0, 1]),
+        ({"after": "20261123T010208Z"}, [1, 2]),
+        ({"after": "2026-11-23 01:02:04", "before": "2026-11-23 01:02:11"}, [1]),
+        ({"after": "2026-11-24"}, []),
+        ({"types": ["incremental", "differential"]}, [1]),
+        ({"types": ["full"], "pinned": False}, [0]),
+        ({"pinned": True}, [2]),
+        ({"verification": ["bad"]}, [0]),
+        ({"verification": ["never", "good"]}, [1, 2]),
+        ({"complete": True}, [2]),
+        ({"complete": False, "types": ["full"]}, [0]),
+    ],
+)
+def test_points_by_time_and_state(
+    succeed: Any, estate: Estate, points: list[Point], wanted: dict[str, Any], indexes: list[int]
+) -> None:
+    vault = {"vault": estate.vault.path}
+    succeed("recovery_point", {**vault, "client": "db_01", "pinned": True})
+    base = Path(estate.client.directory) / points[0].id
+    image = base / points[0].disks[0].file
+    image.write_bytes(image.read_bytes()[:-1])
+    succeed("verify", {**vault, "clients": ["web_01"], "point": points[0].id, "fail_on_bad": False})
+    (Path(estate.client.directory) / points[1].id / "verification.json").unlink()
+    found = succeed("recovery_point_info", {**vault, **wanted})
+    assert {one["id"] + one["client"] for one in found["recovery_points"]} == {
+        points[index].id + points[index].client for index in indexes
+    }
+    assert found["clients"] == [DB, WEB]
+
+
+def test_the_point_of_a_moment(succeed: Any, estate: Estate, points: list[Point]) -> None:
+    args = {"vault": estate.vault.path, "client": "web_*", "point": "latest", "before": "2026-11-23T01:02:07Z"}
+    assert succeed("recovery_point_info", args)["recovery_points"] == [described(points[0])]
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        ({"client": []}, "InvalidInputError", "client must not be an empty list: leave it out for all clients"),
+        ({"client": ["web_[01"]}, "InvalidInputError",
+            "client: 'web_[01' is no pattern: the '[' at character 5 is never closed; write [[] for a bracket itself"),
+        ({"client": ["x*"]}, "PointNotFoundError", "The vault {vault} has no client that 'x*' matches"),
+        ({"client": ["web-01"]}, "PointNotFoundError",
+            "The vault {vault} has no client 'web-01' (did you mean 'web_01'?)"),
+        ({"client": ["*"], "point": "latest"}, "InvalidInputError",
+            "point is for one client: name that one in client"),
+        ({"after": "2026-11-24", "before": "2026-11-23"}, "InvalidInputError",
+            "before: must not be earlier than after, which is 2026-11-24"),
+        ({"types": []}, "InvalidInputError",
+            "types: must not be an empty list: leave it out for all recovery points"),
+        ({"after": "now"}, "InvalidInputError",
+            "after: must be a time in ISO 8601 form, such as 2026-11-23T01:02:03Z, 2026-11-23T02:02+01:00 or "
+            "2026-11-23 (UTC unless it says otherwise), not the string 'now'"),
+        ({"client": ["web_01"], "point": "20261123T010203Z-0001", "before": "2026-11-24"}, "InvalidInputError",
+            "before is for the newest recovery point up to a time: leave it out with point '20261123T010203Z-0001'"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_wanted(
+    fail: Any, estate: Estate, points: list[Point], change: dict[str, Any], kind: str, message: str
+) -> None:
+    failed = fail("recovery_point_info", {"vault": estate.vault.path, **change})
+    assert (failed["msg"], failed["failure"]["kind"]) == (message.format(vault=estate.vault.path), kind)
+
+
 def test_empty_vault(succeed: Any, estate: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OVM_VAULT", estate.vault.path)
     nothing: dict[str, Any] = {"changed": False, "clients": [], "recovery_points": [], "damaged": []}
@@ -103,8 +192,9 @@ def test_damage(succeed: Any, fail: Any, estate: Estate, points: list[Point]) ->
     assert found["recovery_points"] == [described(full, problem)]
     assert found["damaged"] == [{"client": "web_01", "id": second.id, "problem": damaged}]
     assert fail("recovery_point_info", {**args, "point": "latest"}) == {
-        "msg": f"The newest recovery point of client web_01 is damaged: {damaged}. Name an older point",
-        "failure": {"kind": "CorruptVaultError", "path": str(manifest), "offset": 0},
+        "msg": f"Client web_01 has no recovery point that is in order. The newest is {second.id}: {damaged}. Name a "
+        "recovery point by its id to try it all the same",
+        "failure": {"kind": "CorruptVaultError", "client": "web_01", "point": second.id},
     }
     assert fail("recovery_point_info", {**args, "point": second.id})["msg"] == damaged
 

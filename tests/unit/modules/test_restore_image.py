@@ -117,7 +117,7 @@ def test_overwriting(
             "Client web_01 has no recovery point 'x'; the newest is 20261123T010203Z-0001"),
         ({"slots": [1]}, "InvalidInputError",
             "Recovery point 20261123T010203Z-0001 of client web_01 has no disk in slot 1; it has 0, 2"),
-        ({"slots": []}, "InvalidInputError", "slots must not be an empty list: leave it out to restore all disks"),
+        ({"slots": []}, "InvalidInputError", "slots must not be an empty list: leave it out for all disks"),
         ({"directory": "/nowhere/at/all"}, "InvalidInputError",
             "/nowhere/at/all is not a directory and cannot be made: name a directory in one that exists"),
         ({"vault": "/nowhere"}, "NotAVaultError", "/nowhere is not a vault: there is no /nowhere/vault.json. Is the "
@@ -146,5 +146,24 @@ def test_damaged_data(fail: Any, args: dict[str, Any], estate: Estate, point: Po
 def test_missing_base(fail: Any, args: dict[str, Any], estate: Estate, point: Point) -> None:
     path = Path(estate.client.directory) / point.id / "2-data.img.zst"
     path.unlink()
-    failed = fail("restore_image", args, check_mode=True)
+    failed = fail("restore_image", {**args, "point": point.id}, check_mode=True)
     assert failed["failure"]["path"] == str(path)
+    failed = fail("restore_image", args, check_mode=True)
+    assert failed["failure"] == {"kind": "CorruptVaultError", "client": "web_01", "point": point.id}
+    assert f"The newest is {point.id}: {path}: No such file or directory. Name" in failed["msg"]
+
+
+def test_a_newer_point_that_is_bad_is_passed_over(
+    succeed: Any, args: dict[str, Any], estate: Estate, point: Point, warned: list[str]
+) -> None:
+    plan = incremental(vm_plan(disk(0), disk(2, "data")))
+    newer = backup_vm(estate.vault, estate.request(plan, run_id=NEXT_RUN)).point
+    path = Path(estate.client.directory) / newer.id / "2-data.img.zst"
+    path.unlink()
+    assert succeed("restore_image", args, check_mode=True)["recovery_point"]["id"] == point.id
+    problem = f"{path}: No such file or directory"
+    passed_over = f"Recovery point {newer.id} of client web_01 is passed over for the older {point.id}: {problem}"
+    assert warned == [passed_over]
+    before = {**args, "before": "2026-11-23T01:02:03Z"}
+    assert succeed("restore_image", before, check_mode=True)["recovery_point"]["id"] == point.id
+    assert warned == [passed_over]

@@ -67,13 +67,23 @@ def test_a_restore_in_place_is_planned(succeed: Any, args: dict[str, Any], simul
     assert [disk["previous"] for disk in found["disks"]] == [held["db01-sys"]]
 
 
+def test_a_disk_for_another_vm_is_planned(succeed: Any, args: dict[str, Any], simulator: Simulator) -> None:
+    found = succeed("restore_plan_info", {**args, "mode": "attach", "vm": "files01", "slots": [0]})["plan"]
+    vm_id = simulator.find("Vm", "files01")["id"]["value"]
+    assert (found["vm_id"], found["stop"], found["definition"], found["nics"]) == (vm_id, False, {}, [])
+    assert [(disk["slot"], disk["target_slot"], disk["previous"]) for disk in found["disks"]] == [(0, 1, None)]
+
+
 @pytest.mark.parametrize(
     ("changes", "messages"),
     [
         ({}, ["there is a VM 'db01'", "pass another name, or mode: in_place"]),
         ({"mode": "in_place"}, ["pass its name in confirm, where nothing stands", "is RUNNING: stop it, or pass stop"]),
-        ({"mode": "in_place", "name": "x"}, ["name: 'x' has no meaning for a restore in place"]),
-        ({"stop": True}, ["stop and confirm are for a restore in place"]),
+        ({"mode": "in_place", "name": "x"}, ["name: 'x' has no meaning for mode: in_place; it is for new"]),
+        ({"stop": True}, ["stop: 'True' has no meaning for mode: new; it is for in_place and attach"]),
+        ({"mode": "attach"}, ["vm is missing"]),
+        ({"mode": "attach", "vm": "nobody"}, ["there is no VM 'nobody'"]),
+        ({"mode": "attach", "vm": "app 01"}, ["VM 'app 01' is RUNNING"]),
         ({"slots": []}, ["slots must not be an empty list"]),
         ({"slots": [7], "name": "x"}, ["it has no disk in slot 7; it has 0"]),
         ({"name": "x", "mac": "keep"}, ["VM 'db01' has this address: pass mac: new or auto"]),

@@ -18,10 +18,13 @@ from typing import Any
 
 import pytest
 import yaml
-from unit.reporting.builders import add_client, add_job, job_id, made, planned, verify
+from unit.guest.fake import LINK, FakeGuest
+from unit.modules.test_boot_test import pretend_to_start
+from unit.reporting.builders import add_client, add_job, boot, job_id, made, planned, verify
 from unit.transfer.builders import NEXT_RUN, RUN, Estate, incremental, vm_plan
 
 from ansible_collections.ovm.backup.plugins import modules
+from ansible_collections.ovm.backup.plugins.module_utils.guest import lasting
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
 from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import JobStore, new_job
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
@@ -68,6 +71,13 @@ def backup_draft_results(succeed: Any, estate: Estate) -> Results:
 
 
 @pytest.fixture
+def boot_test_results(succeed: Any, estate: Estate, monkeypatch: pytest.MonkeyPatch) -> Results:
+    pretend_to_start(monkeypatch)
+    args = {"vault": estate.vault.path, "client": "web_01", "point": bad_disk(succeed, estate), "pattern": "x"}
+    return [succeed("boot_test", args)]
+
+
+@pytest.fixture
 def client_lock_results(succeed: Any, estate: Estate) -> Results:
     return [succeed("client_lock", {"vault": estate.vault.path, "client": "web_01", "run_id": RUN})]
 
@@ -109,6 +119,24 @@ def bad_points(succeed: Any, estate: Estate) -> Results:
 
 
 @pytest.fixture
+def point_export_results(succeed: Any, estate: Estate, tmp_path: Path) -> Results:
+    args = {"vault": estate.vault.path, "client": "web_01", "point": bad_disk(succeed, estate)}
+    return [succeed("point_export", {**args, "directory": str(tmp_path / "exported")}, check_mode=True)]
+
+
+def bad_disk(succeed: Any, estate: Estate) -> str:
+    """Make a point of a VM with a network card, whose disk a verification finds bad behind its first bytes."""
+    nic = {"macAddress": "00:21:f6:00:00:01", "networkId": {"value": "10238073c2", "name": "vm-net"}}
+    point = backup_vm(estate.vault, estate.request(PLAN, document={"virtual_nics": [nic]})).point
+    path = Path(estate.client.directory) / point.id / point.disks[0].file
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + b"damage" + content[middle + 6 :])
+    succeed("verify", {"vault": estate.vault.path, "fail_on_bad": False})
+    return point.id
+
+
+@pytest.fixture
 def recovery_point_results(succeed: Any, estate: Estate) -> Results:
     bad_points(succeed, estate)
     bad = estate.client.scan()[0][0].id
@@ -134,6 +162,7 @@ def report_results(succeed: Any, tmp_path: Path) -> Results:
     vault = Vault.create(str(tmp_path / "vault"))
     client, points = add_client(Path(vault.path), "db01")
     verify(client, points[0])
+    boot(client, points[0])
     job = add_job(vault, 0, (planned("db01", skipped_disks=[SKIPPED]), {"point": made(id=points[0].id)}))
     (Path(vault.path) / "jobs" / f"{job_id(1)}.json").write_text("{}")
     args = {"vault": vault.path, "format": "json"}
@@ -141,10 +170,36 @@ def report_results(succeed: Any, tmp_path: Path) -> Results:
 
 
 @pytest.fixture
+def guest_file_info_results(succeed: Any, guest: FakeGuest, estate: Estate) -> Results:
+    backup_vm(estate.vault, estate.request(PLAN))
+    guest.add(b"/etc/motd", b"hello")
+    args = {"vault": estate.vault.path, "client": "web_01"}
+    return [succeed("guest_file_info", {**args, "paths": paths}) for paths in ([], ["/etc"])]
+
+
+@pytest.fixture
+def guest_file_copy_results(succeed: Any, guest: FakeGuest, estate: Estate, tmp_path: Path) -> Results:
+    backup_vm(estate.vault, estate.request(PLAN))
+    guest.add(b"/etc/link", b"/", LINK)
+    args = {"vault": estate.vault.path, "client": "web_01", "paths": ["/etc"], "destination": str(tmp_path / "copies")}
+    return [succeed("guest_file_copy", args)]
+
+
+@pytest.fixture
+def served_point_results(succeed: Any, estate: Estate, monkeypatch: pytest.MonkeyPatch) -> Results:
+    monkeypatch.setattr(lasting, "find_nbdkit", lambda: "nbdkit")
+    backup_vm(estate.vault, estate.request(PLAN))
+    args = {"vault": estate.vault.path, "client": "web_01", "directory": "/tmp/ovm-test-not-there"}
+    return [succeed("served_point", args, check_mode=True)]
+
+
+@pytest.fixture
 def restore_image_results(succeed: Any, estate: Estate, tmp_path: Path) -> Results:
     bad_points(succeed, estate)
-    shutil.rmtree(Path(estate.client.directory) / estate.client.scan()[1][0].id)
-    args = {"vault": estate.vault.path, "client": "web_01", "directory": str(tmp_path / "restored")}
+    (bad,), (damaged,) = estate.client.scan()
+    shutil.rmtree(Path(estate.client.directory) / damaged.id)
+    where = {"vault": estate.vault.path, "client": "web_01", "point": bad.id}
+    args = {**where, "directory": str(tmp_path / "restored")}
     return [succeed("restore_image", args, check_mode=True)]
 
 

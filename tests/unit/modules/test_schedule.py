@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils import basic
 
 CONTENT = [{"rules": [{"field": "name", "value": "*"}]}]
 SERVICE, TIMER = "ovm-backup-db-backup.service", "ovm-backup-db-backup.timer"
@@ -22,14 +21,6 @@ def units(tmp_path: Path) -> Path:
     made = tmp_path / "units"
     made.mkdir()
     return made
-
-
-@pytest.fixture
-def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the warnings of the modules that run; where Ansible puts them depends on what else the process does."""
-    said: list[str] = []
-    monkeypatch.setattr(basic.AnsibleModule, "warn", lambda _module, text: said.append(text))
-    return said
 
 
 @pytest.fixture

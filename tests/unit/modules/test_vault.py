@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from unit.vault.builders import stored_tree
 
-ABSENT, PRESENT = {"state": "absent"}, {"state": "present"}
+ABSENT, PRESENT = {"state": "absent", "script": "due"}, {"state": "present", "script": "current"}
 
 
 @pytest.fixture
@@ -40,13 +40,26 @@ def test_made_once(succeed: Any, path: Path) -> None:
         "vault": {"path": str(path), "id": made["id"], "version": 1},
         "diff": {"before": ABSENT, "after": PRESENT},
     }
-    assert stored_tree(path) == ["clients", "jobs", "vault.json"]
+    assert stored_tree(path) == ["clients", "jobs", "restore.py", "vault.json"]
     unchanged = {**first, "changed": False, "diff": {"before": PRESENT, "after": PRESENT}}
     assert succeed("vault", {"vault": str(path)}, diff=True) == unchanged
     assert succeed("vault", {"vault": str(path)}, check_mode=True, diff=True) == unchanged
     del unchanged["diff"]
     assert succeed("vault", {"vault": str(path)}) == unchanged
     assert json.loads((path / "vault.json").read_bytes()) == made
+
+
+def test_an_older_script_gives_way(succeed: Any, path: Path) -> None:
+    succeed("vault", {"vault": str(path)})
+    script = path / "restore.py"
+    ours = script.read_bytes()
+    script.write_bytes(b"VERSION = 0\n")
+    foreseen = succeed("vault", {"vault": str(path)}, check_mode=True, diff=True)
+    assert (foreseen["changed"], script.read_bytes()) == (True, b"VERSION = 0\n")
+    assert foreseen["diff"] == {"before": {"state": "present", "script": "due"}, "after": PRESENT}
+    assert succeed("vault", {"vault": str(path)}, diff=True) == foreseen
+    assert script.read_bytes() == ours
+    assert succeed("vault", {"vault": str(path)})["changed"] is False
 
 
 def test_in_an_empty_directory(succeed: Any, path: Path) -> None:

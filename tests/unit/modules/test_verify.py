@@ -40,6 +40,17 @@ def folder(estate: Estate, point: Point) -> str:
     return os.path.join(estate.client.directory, point.id)
 
 
+def test_a_script_that_is_not_as_it_was_written(
+    succeed: Any, args: dict[str, Any], points: list[Point], warned: list[str]
+) -> None:
+    script = Path(args["vault"], "restore.py")
+    script.write_text("")
+    succeed("verify", args)
+    assert warned == [
+        f"{script} is missing, old or not as it was written: the ovm.backup.vault module or playbook writes it anew"
+    ]
+
+
 def described(estate: Estate, point: Point, status: str = "good", why: str = NEVER) -> dict[str, Any]:
     """Return what the module says of a point, with the result that is stored."""
     found = None if status == "due" else read_verification(folder(estate, point))

@@ -50,6 +50,7 @@ def clone(succeed: Any, manager: dict[str, Any], db01: str, simulator: Simulator
     def make(run_id: str, **options: Any) -> dict[str, Any]:
         runs.append(run_id)
         made: dict[str, Any] = succeed("vm_clone", {**manager, "vm_id": db01, "run_id": run_id, **options})["clone"]
+        simulator.wait_for_jobs()  # its definition goes, and nobody waits for that
         return made
 
     yield make

@@ -11,6 +11,7 @@ from typing import Any
 
 from unit.vault.builders import add_point, make_client, noise, write_image
 
+from ansible_collections.ovm.backup.plugins.module_utils.vault.boot_test_record import BootTest, write_boot_test
 from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import JobStore, new_job, vm_record
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
@@ -24,6 +25,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.verification_reco
 MOMENT = 1795395723.0  # 2026-11-23 01:02:03 UTC
 DAY = 86400.0
 GIB, MIB = 1 << 30, 1 << 20
+SCREENSHOT = b"\x89PNG in name only"
 DAMAGE = "block at 65536 has another hash"
 HOSTILE = "<script>alert('x')</script> \"&\\\n\u202egnp.exe"
 PHYSICAL = {"slot": 1, "name": "asm", "kind": "physical", "reason": "physical disks are not backed up"}
@@ -110,3 +112,10 @@ def verify(client: Client, point: Point, *, at: float = MOMENT + DAY, problem: s
     directory = Path(client.directory) / point.id
     write_verification(str(directory), Verification(at, not problems, problems, 1, 1.0, {}, job_id()))
     return directory / VERIFICATION_NAME
+
+
+def boot(client: Client, point: Point, *, at: float = MOMENT + DAY, ok: bool = True, verdict: str = "up") -> BootTest:
+    """Leave the result of a boot test beside a point, with something in the place of a screenshot."""
+    machine = {"accelerator": "tcg", "chipset": "pc", "firmware": "bios", "disk_bus": "ide", "nic_model": "e1000"}
+    result = BootTest(at, ok, verdict, 3.5, {**machine, "memory": 64, "cpus": 1}, {})
+    return write_boot_test(str(Path(client.directory) / point.id), result, screenshot=SCREENSHOT, log=b"")

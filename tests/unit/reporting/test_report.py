@@ -107,6 +107,7 @@ def test_document_of_a_vault(vault: Vault) -> None:
                         "problems": [f"{points[1].disks[0].file}: {DAMAGE}"],
                     },
                 ],
+                "boot_test": None,
             }
         ],
     }

@@ -149,7 +149,7 @@ def test_the_vault_holds_the_point_and_nothing_else(estate: Estate) -> None:
     below = [f"clients/web_01/{FIRST}/{name}" for name in ("0-system.img.zst", "point.json", "vm.cfg", "vm.json")]
     assert estate.tree == [
         "clients", "clients/web_01", f"clients/web_01/{FIRST}", *below, "clients/web_01/client.json", "jobs",
-        "vault.json",
+        "restore.py", "vault.json",
     ]  # fmt: skip
     assert estate.client.document == {
         "vm_id": VM_ID,

@@ -42,7 +42,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault import disk_write
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, PointWriter
 
 FIRST = "20261123T010203Z-0001"
-EMPTY = ["clients", "clients/web_01", "clients/web_01/client.json", "jobs", "vault.json"]
+EMPTY = ["clients", "clients/web_01", "clients/web_01/client.json", "jobs", "restore.py", "vault.json"]
 
 
 @pytest.fixture(autouse=True)

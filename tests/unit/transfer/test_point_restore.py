@@ -143,7 +143,7 @@ def test_unknown_slots(estate: Estate, point: Point, target: Path) -> None:
     assert refusal.value.message == f"Recovery point {point.id} of client web_01 has no disk in slot 1; it has 0, 2"
     with pytest.raises(InvalidInputError) as refusal:
         plan_images(estate.client, point, str(target), slots=[])
-    assert refusal.value.message == "slots must not be an empty list: leave it out to restore all disks"
+    assert refusal.value.message == "slots must not be an empty list: leave it out for all disks"
 
 
 @pytest.mark.parametrize("kind", ["file", "dangling link", "no parent"])

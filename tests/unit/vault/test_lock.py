@@ -165,6 +165,18 @@ def test_a_process_number_that_was_used_again_is_another_process(
         assert lock.taken_over is not None
 
 
+def test_a_process_that_its_parent_has_not_noticed_to_end_is_dead(dead_process: dict[str, Any]) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    named = {**dead_process, "pid": process.pid, "process_start": processes.process_start(process.pid)}
+    assert not processes.is_dead_process(named)
+    assert process.stdin is not None
+    process.stdin.close()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert processes.is_dead_process(named)
+    process.wait()
+    assert processes.is_dead_process(named)
+
+
 def test_a_live_process_that_proc_hides_is_not_dead(
     tmp_path: Path,
     make: Callable[..., ClientLock],
@@ -172,7 +184,7 @@ def test_a_live_process_that_proc_hides_is_not_dead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lock = make()
-    monkeypatch.setattr(processes, "process_start", lambda pid: None)
+    monkeypatch.setattr(processes, "_stat", lambda pid: None)
     write(tmp_path, **{**dead_process, "pid": os.getpid()})
     with pytest.raises(VaultLockedError), lock:
         pass

@@ -38,7 +38,7 @@ def restored(client: Client, point: Point, target: Path) -> bytes:
 def test_a_vault_is_made_once(tmp_path: Path) -> None:
     path = tmp_path / "new" / "vault"
     made = Vault.create(str(path), clock=lambda: 12.5)
-    assert stored_tree(path) == ["clients", "jobs", "vault.json"]
+    assert stored_tree(path) == ["clients", "jobs", "restore.py", "vault.json"]
     settings = json.loads((path / "vault.json").read_text())
     assert settings == {"format": "ovm.backup vault", "version": 1, "id": made.id, "created": 12.5}
     assert Vault.open(str(path)).id == made.id
@@ -126,7 +126,7 @@ def test_names_that_lead_elsewhere_are_no_clients(tmp_path: Path, name: str) -> 
     for use in (vault.client, vault.prepare_client):
         with pytest.raises(PointNotFoundError, match="is not the name of a client"):
             use(name)
-    assert stored_tree(tmp_path) == ["clients", "jobs", "vault.json"]
+    assert stored_tree(tmp_path) == ["clients", "jobs", "restore.py", "vault.json"]
 
 
 def test_a_renamed_vm_keeps_its_client_and_its_history(tmp_path: Path) -> None:

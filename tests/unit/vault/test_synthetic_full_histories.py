@@ -17,6 +17,7 @@ from unit.transfer.builders import ticking
 from unit.vault.builders import add_point, frames, make_client, records, restored, unpacked, write_image
 from unit.vault.histories import sizes, writes
 
+from ansible_collections.ovm.backup.plugins.module_utils.vault import restore_script
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
 from ansible_collections.ovm.backup.plugins.module_utils.vault.synthetic_full import (
@@ -74,9 +75,20 @@ def file_of(client: Client, point: Point) -> Path:
     return Path(client.directory, point.id, point.disks[0].file)
 
 
+def restored_by_script(client: Client, point: Point) -> bytes:
+    """Return the disk that the script gives which vaults carry."""
+    folder = restore_script.Client(str(Path(client.directory).parents[1]), client.name)
+    manifest = folder.point(point.id)
+    with tempfile.TemporaryDirectory() as name:
+        image = restore_script.Image(folder, manifest, manifest["disks"][0], name)
+        image.write()
+        return Path(image.path).read_bytes()
+
+
 def check_restores(client: Client, points: list[Point], states: dict[str, bytes]) -> None:
     for point in points:
         assert restored(client, point) == states[point.id]
+        assert restored_by_script(client, point) == states[point.id]
         if point.type == "synthetic_full":
             assert unpacked(file_of(client, point)) == states[point.id]
 

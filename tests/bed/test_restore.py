@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A disk from the vault onto real OCFS2 behind real ssh: bit for bit, sparse, and on where it was interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from unit.vault.builders import MIB, Stored, content_hash, noise, open_files, store, write_image
+
+from ansible_collections.ovm.backup.plugins.module_utils.errors import ServerError
+from ansible_collections.ovm.backup.plugins.module_utils.images.remote import Server
+from ansible_collections.ovm.backup.plugins.module_utils.images.remote_target import RemoteTarget
+from ansible_collections.ovm.backup.plugins.module_utils.images.ssh import SshSettings
+from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore import RestoredImage, restore_to
+from bed.bed import Bed
+from bed.layout import USER_SUDO
+
+BLOCK = 64 * 1024
+STATE = noise(3 * MIB) + bytes(8 * MIB) + noise(2 * MIB, 1) + bytes(5 * MIB) + noise(BLOCK, 2) + bytes(BLOCK)
+DATA = 5 * MIB + BLOCK
+DIGEST = hashlib.sha256(STATE).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
+    folder = tmp_path_factory.mktemp("vault")
+    return store(write_image(folder / "raw", STATE), folder / "full.zst", block_size=BLOCK)
+
+
+@pytest.fixture(params=["root", "sudo", "legacy"])
+def ovs(request: pytest.FixtureRequest, bed: Bed) -> Iterator[Server]:
+    """The ways to reach a server that has Python."""
+    sudo, legacy = request.param == "sudo", request.param == "legacy"
+    settings: dict[str, Any] = bed.ssh_settings(USER_SUDO if sudo else "root", legacy=legacy)
+    with Server(SshSettings.parse({**settings, "sudo": sudo}), "127.0.0.1", "bed") as opened:
+        yield opened
+
+
+@pytest.fixture
+def disk(bed: Bed, folder: str) -> str:
+    """An empty virtual disk, as the manager makes it."""
+    path = f"{folder}/it's $(a) disk.img"
+    bed.create(path, len(STATE))
+    return path
+
+
+def restore(stored: Stored, target: RemoteTarget) -> RestoredImage:
+    with open_files([stored]) as chain:
+        return restore_to(chain, target, content_hash=content_hash(STATE, BLOCK), verify=True)
+
+
+def test_an_empty_disk_is_filled_and_stays_sparse(bed: Bed, ovs: Server, stored: Stored, disk: str) -> None:
+    with RemoteTarget(ovs, disk, len(STATE)) as target:
+        done = restore(stored, target)
+    assert (done.written, done.kept, done.verified) == (DATA, 0, True)
+    assert bed.digest(disk) == DIGEST
+    # By whole clusters of 1 MiB.
+    assert bed.stat(disk)["allocated"] == 6 * MIB
+
+
+@pytest.mark.parametrize("ovs", ["root"], indirect=True)
+def test_an_interrupted_restore_goes_on(bed: Bed, ovs: Server, stored: Stored, disk: str) -> None:
+    with open_files([stored]) as chain, pytest.raises(ServerError), RemoteTarget(ovs, disk, len(STATE)) as target:
+
+        def lose(done: int, _size: int) -> None:
+            if done > 2 * MIB:  # as a network that is gone, or a server that was fenced
+                for channel in target._channels:
+                    channel.kill()
+
+        restore_to(chain, target, content_hash=content_hash(STATE, BLOCK), progress=lose)
+    bed.write(disk, 6 * MIB, b"something in a hole")
+    settings = ovs.settings
+    with Server(settings, "127.0.0.1", "bed") as again, RemoteTarget(again, disk, len(STATE)) as target:
+        done = restore(stored, target)
+    assert done.written + done.kept == DATA
+    assert bed.digest(disk) == DIGEST
