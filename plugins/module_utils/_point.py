@@ -18,10 +18,10 @@ from .vault.points import Client
 from .vault.selection import LATEST, select
 
 
-def point_options() -> dict[str, Any]:
+def point_options(*, required: bool = True) -> dict[str, Any]:
     """Return the options of the documentation fragment C(point)."""
     return {
-        "client": {"type": "str", "required": True},
+        "client": {"type": "str", "required": required},
         "point": {"type": "str", "default": LATEST},
         "before": {"type": "str"},
     }

@@ -21,22 +21,13 @@ author:
   - The ovm.backup contributors (@ovm-backup)
 extends_documentation_fragment:
   - ovm.backup.vault
+  - ovm.backup.point
   - ovm.backup.guest
   - ovm.backup.progress
   - ovm.backup.attributes
   - ovm.backup.attributes.vault_group
   - ovm.backup.attributes.shows_progress
 options:
-  client:
-    description:
-      - Name of the client.
-    type: str
-    required: true
-  point:
-    description:
-      - Id of the recovery point, or V(latest).
-    type: str
-    default: latest
   paths:
     description:
       - Absolute paths in the guest. A directory is copied with all that is below it.
@@ -165,7 +156,8 @@ failure:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._guest import guest_options, open_guest
-from ..module_utils._module import engine, open_vault, vault_options
+from ..module_utils._module import engine, vault_options
+from ..module_utils._point import point_options, selected_point
 from ..module_utils._progress import progress_options, status_file
 from ..module_utils.errors import InvalidInputError
 from ..module_utils.guest.copying import CopyRules, copy_files, plan_copy
@@ -180,8 +172,7 @@ def main() -> None:
             **vault_options(),
             **guest_options(),
             **progress_options(),
-            "client": {"type": "str", "required": True},
-            "point": {"type": "str", "default": "latest"},
+            **point_options(),
             "paths": {"type": "list", "elements": "str", "required": True},
             "destination": {"type": "path", "required": True},
             "overwrite": {"type": "bool", "default": False},
@@ -198,8 +189,7 @@ def main() -> None:
             raise InvalidInputError("paths must not be an empty list: name what is to be copied", option="paths")
         rules = CopyRules(**{name: parameters[name] for name in ("overwrite", "links", "max_files", "max_size")})
         check_destination(parameters["destination"])
-        client = open_vault(module).client(parameters["client"])
-        point = client.point(parameters["point"])
+        client, point = selected_point(module)
         status = status_file(parameters["progress_file"], vm=point.vm_name)
         with status as shown, open_guest(module, client, point) as guest:
             plan = plan_copy(guest.appliance, paths, parameters["destination"], rules)

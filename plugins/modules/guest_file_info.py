@@ -18,21 +18,12 @@ author:
   - The ovm.backup contributors (@ovm-backup)
 extends_documentation_fragment:
   - ovm.backup.vault
+  - ovm.backup.point
   - ovm.backup.guest
   - ovm.backup.attributes
   - ovm.backup.attributes.read_only
   - ovm.backup.attributes.vault_group
 options:
-  client:
-    description:
-      - Name of the client.
-    type: str
-    required: true
-  point:
-    description:
-      - Id of the recovery point, or V(latest).
-    type: str
-    default: latest
   paths:
     description:
       - Absolute paths in the guest. Of a directory, its content is listed. Links are not followed at the end of a path.
@@ -208,7 +199,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._guest import guest_options, open_guest
-from ..module_utils._module import engine, open_vault, vault_options
+from ..module_utils._module import engine, vault_options
+from ..module_utils._point import point_options, selected_point
 from ..module_utils.errors import InvalidInputError
 from ..module_utils.guest.files import guest_paths, list_files
 from ..module_utils.guest.filesystems import find_file_systems
@@ -220,8 +212,7 @@ def main() -> None:
         argument_spec={
             **vault_options(),
             **guest_options(),
-            "client": {"type": "str", "required": True},
-            "point": {"type": "str", "default": "latest"},
+            **point_options(),
             "paths": {"type": "list", "elements": "str", "default": []},
             "recurse": {"type": "bool", "default": False},
             "limit": {"type": "int", "default": 10000},
@@ -233,8 +224,7 @@ def main() -> None:
         paths = guest_paths(parameters["paths"])
         if parameters["limit"] < 1:
             raise InvalidInputError(f"limit must be at least 1, not {parameters['limit']}", option="limit")
-        client = open_vault(module).client(parameters["client"])
-        point = client.point(parameters["point"])
+        client, point = selected_point(module)
         result: dict[str, Any] = {"changed": False, "point": point.id, "filesystems": [], "files": []}
         with open_guest(module, client, point, mount=bool(paths)) as guest:
             result["operating_systems"] = [system.as_dict() for system in guest.systems or ()]

@@ -104,34 +104,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 clients:
-  description: The clients that are wanted, by name, also those none of whose recovery points is.
+  description:
+    - The clients that are wanted, by name, also those none of whose recovery points is. Each has its name (C(client)),
+      the id of its VM on the manager (C(vm_id)) and the name of that when it was last backed up (C(vm_name)).
+    - C(registered) is when the vault got the client, in seconds since the epoch. C(names) are the names that the VM
+      has had, from old to new, each with its C(name) and C(since) when a backup first met it.
   returned: success
   type: list
   elements: dict
-  contains:
-    client:
-      description: Name of the client.
-      type: str
-      returned: always
-    vm_id:
-      description: Id of its VM on the manager.
-      type: str
-      returned: always
-    vm_name:
-      description: Name of its VM when it was last backed up.
-      type: str
-      returned: always
-    registered:
-      description: When the vault got the client, in seconds since the epoch.
-      type: float
-      returned: always
-    names:
-      description:
-        - The names that the VM has had, from old to new, each with its C(name) and C(since) when a backup first met it,
-          in seconds since the epoch.
-      type: list
-      elements: dict
-      returned: always
 recovery_points:
   description: The recovery points that are wanted, by client and from old to new.
   returned: success
@@ -210,79 +190,26 @@ recovery_points:
       type: str
       returned: always
     disks:
-      description: Its disks. Sizes in bytes.
+      description:
+        - Its disks, each with its C(slot), its id (C(disk_id)) and its C(name) on the manager, and its C(size).
+        - C(type) is V(full), V(incremental), V(differential) or V(synthetic_full), C(reason) why, and C(base) the
+          recovery point that the disk builds on, V(null) for a full one.
+        - C(file) is the name of its file in the folder of the recovery point, C(file_size) the size of that,
+          C(header_hash) the hash of its header. C(content_hash) is the hash of the whole disk as of this recovery
+          point.
+        - C(repository) is the name of the storage repository from which it was read, V(null) if that is not known.
+        - C(statistics) say how many bytes were C(read), C(changed) and C(stored), and for a synthetic full how many
+          frames were copied as they are (C(frames_copied)) and how many were compressed anew (C(frames_repacked)).
+        - C(image) is what it was read from, by C(repository_id) and C(path). C(clone_id) is the hot clone that it
+          belongs to, if that was kept as reference clone, else V(null). C(identity) tells that file from all others,
+          V(null) where extent maps cannot be used.
+        - C(changes) say how it was found what to store, C(method), V(all), V(extent_maps) or V(hash), and the
+          C(reason). With V(extent_maps), C(candidate) are the bytes that the maps called changed, C(sampled) those
+          that were read to prove the others unchanged.
+        - All sizes are bytes.
       type: list
       elements: dict
       returned: always
-      contains:
-        slot:
-          description: Slot of the disk.
-          type: int
-          returned: always
-        disk_id:
-          description: Id of the disk on the manager.
-          type: str
-          returned: always
-        name:
-          description: Name of the disk.
-          type: str
-          returned: always
-        size:
-          description: Size of the disk.
-          type: int
-          returned: always
-        type:
-          description: V(full), V(incremental), V(differential) or V(synthetic_full).
-          type: str
-          returned: always
-        reason:
-          description: Why the disk has this type.
-          type: str
-          returned: always
-        base:
-          description: The recovery point that the disk builds on, V(null) for a full one.
-          type: str
-          returned: always
-        file:
-          description: Name of its file in the folder of the recovery point.
-          type: str
-          returned: always
-        file_size:
-          description: Size of that file.
-          type: int
-          returned: always
-        header_hash:
-          description: Hash of the header of that file.
-          type: str
-          returned: always
-        content_hash:
-          description: Hash of the whole disk as of this recovery point.
-          type: str
-          returned: always
-        repository:
-          description: Name of the storage repository from which it was read, V(null) if that is not known.
-          type: str
-          returned: always
-        statistics:
-          description:
-            - How many bytes were C(read), C(changed) and C(stored). For a synthetic full also how many frames were
-              copied as they are (C(frames_copied)) and how many were compressed anew (C(frames_repacked)).
-          type: dict
-          returned: always
-        image:
-          description:
-            - The image that it was read from, by C(repository_id) and C(path). C(clone_id) is the hot clone that it
-              belongs to, if that was kept as reference clone, else V(null). C(identity) tells that file from all
-              others, V(null) where extent maps cannot be used.
-          type: dict
-          returned: always
-        changes:
-          description:
-            - How it was found what to store, C(method), V(all), V(extent_maps) or V(hash), and the C(reason). With
-              V(extent_maps), C(candidate) are the bytes that the maps called changed, C(sampled) those that were read
-              to prove the others unchanged.
-          type: dict
-          returned: always
     skipped_disks:
       description: The disks that were not backed up.
       type: list

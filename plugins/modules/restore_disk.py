@@ -20,6 +20,7 @@ author:
   - The ovm.backup contributors (@ovm-backup)
 extends_documentation_fragment:
   - ovm.backup.vault
+  - ovm.backup.point
   - ovm.backup.ssh
   - ovm.backup.transfer.repositories
   - ovm.backup.progress
@@ -27,16 +28,6 @@ extends_documentation_fragment:
   - ovm.backup.attributes.vault_group
   - ovm.backup.attributes.shows_progress
 options:
-  client:
-    description:
-      - Name of the client.
-    type: str
-    required: true
-  point:
-    description:
-      - Id of the recovery point, or V(latest).
-    type: str
-    default: latest
   slot:
     description:
       - Slot of the disk in the recovery point.
@@ -196,7 +187,8 @@ failure:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, open_vault, vault_options
+from ..module_utils._module import engine, vault_options
+from ..module_utils._point import point_options, selected_point
 from ..module_utils._progress import progress_options, status_file
 from ..module_utils._ssh_options import ssh_options
 from ..module_utils._transfer import repositories_option
@@ -222,8 +214,7 @@ def main() -> None:
             **repositories_option(),
             **progress_options(),
             "ssh": ssh_options(),
-            "client": {"type": "str", "required": True},
-            "point": {"type": "str", "default": "latest"},
+            **point_options(),
             "slot": {"type": "int", "required": True},
             "target": {"type": "dict", "required": True, "options": target},
             "existing": {"type": "bool", "default": False},
@@ -234,8 +225,7 @@ def main() -> None:
     parameters = module.params
     with engine(module, "blake3", "zstandard"):
         settings = SshSettings.parse(parameters["ssh"]) if parameters["ssh"] else None
-        client = open_vault(module).client(parameters["client"])
-        point = client.point(parameters["point"])
+        client, point = selected_point(module)
         [disk] = chosen_disks(point, [parameters["slot"]])
         path = target_path(parameters["target"], parameters["repositories_path"])
         written = kept = 0

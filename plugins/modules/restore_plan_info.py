@@ -18,22 +18,13 @@ author:
 extends_documentation_fragment:
   - ovm.backup.manager
   - ovm.backup.vault
+  - ovm.backup.point
   - ovm.backup.ssh
   - ovm.backup.transfer.repositories
   - ovm.backup.attributes
   - ovm.backup.attributes.manager_group
   - ovm.backup.attributes.vault_group
 options:
-  client:
-    description:
-      - Name of the client.
-    type: str
-    required: true
-  point:
-    description:
-      - Id of the recovery point, or V(latest).
-    type: str
-    default: latest
   mode:
     description:
       - V(new) makes another VM. V(in_place) replaces the disks of the VM that was backed up, and sets what it had.
@@ -295,7 +286,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, manager_client, manager_options, open_vault, vault_options
+from ..module_utils._module import engine, manager_client, manager_options, vault_options
+from ..module_utils._point import point_options, selected_point
 from ..module_utils._ssh_options import ssh_options
 from ..module_utils._transfer import repositories_option
 from ..module_utils.images.ssh import SshSettings
@@ -312,8 +304,7 @@ def make(module: AnsibleModule, wishes: Wishes) -> dict[str, Any]:
     """Return the plan."""
     parameters = module.params
     settings = SshSettings.parse(parameters["ssh"]) if parameters["ssh"] else None
-    client = open_vault(module).client(parameters["client"])
-    point = client.point(parameters["point"])
+    client, point = selected_point(module)
     document, needed = saved_configuration(client, point), data_sizes(client, point, wishes.slots)
     with manager_client(module) as manager:
         inventory = read_inventory(manager)
@@ -333,8 +324,7 @@ def main() -> None:
             **vault_options(),
             **repositories_option(),
             "ssh": ssh_options(),
-            "client": {"type": "str", "required": True},
-            "point": {"type": "str", "default": "latest"},
+            **point_options(),
             "mode": {"type": "str", "choices": ["attach", "in_place", "new"], "default": "new"},
             "name": {"type": "str"},
             "vm": {"type": "str"},

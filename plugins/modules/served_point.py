@@ -20,6 +20,7 @@ author:
   - The ovm.backup contributors (@ovm-backup)
 extends_documentation_fragment:
   - ovm.backup.vault
+  - ovm.backup.point
   - ovm.backup.attributes
   - ovm.backup.attributes.vault_group
 options:
@@ -39,12 +40,7 @@ options:
   client:
     description:
       - Name of the client. Required with O(state=present).
-    type: str
-  point:
-    description:
-      - Id of the recovery point, or V(latest).
-    type: str
-    default: latest
+    required: false
   slots:
     description:
       - Slots of the disks to serve. All of them by default.
@@ -159,7 +155,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import duration_option, engine, open_vault, vault_options
+from ..module_utils._module import duration_option, engine, vault_options
+from ..module_utils._point import point_options, selected_point
 from ..module_utils.errors import InvalidInputError
 from ..module_utils.guest.lasting import begin_serving, check_same, describe_served, end_serving, served_at
 
@@ -173,8 +170,7 @@ def present(module: AnsibleModule, directory: str) -> dict[str, Any]:
     if seconds < 1:
         raise InvalidInputError("time_limit must be at least 1 second", option="time_limit")
     found = served_at(directory)
-    client = open_vault(module).client(parameters["client"])
-    point = client.point(parameters["point"])
+    client, point = selected_point(module)
     wanted = describe_served(client, point, directory, parameters["slots"])
     now = time.time()
     if found is not None:
@@ -202,8 +198,7 @@ def main() -> None:
             **vault_options(),
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "directory": {"type": "path", "required": True},
-            "client": {"type": "str"},
-            "point": {"type": "str", "default": "latest"},
+            **point_options(required=False),
             "slots": {"type": "list", "elements": "int"},
             "time_limit": {"type": "raw", "default": "8h"},
         },

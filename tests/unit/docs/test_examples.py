@@ -78,9 +78,14 @@ def tasks_of(content: Any) -> list[dict[str, Any]]:
     return found
 
 
+def is_inventory_source(content: Any) -> bool:
+    """Tell whether this is a configuration of the inventory plugin."""
+    return isinstance(content, dict) and "plugin" in content
+
+
 def variables_of(content: Any) -> Iterator[dict[str, Any]]:
     """Yield the mappings of variables: a file of variables, or an inventory."""
-    if isinstance(content, dict) and not is_definition(content):
+    if isinstance(content, dict) and not is_definition(content) and not is_inventory_source(content):
         inventory = content.get("all", {})
         yield inventory.get("vars", {}) if "all" in content else content
 
@@ -149,6 +154,18 @@ def test_subclients_of_the_demonstration_are_accepted() -> None:
     text = (ROOT / "tests" / "demo" / "subclients.yml").read_text(encoding="utf-8")
     for name, definition in yaml.safe_load(text)["ovm_backup_subclients"].items():
         assert Subclient.parse(name, definition).name == name
+
+
+def test_inventory_sources_have_known_options(examples: dict[Block, Any]) -> None:
+    shown = json.loads(run("ansible-doc", "--json", "--type", "inventory", "ovm.backup.ovm"))["ovm.backup.ovm"]
+    sources = [(str(block), content) for block, content in examples.items() if is_inventory_source(content)]
+    sources += [("the plugin", content) for content in yaml.safe_load_all(shown["examples"])]
+    assert len(sources) == 6
+    for place, content in sources:
+        for name, value in content.items():
+            option = shown["doc"]["options"][name]
+            given = value if isinstance(value, list) else [value]
+            assert [one for one in given if one not in option.get("choices", given)] == [], f"{place}: {name}"
 
 
 # --- playbooks and tasks ---------------------------------------------------------------------------------------------

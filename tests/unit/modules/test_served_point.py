@@ -158,6 +158,6 @@ def test_wrong_values(
 def test_a_missing_file(fail: Any, args: dict[str, Any], directory: Path, estate: Estate) -> None:
     path = Path(estate.client.directory, POINT, "0-system.img.zst")
     path.rename(path.with_suffix(".kept"))
-    failed = fail("served_point", args)
+    failed = fail("served_point", {**args, "point": POINT})
     assert failed["msg"] == f"{path} is missing from the vault"
     path.with_suffix(".kept").rename(path)
