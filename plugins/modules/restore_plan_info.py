@@ -80,6 +80,11 @@ options:
       - Whether the VM may be shut down if it runs, for V(in_place) and V(attach).
     type: bool
     default: false
+  import_address:
+    description:
+      - Address of the proxy under which the servers of Oracle VM reach it. With it, the manager imports the disks that
+        the proxy can neither write on a path nor over ssh.
+    type: str
   start:
     description:
       - Whether the VM is started in the end.
@@ -220,7 +225,7 @@ plan:
           type: str
           returned: always
         source:
-          description: V(path) if the proxy writes into the storage repository itself, V(ssh) if a server does.
+          description: V(path) if the proxy writes into the storage repository, V(ssh) if a server does, or V(import).
           type: str
           returned: always
         server:
@@ -240,7 +245,7 @@ plan:
     definition:
       description:
         - >-
-          Settings of the VM under the names that the manager has for them: C(vmDomainType), C(osType),
+          Settings of the VM under the names that the manager has for them: C(description), C(vmDomainType), C(osType),
           C(cpuCount), C(cpuCountLimit), C(cpuPriority), C(cpuUtilizationCap), C(memory), C(memoryLimit),
           C(hugePagesEnabled), C(highAvailability), C(bootOrder), C(keymapName), C(vmMouseType),
           C(vmStartPolicy), C(restartActionOnCrash), C(restartActionOnPowerOff), C(restartActionOnRestart),
@@ -335,13 +340,26 @@ def main() -> None:
             "slots": {"type": "list", "elements": "int"},
             "mapping": {"type": "dict", "default": {}},
             "confirm": {"type": "str"},
+            "import_address": {"type": "str"},
             "stop": {"type": "bool", "default": False},
             "start": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     parameters = module.params
-    plain = ("mode", "name", "vm", "storage_repository", "server_pool", "server", "mac", "confirm", "stop", "start")
+    plain = (
+        "mode",
+        "name",
+        "vm",
+        "storage_repository",
+        "server_pool",
+        "server",
+        "mac",
+        "confirm",
+        "stop",
+        "start",
+        "import_address",
+    )
     with engine(module, "requests", "blake3", "zstandard"):
         wishes = Wishes(
             **{name: parameters[name] for name in plain},

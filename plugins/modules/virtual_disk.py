@@ -24,7 +24,7 @@ options:
   state:
     description:
       - V(present) makes the disk unless this restore has made it already.
-      - V(absent) removes it. A disk that is mapped to a VM is never removed.
+      - V(absent) removes it. A disk that is mapped to a VM is never removed, and neither is a copy of a marked disk.
       - V(released) takes the mark off a disk that is complete.
     type: str
     choices: [absent, present, released]
@@ -37,7 +37,7 @@ options:
     required: true
   vm_id:
     description:
-      - Id of the VM whose disk is restored. Needed for V(present).
+      - Id of the VM whose disk is restored, for those who read the mark.
     type: str
   name:
     description:
@@ -50,6 +50,7 @@ options:
   size:
     description:
       - Size in bytes, a multiple of 4096. Needed for V(present), unless it is imported.
+      - An image that is imported has to have this size. Without it any will do.
     type: int
   sparse:
     description:
@@ -174,34 +175,17 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, manager_client, manager_options
 from ..module_utils.manager.client import ManagerClient
-from ..module_utils.manager.restored_disks import (
-    check_disk,
-    find_disk,
-    import_disk,
-    make_disk,
-    remove_disks_of_run,
-    remove_restored_disk,
-)
-from ..module_utils.manager.restored_vms import release
+from ..module_utils.manager.restored import release
+from ..module_utils.manager.restored_disks import WantedDisk, ensure_disk, remove_disks_of_run, remove_restored_disk
 
 
 def present(module: AnsibleModule, client: ManagerClient) -> dict[str, Any]:
     """Make the disk unless it is there."""
-    parameters = module.params
-    place = {"name": parameters["name"], "repository_id": parameters["repository_id"], "run_id": parameters["run_id"]}
-    url = parameters["source_url"]
-    if url is None:
-        check_disk(parameters["size"], parameters["run_id"])
-    client.get("Repository", parameters["repository_id"])
-    found = find_disk(client, **place)
-    made = found is None
-    if found is None and not module.check_mode:
-        if url is not None:
-            found = import_disk(client, url=url, vm_id=parameters["vm_id"], **place)
-        else:
-            sizes = {"size": parameters["size"], "sparse": parameters["sparse"]}
-            found = make_disk(client, vm_id=parameters["vm_id"], **sizes, **place)
-    return {"changed": made, "virtual_disk": found.as_dict() if found is not None else None}
+    given = module.params
+    names = ("name", "repository_id", "size", "sparse", "vm_id")
+    wanted = WantedDisk(**{name: given[name] for name in names}, url=given["source_url"])
+    found, changed = ensure_disk(client, wanted, run_id=given["run_id"], check=module.check_mode)
+    return {"changed": changed, "virtual_disk": found.as_dict() if found is not None else None}
 
 
 def main() -> None:
@@ -221,7 +205,7 @@ def main() -> None:
             "foreign": {"type": "bool", "default": False},
         },
         required_if=[
-            ("state", "present", ["vm_id", "name", "repository_id"]),
+            ("state", "present", ["name", "repository_id"]),
             ("state", "present", ["size", "source_url"], True),
             ("state", "released", ["virtual_disk_id"]),
         ],

@@ -41,16 +41,17 @@ options:
     type: str
   source_vm_id:
     description:
-      - Id of the VM that was backed up. Needed to make one.
+      - Id of the VM that was backed up, for those who read the mark.
     type: str
   vm_id:
     description:
-      - Id of an existing VM that gets the settings, or of the one that is released.
+      - Id of an existing VM that gets the settings, or of the one that is released or removed.
     type: str
   definition:
     description:
       - Settings of the VM under the names that the manager has for them, as those of
-        RV(ovm.backup.restore_plan_info#module:plan). C(repositoryId), C(serverPoolId) and C(serverId) are ids.
+        RV(ovm.backup.restore_plan_info#module:plan). C(repositoryId), C(serverPoolId) and C(serverId) are ids. Fields
+        that the manager does not let one set are passed over.
     type: dict
   disks:
     description:
@@ -213,7 +214,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, manager_client, manager_options
 from ..module_utils.manager.client import ManagerClient
-from ..module_utils.manager.restored_vms import change_vm, describe_vm, ensure_vm, find_vm, release, remove_vm
+from ..module_utils.manager.restored import release
+from ..module_utils.manager.restored_vms import WantedVm, change_vm, describe_vm, ensure_vm, remove_vm
 
 
 def present(module: AnsibleModule, client: ManagerClient) -> dict[str, Any]:
@@ -223,19 +225,15 @@ def present(module: AnsibleModule, client: ManagerClient) -> dict[str, Any]:
     if vm_id is not None:
         changed = change_vm(client, vm_id, parameters["definition"], check=module.check_mode)
         return {"changed": changed, "vm": describe_vm(client, vm_id).as_dict()}
-    if module.check_mode:
-        found = find_vm(client, run_id)
-        return {"changed": found is None, "vm": describe_vm(client, found).as_dict() if found is not None else None}
-    made, changed = ensure_vm(
-        client,
+    wanted = WantedVm(
         name=parameters["name"],
-        run_id=run_id,
-        source_vm_id=parameters["source_vm_id"],
         definition=parameters["definition"],
         disks=[(disk["slot"], disk["virtual_disk_id"]) for disk in parameters["disks"]],
         nics=[(nic["mac"], nic["network_id"]) for nic in parameters["nics"]],
+        source_vm_id=parameters["source_vm_id"],
     )
-    return {"changed": changed, "vm": made.as_dict()}
+    made, changed = ensure_vm(client, wanted, run_id=run_id, check=module.check_mode)
+    return {"changed": changed, "vm": made.as_dict() if made is not None else None}
 
 
 def main() -> None:
@@ -259,7 +257,6 @@ def main() -> None:
             ("state", "present", ["name", "vm_id"], True),
             ("state", "released", ["vm_id"]),
         ],
-        required_together=[("name", "source_vm_id")],
         mutually_exclusive=[("name", "vm_id")],
         supports_check_mode=True,
     )
@@ -269,7 +266,10 @@ def main() -> None:
         if parameters["state"] == "present":
             result = present(module, client)
         elif parameters["state"] == "absent":
-            result = {"changed": remove_vm(client, run_id, check=check) is not None, "vm": None}
+            result = {
+                "changed": remove_vm(client, run_id, vm_id=parameters["vm_id"], check=check) is not None,
+                "vm": None,
+            }
         else:
             changed = release(client, "Vm", parameters["vm_id"], run_id=run_id, check=check)
             result = {"changed": changed, "vm": describe_vm(client, parameters["vm_id"]).as_dict()}

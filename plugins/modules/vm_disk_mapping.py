@@ -10,7 +10,8 @@ module: vm_disk_mapping
 short_description: Put a virtual disk into a slot of a VM
 description:
   - Lets a slot of a stopped VM hold a virtual disk, in place of what it holds now, or nothing.
-  - The disk that was in the slot is not touched. If the new one cannot be mapped, the old one is mapped again.
+  - The disk that was in the slot is not touched. The new one is mapped as it was, such as read-only. If the new one
+    cannot be mapped, the old one is mapped again.
 version_added: 0.1.0
 author:
   - The ovm.backup contributors (@ovm-backup)
@@ -82,7 +83,7 @@ failure:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, manager_client, manager_options
-from ..module_utils.manager.restored_vms import map_disk
+from ..module_utils.manager.slots import map_disk
 
 
 def main() -> None:

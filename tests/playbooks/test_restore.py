@@ -78,7 +78,16 @@ def test_a_vm_is_restored_in_place(bench: Bench, saved: Path) -> None:
 
 
 def test_a_disk_is_given_to_another_vm(bench: Bench, saved: Path) -> None:
-    bench.run("restore", client=CLIENT, mode="attach", attach_to="old01", slots=[1])
+    # Also where the proxy can write nothing: then the manager fetches it.
+    bench.run(
+        "restore",
+        client=CLIENT,
+        mode="attach",
+        attach_to="old01",
+        slots=[1],
+        import_address="127.0.0.1",
+        ovm_backup_repositories_path="/nowhere",
+    )
     images = bench.images("old01")
     assert sorted(images) == [0, 1]
     assert filecmp.cmp(images[1], saved / "1", shallow=False)

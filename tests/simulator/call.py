@@ -90,6 +90,15 @@ class Call:
         given = document.get("id")
         if given is not None and (not isinstance(given, dict) or given.get("value") is not None):
             raise ApiError("GEN_000004", "An id was supplied for an object that is to be created")
+        check_texts(document)
+        return document
+
+    def new_child(self, field: str) -> dict[str, Any]:
+        """The body of a create call below a parent, which it may name once more: GEN_000008 if that is another."""
+        document = self.new_document()
+        named = self.reference(self.obj.type, document.get(field), field)
+        if named not in (None, self.obj.ref):
+            raise ApiError("GEN_000008", f"The {field} of the object is not the id in the URI, {self.obj.id}")
         return document
 
     # -- jobs ------------------------------------------------------------------------------------------------
@@ -112,6 +121,15 @@ class Call:
 def null_argument(name: str) -> ApiError:
     """GEN_000001 with the text of ovm-rest-api 5.2."""
     return ApiError("GEN_000001", f'The value for the argument "{name}" was found to be null')
+
+
+def check_texts(values: dict[str, Any]) -> None:
+    """GEN_000023 for a name or description that is no text, GEN_000015 for one that is too long (ovm-rest-api 3.2)."""
+    for name in ("name", "description"):
+        if values.get(name) is not None and not isinstance(values[name], str):
+            raise ApiError("GEN_000023", f'The value "{values[name]}" of "{name}" is not valid')
+    if len(values.get("description") or "") > 4000:
+        raise ApiError("GEN_000015", "The description is longer than 4000 characters")
 
 
 def to_ref(world: World, type_: str, value: Any, name: str) -> Ref | None:

@@ -108,6 +108,18 @@ NEEDS: dict[str, tuple[dict[str, Any], str]] = {
     "recovery_point_info": ({}, "blake3"),
     "report": ({"format": "json"}, "blake3"),
     "retention": ({"policy": {"keep_last": 1}}, "blake3"),
+    "disk_import": (
+        {
+            "client": "c",
+            "slot": 0,
+            "run_id": "r",
+            "name": "n",
+            "repository_id": "x",
+            "address": "127.0.0.1",
+            **CONNECTION,
+        },
+        "requests, blake3, zstandard",
+    ),
     "restore_disk": ({"client": "c", "slot": 0, "target": {"path": "/d"}}, "blake3, zstandard"),
     "restore_plan_info": ({"client": "c", **CONNECTION}, "requests, blake3, zstandard"),
     "restore_image": ({key: VM[key] for key in ("client", "directory")}, "blake3, zstandard"),

@@ -12,9 +12,9 @@ from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Callable
 
-from ..errors import JobFailedError, JobTimeoutError, ManagerError, ManagerResponseError, NotFoundError, OvmBackupError
+from ..errors import JobFailedError, JobTimeoutError, ManagerError, ManagerResponseError, NotFoundError
 from .clone_records import Clone, CloneDisk, Mark, MarkedDisk, clone_name, definition_name
-from .clone_removal import remove_definitions, remove_disk, remove_proven
+from .clone_removal import add_problems, remove_definitions, remove_disk, remove_proven
 from .clone_salvage import Attempt, find_lost_job, find_remains, job_time
 from .clone_survey import Proven, Survey, WantedDisk, clone_disk, mapped_copies, missing_from
 from .inventory import disk_path
@@ -91,7 +91,7 @@ class CloneMaking:
         except BaseException as error:
             problems = self._clean_up(error)
             failure = self._explained(error)
-            _add(failure, problems)
+            add_problems(failure, "Clean-up after the failed clone was not complete", problems)
             if failure is error:
                 raise
             raise failure from error
@@ -331,19 +331,6 @@ def mark_clone(
 ) -> str:
     """Rename a clone and mark it as ours; return its new name."""
     name = clone_name(vm_name, run_id)
-    mark = Mark("clone", client.manager_id, vm_id, run_id, clone_id=clone_id, disks=disks)
+    mark = Mark("clone", client.manager_id, vm_id, run_id, own_id=clone_id, disks=disks)
     client.modify("Vm", clone_id, {"name": name, "description": mark.description()})
     return name
-
-
-def _add(error: BaseException, problems: list[str]) -> None:
-    """Write what could not be cleaned up into the error; nothing is hidden."""
-    if not problems:
-        return
-    words = f"Clean-up after the failed clone was not complete: {' '.join(problems)}"
-    if isinstance(error, OvmBackupError):
-        error.message = f"{error.message} {words}"
-        error.args = (error.message,)
-        error.details["clean_up_errors"] = problems
-    else:
-        error.args = (*error.args, words)

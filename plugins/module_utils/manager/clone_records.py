@@ -7,9 +7,10 @@
 """How our objects on the manager are marked, so that they can be proved to be ours.
 
 The mark is the end of an object's description: C(ovm.backup/1) and a JSON object with the manager's UUID, the source
-VM's id and the run id. A clone's mark also holds the clone's own id, for a description can be copied along when
-somebody clones our clone, and the ids of its disks and of their mappings. A clone definition's mark holds the id
-of its clone job: through it a clone is proved to be ours by the job's result before it is marked itself.
+VM's id and the run id. The mark of a clone, and of what a restore makes, also holds the object's own id, for a
+description can be copied along when somebody clones it; that of a clone also the ids of its disks and of their
+mappings. A clone definition's mark holds the id of its clone job: through it a clone is proved to be ours by the job's
+result before it is marked itself.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _CLONE_TEXT = (
     "It may be deleted; the next backup then takes longer, because it reads the whole disks and compares hashes."
 )
 _DEFINITION_TEXT = "Says which disks ovm.backup clones; removed after the backup."
-# What a restore makes is for good: the mark only tells until then whose it is.
+# What a restore makes is for good: the mark only tells until then whose it is. It stands behind the saved description.
 _TEXTS = {"clone": _CLONE_TEXT, "definition": _DEFINITION_TEXT, "restore": "Restored by ovm.backup."}
 
 
@@ -69,34 +70,37 @@ MarkedDisk = tuple[int, str, str, str]
 
 @dataclass(frozen=True)
 class Mark:
-    """What both marks say. C(disks) is empty if there was no room."""
+    """What a mark says. C(disks) is empty if there was no room, C(vm_id) of a restore if it was not told."""
 
     kind: str  # "clone" | "definition" | "restore"
     manager_id: str
     vm_id: str
     run_id: str
-    clone_id: str | None = None
+    own_id: str | None = None
     job_id: str | None = None
     disks: tuple[MarkedDisk, ...] = ()
 
-    def description(self) -> str:
-        """Return the description that carries the mark; the list of disks is left out if it would not fit."""
+    def description(self, words: str = "") -> str:
+        """Return the description that carries the mark, behind C(words) of its own.
+
+        What does not fit is left out: first the list of disks, then the end of the words.
+        """
         facts: dict[str, Any] = {
             "kind": self.kind,
             "manager": self.manager_id,
             "vm": self.vm_id,
             "run": self.run_id,
-            "clone": self.clone_id,
+            "id": self.own_id,
             "job": self.job_id,
             "disks": [list(entry) for entry in self.disks],
         }
         facts = {key: value for key, value in facts.items() if value}
-        words = _TEXTS[self.kind]
-        full = f"{words} {MARK} {json.dumps(facts, separators=(',', ':'))}"
-        if len(full) <= _DESCRIPTION_LIMIT:
-            return full
-        facts.pop("disks", None)
-        return f"{words} {MARK} {json.dumps(facts, separators=(',', ':'))}"
+        words = words or _TEXTS[self.kind]
+        mark = f" {MARK} {json.dumps(facts, separators=(',', ':'))}"
+        if len(words) + len(mark) > _DESCRIPTION_LIMIT:
+            facts.pop("disks", None)
+            mark = f" {MARK} {json.dumps(facts, separators=(',', ':'))}"
+        return words[: _DESCRIPTION_LIMIT - len(mark)] + mark
 
 
 def read_mark(description: Any, kind: str) -> Mark | None:
@@ -110,16 +114,17 @@ def read_mark(description: Any, kind: str) -> Mark | None:
         return None
     if not isinstance(facts, Mapping) or facts.get("kind") != kind:
         return None
-    texts = [facts.get(key) for key in ("manager", "vm", "run")]
-    if not all(isinstance(value, str) and value for value in texts):
+    manager_id, vm_id, run_id = (facts.get(key) for key in ("manager", "vm", "run"))
+    needed = (manager_id, run_id) if kind == "restore" else (manager_id, vm_id, run_id)
+    if not all(isinstance(value, str) and value for value in needed):
         return None
-    clone_id, job_id = facts.get("clone"), facts.get("job")
+    own_id, job_id = facts.get("id"), facts.get("job")
     return Mark(
         kind=kind,
-        manager_id=str(texts[0]),
-        vm_id=str(texts[1]),
-        run_id=str(texts[2]),
-        clone_id=clone_id if isinstance(clone_id, str) else None,
+        manager_id=str(manager_id),
+        vm_id=vm_id if isinstance(vm_id, str) else "",
+        run_id=str(run_id),
+        own_id=own_id if isinstance(own_id, str) else None,
         job_id=job_id if isinstance(job_id, str) else None,
         disks=_disks(facts.get("disks")),
     )

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Callable
 
-from ..errors import ManagerError, ManagerResponseError, NotFoundError, PowerStateError
+from ..errors import ManagerError, ManagerResponseError, NotFoundError, OvmBackupError, PowerStateError
 from .clone_survey import Item, Proven, Survey
 from .inventory import disk_kind
 from .objects import object_id, object_name, reference, references, text
@@ -48,7 +48,7 @@ def remove_proven(client: ManagerClient, survey: Survey, clone: Proven, *, defin
             errors.append(error)
     if not errors:
         try:
-            _delete(client, "Vm", clone.id)
+            delete(client, "Vm", clone.id)
         except ManagerError as error:
             errors.append(error)
     if not errors and definitions:
@@ -75,7 +75,7 @@ def _parts(survey: Survey, clone: Proven) -> list[tuple[str, str | None]]:
 
 def _remove_part(client: ManagerClient, clone_id: str, mapping_id: str, disk_id: str | None) -> None:
     if disk_id is None:
-        _delete(client, "Vm", clone_id, "VmDiskMapping", mapping_id)
+        delete(client, "Vm", clone_id, "VmDiskMapping", mapping_id)
         return
     seen: list[Item | None] = []
 
@@ -87,7 +87,7 @@ def _remove_part(client: ManagerClient, clone_id: str, mapping_id: str, disk_id:
         return True
 
     # The disk has to be looked at before it goes in any case, and tells, too, when it is not mapped any more.
-    _delete(client, "Vm", clone_id, "VmDiskMapping", mapping_id, seen=unmapped)
+    delete(client, "Vm", clone_id, "VmDiskMapping", mapping_id, seen=unmapped)
     _delete_disk(client, disk_id, seen[0] if seen else _find_disk(client, disk_id))
 
 
@@ -109,7 +109,7 @@ def _delete_disk(client: ManagerClient, disk_id: str, item: Item | None) -> None
     repository_id = reference(item, "repositoryId")
     if repository_id is None:
         raise ManagerResponseError(f"Oracle VM Manager does not tell the storage repository of disk {disk_id}.")
-    _delete(client, "Repository", repository_id, "VirtualDisk", disk_id)
+    delete(client, "Repository", repository_id, "VirtualDisk", disk_id)
 
 
 def remove_definitions(client: ManagerClient, survey: Survey, vm_id: str, run_id: str) -> list[ManagerError]:
@@ -117,7 +117,7 @@ def remove_definitions(client: ManagerClient, survey: Survey, vm_id: str, run_id
     errors = []
     for definition_id, _mark in survey.our_definitions(vm_id, run_id):
         try:
-            _delete(client, "Vm", vm_id, "VmCloneDefinition", definition_id)
+            delete(client, "Vm", vm_id, "VmCloneDefinition", definition_id)
         except ManagerError as error:
             errors.append(error)
     return errors
@@ -131,7 +131,21 @@ def raise_all(errors: Iterable[ManagerError], prefix: str) -> None:
         raise type(found[0])(prefix + " ".join(messages), **{**found[0].details, "errors": messages}) from found[0]
 
 
-def _delete(client: ManagerClient, *segments: str, seen: Callable[[], bool] | None = None) -> None:
+def add_problems(error: BaseException, prefix: str, problems: list[str]) -> None:
+    """Write what could not be cleaned up into the error; nothing is hidden."""
+    if not problems:
+        return
+    words = f"{prefix}: {' '.join(problems)}"
+    if isinstance(error, OvmBackupError):
+        error.message = f"{error.message} {words}"
+        error.args = (error.message,)
+        error.details["clean_up_errors"] = problems
+    else:
+        error.args = (*error.args, words)
+
+
+def delete(client: ManagerClient, *segments: str, seen: Callable[[], bool] | None = None) -> None:
+    """Delete an object; it is no error if it is gone already."""
     try:
         client.run("DELETE", *segments, repeatable=True, seen=seen)
     except NotFoundError:

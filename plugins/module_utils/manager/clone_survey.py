@@ -182,7 +182,7 @@ class Survey:
     def _marked(self) -> Iterator[Proven]:
         for vm_id, item in self.vms.items():
             mark = read_mark(text(item, "description"), "clone")
-            if mark is not None and mark.manager_id == self.manager_id and mark.clone_id == vm_id != mark.vm_id:
+            if mark is not None and mark.manager_id == self.manager_id and mark.own_id == vm_id != mark.vm_id:
                 yield Proven(item, mark.vm_id, mark.run_id, True, mark.disks)
 
     def results(self, definition_id: str, mark: Mark) -> Iterator[Item]:

@@ -48,7 +48,7 @@ __all__ = [
 def is_ours(vm: Vm) -> bool:
     """Whether a VM is a clone that is marked as ours; a copy of such a clone is not."""
     mark = read_mark(vm.description, "clone")
-    return mark is not None and mark.clone_id == vm.id
+    return mark is not None and mark.own_id == vm.id
 
 
 def ensure_clone(

@@ -4,7 +4,7 @@
 
 # Private to the collection: not a public API, may change in any release.
 
-"""VMs that a restore makes, and what is mapped in the slots of one (ovm-rest-api 9.2, 10.1, 10.3, 14.5)."""
+"""VMs that a restore makes, and the settings of those that it restores in place (ovm-rest-api 9, 10.3, 14.5)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidInputError, ManagerResponseError, NotFoundError, PowerStateError
-from .clone_records import Mark, check_run_id, unmarked
+from ..errors import InvalidInputError, NotFoundError, PowerStateError
+from .clone_records import check_run_id, unmarked
+from .clone_removal import delete
+from .networks import read_networks
 from .objects import number, object_id, object_name, optional_text, reference, simple_id, text
-from .restored_disks import restore_mark
+from .restored import begun, claim, is_of_run, make, new_mark, restore_mark
+from .slots import check_new_disk, map_disk
 
 if TYPE_CHECKING:
     from .client import ManagerClient
     from .inventory import Vm
 
+Nics = Sequence["tuple[str | None, str]"]  # MAC, which the manager makes where there is none, and network
+
 # What of a saved VM is set again. Not C(pinnedCpus): the processors of another server are others.
 SETTINGS = (
+    "description",
     "vmDomainType",
     "osType",
     "cpuCount",
@@ -79,7 +85,7 @@ def describe_vm(client: ManagerClient, vm_id: str) -> RestoredVm:
         )
         if slot is not None and disk_id is not None
     ]
-    nics = sorted(client.children("Vm", vm_id, "VirtualNic"), key=object_id)
+    nics = client.children("Vm", vm_id, "VirtualNic")
     return RestoredVm(
         vm_id,
         object_name(item),
@@ -90,181 +96,208 @@ def describe_vm(client: ManagerClient, vm_id: str) -> RestoredVm:
     )
 
 
-def find_vm(client: ManagerClient, run_id: str) -> str | None:
-    """Return the id of the VM that a run made."""
+@dataclass(frozen=True)
+class WantedVm:
+    """What a restore needs. C(definition) has the fields of the manager's Vm object, the ids as texts."""
+
+    name: str
+    definition: Mapping[str, Any]
+    disks: Sequence[tuple[int, str]] = ()
+    nics: Nics = ()
+    source_vm_id: str | None = None
+
+    @property
+    def repository_id(self) -> str:
+        """Where vm.cfg goes."""
+        return str(self.definition["repositoryId"])
+
+    def check(self, client: ManagerClient, vm_id: str | None) -> None:
+        """Raise for everything that the manager would refuse half-way; C(vm_id) is the VM if it is there already."""
+        if not self.name:
+            raise InvalidInputError("name is empty", option="name")
+        for key in ("repositoryId", "serverPoolId"):
+            if not isinstance(self.definition.get(key), str) or not self.definition[key]:
+                raise InvalidInputError(
+                    f"definition.{key} is missing: a VM cannot be made without it", option="definition"
+                )
+        client.get("Repository", self.repository_id)
+        client.get("ServerPool", self.definition["serverPoolId"])
+        if self.definition.get("serverId"):
+            pool_id = reference(client.get("Server", self.definition["serverId"]), "serverPoolId")
+            if pool_id != self.definition["serverPoolId"]:
+                raise InvalidInputError(
+                    f"Server {self.definition['serverId']} is in server pool {pool_id}, not in "
+                    f"{self.definition['serverPoolId']}, which the definition names",
+                    option="definition",
+                )
+        slots = [slot for slot, _disk_id in self.disks]
+        if len(set(slots)) != len(slots):
+            raise InvalidInputError(f"disks: a slot can hold one disk, the slots are {sorted(slots)}", option="disks")
+        for slot, disk_id in self.disks:
+            check_new_disk(client, vm_id, slot, disk_id)
+        self._check_nics(client, vm_id)
+
+    def _check_nics(self, client: ManagerClient, vm_id: str | None) -> None:
+        networks = read_networks(client) if self.nics else {}
+        for _mac, network_id in self.nics:
+            network = networks.get(network_id)
+            if network is None or not network.for_vms:
+                why = "is not on this manager" if network is None else f"({network.name}) is not for VMs"
+                fitting = sorted(f"{one.name} ({one.id})" for one in networks.values() if one.for_vms)
+                raise InvalidInputError(
+                    f"Network {network_id} {why}; there are {', '.join(fitting) or 'none'}", option="nics"
+                )
+        wanted = [mac.lower() for mac, _network_id in self.nics if mac is not None]
+        others = [nic for nic in client.list("VirtualNic") if reference(nic, "vmId") != vm_id] if wanted else []
+        taken = {text(nic, "macAddress").lower(): reference(nic, "vmId") for nic in others}
+        for mac in wanted:
+            if mac in taken or wanted.count(mac) > 1:
+                whose = f"VM {taken[mac]} has it" if mac in taken else "it is given twice"
+                raise InvalidInputError(f"MAC address {mac} cannot be used: {whose}", option="nics")
+
+
+def find_vm(client: ManagerClient, run_id: str) -> tuple[str | None, bool]:
+    """Return the id of the VM that a run made, and whether its mark has that id."""
     check_run_id(run_id)
+    found = None
     for item in client.list("Vm"):
         mark = restore_mark(client, item)
-        # A description is copied along when somebody clones the VM: the first one is the run's.
-        if mark is not None and mark.run_id == run_id and mark.clone_id is None:
-            return object_id(item)
-    return None
+        if mark is not None and mark.run_id == run_id:
+            if mark.own_id is not None:
+                return object_id(item), True
+            found = found or object_id(item)
+    return found, False
 
 
 def made_by_restores(client: ManagerClient, vms: Mapping[str, Vm]) -> dict[str, str]:
     """Return, by the id of the VM, the restores that made VMs and have not finished them."""
-    marks = {vm_id: restore_mark(client, {"description": vm.description}) for vm_id, vm in vms.items()}
+    items = {vm_id: {"id": {"value": vm_id}, "description": vm.description} for vm_id, vm in vms.items()}
+    marks = {vm_id: restore_mark(client, item) for vm_id, item in items.items()}
     return {vm_id: mark.run_id for vm_id, mark in marks.items() if mark is not None}
 
 
 def ensure_vm(
-    client: ManagerClient,
-    *,
-    name: str,
-    run_id: str,
-    source_vm_id: str,
-    definition: Mapping[str, Any],
-    disks: Sequence[tuple[int, str]],
-    nics: Sequence[tuple[str | None, str]],
-) -> tuple[RestoredVm, bool]:
-    """Make the VM of a run with its disks and NICs, or finish one that an interrupted call began.
+    client: ManagerClient, wanted: WantedVm, *, run_id: str, check: bool = False
+) -> tuple[RestoredVm | None, bool]:
+    """Make the VM of a run with its disks and NICs, or finish one that an interrupted call began. C(check): only look.
 
-    C(definition) has the fields of the manager's Vm object, C(repositoryId) and C(serverPoolId) among them as ids.
-    Returns the VM and whether anything was done.
+    Returns the VM, nothing if it would have to be made, and whether anything was done.
     """
-    vm_id = find_vm(client, run_id)
-    changed = vm_id is None
-    if vm_id is None:
-        body = {
-            **{key: definition[key] for key in SETTINGS if definition.get(key) is not None},
-            "name": name,
-            "description": Mark("restore", client.manager_id, source_vm_id, run_id).description(),
-            "repositoryId": simple_id("Repository", definition["repositoryId"]),
-            "serverPoolId": simple_id("ServerPool", definition["serverPoolId"]),
-        }
-        if definition.get("serverId"):
-            body["serverId"] = simple_id("Server", definition["serverId"])
-        vm_id = _made(client.run("POST", "Vm", body=body))
+    vm_id, claimed = find_vm(client, run_id)
+    wanted.check(client, vm_id)
+    if check and vm_id is None:
+        return None, True
+    if not check and not claimed:
+        vm_id = _make(client, wanted, run_id, vm_id)
+    assert vm_id is not None
     known = describe_vm(client, vm_id)
+    disks = [disk for disk in wanted.disks if disk not in known.disks]
+    nics = _missing(wanted.nics, known.nics)
+    changed = not claimed or bool(disks) or bool(nics)
+    if check or not changed:
+        return known, changed
     for slot, disk_id in disks:
-        if (slot, disk_id) not in known.disks:
-            map_disk(client, vm_id, slot, disk_id)
-            changed = True
-    for mac, network_id in nics[len(known.nics) :]:  # they are made in this order
+        map_disk(client, vm_id, slot, disk_id)
+    for mac, network_id in nics:
         nic: dict[str, Any] = {"networkId": simple_id("Network", network_id)}
         if mac is not None:
             nic.update(name=mac, macAddress=mac)
         client.run("POST", "Vm", vm_id, "VirtualNic", body=nic)
-        changed = True
-    return describe_vm(client, vm_id) if changed else known, changed
+    return describe_vm(client, vm_id), True
 
 
 def change_vm(client: ManagerClient, vm_id: str, definition: Mapping[str, Any], *, check: bool = False) -> bool:
     """Set the fields of an existing VM as they were saved; return whether any was another. C(check): only look."""
     current = client.get("Vm", vm_id)
-    changes = {
-        key: definition[key]
-        for key in SETTINGS
-        if definition.get(key) is not None and definition[key] != current.get(key)
-    }
+    known = {**current, "description": unmarked(text(current, "description"))}
+    changes = {key: value for key, value in _settings(definition).items() if value != known.get(key)}
     if changes and not check:
+        mark = restore_mark(client, current)
+        if mark is not None and "description" in changes:
+            changes["description"] = mark.description(changes["description"])
         client.modify("Vm", vm_id, changes)
     return bool(changes)
 
 
-def remove_vm(client: ManagerClient, run_id: str, *, check: bool = False) -> str | None:
+def remove_vm(client: ManagerClient, run_id: str, *, vm_id: str | None = None, check: bool = False) -> str | None:
     """Remove the VM that a run made; its virtual disks stay. Return its id, or nothing if there is none.
 
-    Raises C(PowerStateError) when it is not stopped: somebody uses it.
+    Raises C(PowerStateError) when it is not stopped: somebody uses it; C(InvalidInputError) when C(vm_id) is another.
     """
-    vm_id = find_vm(client, run_id)
     if vm_id is None:
+        vm_id, _claimed = find_vm(client, run_id)
+    try:
+        vm = client.get("Vm", vm_id) if vm_id is not None else None
+    except NotFoundError:
+        vm = None
+    if vm is None or vm_id is None:
         return None
-    known = describe_vm(client, vm_id)
-    if known.state != "STOPPED":
+    name, state = object_name(vm), text(vm, "vmRunState")
+    if not is_of_run(client, vm, run_id):
+        raise InvalidInputError(
+            f'VM "{name}" ({vm_id}) was not made by run {run_id}: it is not removed', option="vm_id"
+        )
+    if state != "STOPPED":
         raise PowerStateError(
-            f'The VM "{known.name}" of restore {run_id} is {known.state}: stop it, then it can be removed.',
+            f'The VM "{name}" of restore {run_id} is {state}: stop it, then it can be removed.',
             vm_id=vm_id,
-            vm_name=known.name,
-            state=known.state,
+            vm_name=name,
+            state=state,
         )
     if not check:
-        client.run("DELETE", "Vm", vm_id, repeatable=True)
+        delete(client, "Vm", vm_id)
     return vm_id
 
 
-def slot_of(client: ManagerClient, vm_id: str, slot: int) -> tuple[str, str | None] | None:
-    """Return the mapping in a slot and its virtual disk, which a physical disk has not; nothing if it is empty."""
-    found = [one for one in client.children("Vm", vm_id, "VmDiskMapping") if number(one, "diskTarget") == slot]
-    return (object_id(found[0]), reference(found[0], "virtualDiskId")) if found else None
-
-
-def map_disk(
-    client: ManagerClient, vm_id: str, slot: int, disk_id: str | None, *, check: bool = False
-) -> tuple[str | None, bool]:
-    """Let a slot hold a virtual disk, or nothing; return what it held, and whether that was something else.
-
-    A mapping cannot be changed, only made anew (ovm-rest-api 10.1). If the new one fails, the old one is made again.
-    Raises C(PowerStateError) for a VM that is not stopped, C(InvalidInputError) for a slot with a physical disk.
-    """
-    vm = client.get("Vm", vm_id)
-    if text(vm, "vmRunState") != "STOPPED":
-        raise PowerStateError(
-            f'VM "{object_name(vm)}" is {text(vm, "vmRunState")}: its disks are changed only while it is stopped.',
-            vm_id=vm_id,
-            vm_name=object_name(vm),
-            state=text(vm, "vmRunState"),
-        )
-    found = slot_of(client, vm_id, slot)
-    held = found[1] if found is not None else None
-    if found is not None and held is None:
-        raise InvalidInputError(
-            f'Slot {slot} of VM "{object_name(vm)}" holds a physical disk: it is not replaced', option="slot"
-        )
-    if held == disk_id or check:
-        return held, held != disk_id
-    if found is not None:
-        client.run("DELETE", "Vm", vm_id, "VmDiskMapping", found[0], repeatable=True)
-    try:
-        if disk_id is not None:
-            _map(client, vm_id, slot, disk_id)
-    except BaseException:
-        if held is not None:
-            _map(client, vm_id, slot, held)
-        raise
-    return held, True
-
-
-def refresh(client: ManagerClient, repository_id: str) -> None:
-    """Let the manager learn how full the file system of a storage repository is (ovm-rest-api 14.5)."""
-    file_system_id = reference(client.get("Repository", repository_id), "fileSystemId")
-    if file_system_id is not None:
-        client.run("PUT", "FileSystem", file_system_id, "refresh", repeatable=True)
-
-
-def release(client: ManagerClient, kind: str, object_id_: str, *, run_id: str, check: bool = False) -> bool:
-    """Take the mark of a run off a finished object, so that nothing removes it as a leftover; return if it had one.
-
-    The manager learns how much space a disk takes by now.
-    """
-    try:
-        item = client.get(kind, object_id_)
-    except NotFoundError:
-        return False
-    mark = restore_mark(client, item)
-    if mark is None or mark.run_id != run_id:
-        return False
-    if not check:
-        client.modify(kind, object_id_, {"description": unmarked(text(item, "description"))})
-        repository_id = reference(item, "repositoryId")
-        if kind == "VirtualDisk" and repository_id is not None:
-            refresh(client, repository_id)
-    return True
-
-
-def _map(client: ManagerClient, vm_id: str, slot: int, disk_id: str) -> None:
-    body = {
-        "virtualDiskId": simple_id("VirtualDisk", disk_id),
-        "storageElementId": None,
-        "diskTarget": slot,
-        "diskWriteMode": "READ_WRITE",
-        "emulatedBlockDevice": False,
-    }
-    client.run("POST", "Vm", vm_id, "VmDiskMapping", body=body)
-
-
-def _made(job: Mapping[str, Any]) -> str:
-    found = reference(job, "resultId")
-    if found is None:
-        raise ManagerResponseError(f'Oracle VM Manager finished "{text(job, "name")}" without a result.')
+def _settings(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a definition is set, without the mark of whoever had marked the VM when it was saved."""
+    found = {key: definition[key] for key in SETTINGS if definition.get(key) is not None}
+    if "description" in found:
+        found["description"] = unmarked(str(found["description"]))
     return found
+
+
+def _make(client: ManagerClient, wanted: WantedVm, run_id: str, vm_id: str | None) -> str:
+    """Make the empty VM, unless C(vm_id) is one that was only begun, and write its id into its mark."""
+    mark = new_mark(client, run_id, wanted.source_vm_id)
+    settings = _settings(wanted.definition)
+    words = settings.get("description", "")
+
+    def remove(made: str) -> None:
+        delete(client, "Vm", made)
+
+    if vm_id is None:
+        body = {
+            **settings,
+            "name": wanted.name,
+            "description": mark.description(words),
+            "repositoryId": simple_id("Repository", wanted.repository_id),
+            "serverPoolId": simple_id("ServerPool", wanted.definition["serverPoolId"]),
+        }
+        if wanted.definition.get("serverId"):
+            body["serverId"] = simple_id("Server", wanted.definition["serverId"])
+        vm_id = make(
+            client,
+            "Vm",
+            body=body,
+            find=lambda: begun(client, "Vm", mark, wanted.name, wanted.repository_id),
+            remove=remove,
+        )
+    claim(client, "Vm", vm_id, mark, remove, words=words)
+    return vm_id
+
+
+def _missing(wanted: Nics, known: Sequence[tuple[str | None, str | None]]) -> list[tuple[str | None, str]]:
+    """Return the NICs that a VM has not yet; one without a MAC is any that no other one is."""
+    left, missing = list(known), set()
+    for index in sorted(range(len(wanted)), key=lambda number_: wanted[number_][0] is None):
+        mac, network_id = wanted[index]
+        fitting = (
+            one for one in left if one[1] == network_id and (mac is None or mac.lower() == (one[0] or "").lower())
+        )
+        found = next(fitting, None)
+        if found is None:
+            missing.add(index)
+        else:
+            left.remove(found)
+    return [wanted[index] for index in sorted(missing)]

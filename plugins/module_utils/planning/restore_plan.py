@@ -281,6 +281,10 @@ class _Planning:
 
     def _way(self, repository_id: str) -> Source:
         way = choose_source(repository_id, "auto", self.inventory, self.access)
+        if self.wishes.import_address and (
+            way.is_missing or repository_id not in self.access.mounted and way.kind == "path"
+        ):
+            return Source("import", f"the manager imports it: {way.reason}")
         if way.is_missing:
             self.problems.append(way.reason)
         elif way.kind == "path" and repository_id not in self.access.mounted:

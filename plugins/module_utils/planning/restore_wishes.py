@@ -36,6 +36,7 @@ class Wishes:
 
     C(vm) is the VM that gets disks more, by name or id. C(mapping) gives, for each of C(MAPPED), the new one for an old
     one. C(confirm) is the name of the VM whose disks may be replaced, C(stop) whether a VM may be shut down for it.
+    C(import_address) is where servers reach the proxy, for what it cannot write itself.
     """
 
     mode: str = "new"
@@ -50,6 +51,7 @@ class Wishes:
     confirm: str | None = None
     stop: bool = False
     start: bool = False
+    import_address: str | None = None
 
     def mapped(self, kind: str, old_id: str | None, old_name: str | None) -> str | None:
         """Return what an old object becomes by the mapping, if it says so."""

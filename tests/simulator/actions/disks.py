@@ -10,6 +10,7 @@ import os
 import shutil
 import threading
 import urllib.request
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -64,7 +65,7 @@ def check_size(value: Any) -> int:
 
 @action("POST", "Repository", "VirtualDisk")
 def create(call: Call) -> Obj:
-    document, world, repository = call.new_document(), call.world, call.obj.ref
+    document, world, repository = call.new_child("repositoryId"), call.world, call.obj.ref
     sparse = call.flag("sparse", default=True)
     if document.get("size") is None:
         raise null_argument("size")
@@ -284,22 +285,43 @@ def import_disk(call: Call) -> Obj:
     return call.submit("disk.import", f"Import Virtual Disk: {name}", work, serial=[repository])
 
 
+def _check_host(url: str) -> None:
+    """Not the manager's rule but ours: whatever a test asks for, the simulator connects to this machine only."""
+    host = urlsplit(url).hostname or ""
+    try:
+        here = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        here = False
+    if not here:
+        raise OSError(f"the simulator fetches from 127.0.0.1 only, not from {host or 'nowhere'}")
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but not away from this machine."""
+
+    def redirect_request(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str) -> Any:
+        _check_host(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 class _Download(threading.Thread):
     """Fetches a URL into a file beside the event loop."""
 
     def __init__(self, url: str, proxy: str | None, path: Path) -> None:
         super().__init__(daemon=True)
-        self._url = url
+        self._urls = [url, *([proxy] if proxy else [])]
         # The proxy of the request, none of this machine's environment.
         proxies = {"http": proxy, "https": proxy} if proxy else {}
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies), _Redirects())
         self._path = path
         self.problem: Exception | None = None
         self.start()
 
     def run(self) -> None:
         try:
-            with self._opener.open(self._url, timeout=30) as source, self._path.open("wb") as target:
+            for url in self._urls:
+                _check_host(url)
+            with self._opener.open(self._urls[0], timeout=30) as source, self._path.open("wb") as target:
                 shutil.copyfileobj(source, target)
         except (OSError, ValueError) as problem:
             self.problem = problem

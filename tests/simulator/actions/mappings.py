@@ -10,10 +10,11 @@ import re
 import secrets
 
 from ..call import Call, action, null_argument
-from ..errors import ApiError, rule
+from ..errors import ApiError, not_stopped, rule, web_service
 from ..jobs import Run, Work
 from ..store import Obj, Ref, new_id
 from ..world import World
+from .vms import DISK_LIMITS, NIC_LIMITS
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
@@ -49,7 +50,7 @@ def check_slot(world: World, vm: Obj, slot: int, ignore: Obj | None = None) -> N
 
 @action("POST", "Vm", "VmDiskMapping")
 def create_mapping(call: Call) -> Obj:
-    document, vm, world = call.new_document(), call.obj, call.world
+    document, vm, world = call.new_child("vmId"), call.obj, call.world
     disk = call.reference("VirtualDisk", document.get("virtualDiskId"), "virtualDiskId")
     element = call.reference("StorageElement", document.get("storageElementId"), "storageElementId")
     if (disk is None) == (element is None):
@@ -61,13 +62,19 @@ def create_mapping(call: Call) -> Obj:
     mode = "READ_ONLY" if cdrom else document.get("diskWriteMode") or "READ_WRITE"
     if mode not in ("READ_WRITE", "READ_ONLY"):
         raise ApiError("GEN_000023", f'The value "{mode}" of "diskWriteMode" is not valid')
-    world.rule_checks(lambda: check_slot(world, vm, slot))
     if not isinstance(slot, int):
         check_slot(world, vm, slot)
 
-    def work(run: Run) -> Work:
+    def check() -> None:
+        _check_running(world, vm)
         check_slot(world, vm, slot)
+        _check_limit(world, vm, "VmDiskMapping", DISK_LIMITS, "disks")
         _check_sharing(world, vm, disk, element)
+
+    world.rule_checks(check)
+
+    def work(run: Run) -> Work:
+        check()
         yield world.jobs.job_seconds
         mapping = make_mapping(world, vm.ref, slot, disk=disk, element=element, mode=mode)
         mapping["name"] = document.get("name") or mapping.name
@@ -82,10 +89,28 @@ def create_mapping(call: Call) -> Obj:
     return call.submit("mapping.create", name, work, locks=[vm.ref])
 
 
+def _check_running(world: World, vm: Obj) -> None:
+    if world.switches["map_to_running_vm"] == "refuse" and vm["vmRunState"] not in ("STOPPED", "TEMPLATE"):
+        raise not_stopped(vm.name, vm["vmRunState"], world.now)
+
+
+def _check_limit(world: World, vm: Obj, type_: str, limits: dict[str, int], what: str) -> None:
+    limit = limits.get(vm["vmDomainType"])
+    if limit is None or not world.switches["guest_limits"]:
+        return
+    if len(world.store.back(type_, "vmId", vm.ref)) >= limit:
+        text = f"Virtual Machine: {vm.name} of type {vm['vmDomainType']} can have at most {limit} {what}."
+        raise rule("OVMRU_005022E", text, world.now)
+
+
 def _check_sharing(world: World, vm: Obj, disk: Ref | None, element: Ref | None) -> None:
     for ref, field in ((disk, "virtualDiskId"), (element, "storageElementId")):
         obj = world.store.find(ref)
-        if obj is None or ref is None or obj["shareable"]:
+        if ref is None:
+            continue
+        if obj is None:  # deleted since the request
+            raise web_service("GEN_000002", f"Object with id {ref.id} of type {ref.type} was not found")
+        if obj["shareable"]:
             continue
         if world.store.back("VmDiskMapping", field, ref):
             text = f"Cannot map {obj.name} to Virtual Machine: {vm.name}, it is in use and not shareable."
@@ -105,8 +130,10 @@ def delete_mapping_itself(call: Call) -> Obj:
 
 def _delete_mapping(call: Call, mapping: Obj) -> Obj:
     vm = call.world.store.get(*mapping["vmId"])
+    call.world.rule_checks(lambda: _check_running(call.world, vm))
 
     def work(run: Run) -> Work:
+        _check_running(call.world, vm)
         yield call.world.jobs.job_seconds
         for storage in call.world.store.back("VmCloneStorageMapping", "vmDiskMappingId", mapping.ref):
             call.world.store.remove(storage.ref)
@@ -162,15 +189,23 @@ def check_mac(world: World, mac: str, ignore: Obj | None = None) -> None:
 
 @action("POST", "Vm", "VirtualNic")
 def create_nic(call: Call) -> Obj:
-    document, vm, world = call.new_document(), call.obj, call.world
+    document, vm, world = call.new_child("vmId"), call.obj, call.world
     network = call.required_reference("Network", "networkId")
     given = document.get("macAddress")
+    if given and vm["vmRunState"] == "TEMPLATE":
+        raise ApiError("NETWORK_000009", "A virtual NIC of a template cannot have a MAC address")
     mac = str(given).lower() if given else new_mac(world)
     check_mac(world, mac)
     if "VIRTUAL_MACHINE" not in world.store.get(*network)["roles"]:
         raise ApiError("GEN_000023", "The network does not have the role VIRTUAL_MACHINE")
 
+    def check() -> None:
+        _check_limit(world, vm, "VirtualNic", NIC_LIMITS, "virtual NICs")
+
+    world.rule_checks(check)
+
     def work(run: Run) -> Work:
+        check()
         check_mac(world, mac)
         yield world.jobs.job_seconds
         nic = make_nic(world, vm.ref, network, mac, template=vm["vmRunState"] == "TEMPLATE")

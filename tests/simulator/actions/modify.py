@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..call import Call, to_ref
+from ..call import Call, check_texts, to_ref
 from ..clone_rules import CLONE_TYPES
 from ..errors import ApiError, not_stopped
 from ..jobs import Run, Work
 from ..schema import MODIFIABLE, field
 from ..store import Obj
 from .mappings import check_mac, check_slot
-from .vms import check_values
+from .vms import check_server, check_values
 
 _MAPPING_ERRORS = {
     "vmId": "VM_DISK_MAPPING_000000",
@@ -99,13 +99,12 @@ def _check_mapping_change(call: Call, name: str, value: Any) -> None:
 
 
 def _check_changes(call: Call, changes: dict[str, Any]) -> None:
-    for name in ("name", "description"):
-        if name in changes and not isinstance(changes[name], str):
-            raise ApiError("GEN_000023", f'The value "{changes[name]}" of "{name}" is not valid')
-    if len(changes.get("description", "")) > 4000:
-        raise ApiError("GEN_000015", "The description is longer than 4000 characters")
+    check_texts(changes)
+    if None in (changes.get("name", ""), changes.get("description", "")):
+        raise ApiError("GEN_000023", "A name or description cannot be null")
     if call.obj.type == "Vm":
         check_values(changes)
+        check_server(call.world, changes.get("serverId"), call.obj["serverPoolId"])
     if call.obj.type == "VirtualNic" and changes.get("macAddress"):
         check_mac(call.world, str(changes["macAddress"]), call.obj)
     if changes.get("cloneType", "THIN_CLONE") not in CLONE_TYPES:

@@ -51,8 +51,9 @@ DEFAULTS: dict[str, Any] = {
     "restartActionOnRestart": "RESTART",
     "pinnedCpus": None,
 }
-# Disks that a guest of a domain type may have (ovm-rest-api 16.1).
+# Disks and NICs that a guest of a domain type may have (ovm-rest-api 16.1).
 DISK_LIMITS = {"XEN_HVM": 4, "XEN_HVM_PV_DRIVERS": 107, "XEN_PVM": 107}
+NIC_LIMITS = {"XEN_HVM": 8, "XEN_HVM_PV_DRIVERS": 31, "XEN_PVM": 31}
 
 _ENUMS = {
     "vmDomainType": {"XEN_HVM", "XEN_HVM_PV_DRIVERS", "XEN_PVM", "LDOMS_PVM", "UNKNOWN"},
@@ -74,6 +75,13 @@ def check_values(values: dict[str, Any]) -> None:
         default = DEFAULTS.get(name)
         if default is not None and value is not None and type(value) is not type(default):
             raise ApiError("GEN_000023", f'The value "{value}" of "{name}" is not valid')
+
+
+def check_server(world: World, server: Ref | None, pool: Ref | None) -> None:
+    """VM_000002 for a server that is not in the pool of the VM."""
+    member = world.store.find(server)
+    if member is not None and member["serverPoolId"] != pool:
+        raise ApiError("VM_000002", f"Server {member.name} is not in the server pool of the Virtual Machine")
 
 
 def make_vm(world: World, name: str, **values: Any) -> Obj:
@@ -117,6 +125,11 @@ def create(call: Call) -> Obj:
     server = call.reference("Server", document.get("serverId"), "serverId")
     if repository is None:
         raise null_argument("repositoryId")
+    if pool is None and call.world.switches["create_vm_without_pool"] == "refuse":
+        raise null_argument("serverPoolId")
+    if document.get("vmRunState") == "TEMPLATE":
+        raise ApiError("VM_000001", "A template cannot be created")
+    check_server(call.world, server, pool)
     values = {key: document[key] for key in DEFAULTS if document.get(key) is not None}
     for name in ("vmRunState", "repositoryId", "serverPoolId", "serverId"):
         values.pop(name, None)

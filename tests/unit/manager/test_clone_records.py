@@ -10,9 +10,7 @@ import pytest
 
 from ansible_collections.ovm.backup.plugins.module_utils.manager.clone_records import Mark, clone_name, read_mark
 
-MARK = Mark(
-    "clone", "m1", "v1", "run-1", clone_id="c1", disks=((0, "a.img", "b.img", "m1"), (3, "c.img", "d.img", "m2"))
-)
+MARK = Mark("clone", "m1", "v1", "run-1", own_id="c1", disks=((0, "a.img", "b.img", "m1"), (3, "c.img", "d.img", "m2")))
 
 
 def test_mark_is_read_back() -> None:
@@ -28,9 +26,9 @@ def test_text_around_the_mark_does_no_harm() -> None:
 
 def test_list_of_disks_is_left_out_if_it_does_not_fit() -> None:
     disks = tuple((slot, f"{slot:032x}.img", f"{slot + 1:032x}.img", f"{slot:032x}") for slot in range(107))
-    big = Mark("clone", "m1", "v1", "run-1", clone_id="c1", disks=disks)
+    big = Mark("clone", "m1", "v1", "run-1", own_id="c1", disks=disks)
     assert len(big.description()) <= 4000
-    assert read_mark(big.description(), "clone") == Mark("clone", "m1", "v1", "run-1", clone_id="c1")
+    assert read_mark(big.description(), "clone") == Mark("clone", "m1", "v1", "run-1", own_id="c1")
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,16 @@ def restore_image_results(succeed: Any, estate: Estate, tmp_path: Path) -> Resul
 
 
 @pytest.fixture
+def disk_import_results(succeed: Any, manager: dict[str, Any], simulator: Simulator, estate: Estate) -> Results:
+    backup_vm(estate.vault, estate.request(PLAN))
+    place = {"name": "n", "repository_id": simulator.find("Repository", "repo-iscsi-1")["id"]["value"], "run_id": RUN}
+    args = {**manager, "vault": estate.vault.path, "client": "web_01", "slot": 0, **place, "address": "127.0.0.1"}
+    made = succeed("disk_import", args)
+    succeed("virtual_disk", {**manager, "run_id": RUN, "state": "absent"})
+    return [made]
+
+
+@pytest.fixture
 def restore_disk_results(succeed: Any, estate: Estate, tmp_path: Path) -> Results:
     backup_vm(estate.vault, estate.request(PLAN))
     target = {"path": str(tmp_path / "disk.img")}

@@ -82,7 +82,7 @@ def test_a_mapped_disk_is_never_removed(fail: Any, args: dict[str, Any], simulat
 
 
 def test_a_disk_is_imported_from_a_url(
-    succeed: Any, args: dict[str, Any], tmp_path: Path, simulator: Simulator
+    succeed: Any, fail: Any, args: dict[str, Any], tmp_path: Path, simulator: Simulator
 ) -> None:
     content = b"a disk" + bytes(4090)
     (tmp_path / "disk.img").write_bytes(content)
@@ -97,8 +97,10 @@ def test_a_disk_is_imported_from_a_url(
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/disk.img"
-        disk = succeed("virtual_disk", {**args, "source_url": url})["virtual_disk"]
+        wrong = fail("virtual_disk", {**args, "source_url": url})["msg"]
+        disk = succeed("virtual_disk", {**args, "source_url": url, "size": 4096})["virtual_disk"]
         server.shutdown()
+    assert wrong == f"Oracle VM Manager imported 4096 bytes from 127.0.0.1 where {MIB} were expected."
     assert (disk["name"], disk["size"], disk["run_id"]) == ("new", 4096, RUN)
     image = simulator.repositories / args["repository_id"] / "VirtualDisks" / disk["id"]
     assert image.read_bytes() == content
@@ -112,6 +114,11 @@ def test_a_disk_is_imported_from_a_url(
         ({"run_id": "a b"}, "run id"),
         ({"repository_id": "0004"}, "0004"),
         ({"size": None}, "size must be a positive multiple of 4096, not None"),
+        ({"name": ""}, "name is empty"),
+        (
+            {"source_url": "file:///etc/passwd"},
+            "source_url has to name a host and begin with http, https, ftp, not with file",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(fail: Any, args: dict[str, Any], changes: dict[str, Any], message: str) -> None:

@@ -85,7 +85,7 @@ def test_plan_as_text() -> None:
 def test_where_disks_are_read_and_how_changes_are_found() -> None:
     guest = vm("guest", disk(0), disk(1, "fc1"), disk(2), disk(3, "fc1"))
     clone_disks = [disk(slot, where, path=f"/c{slot}.img") for slot, where in enumerate(("iscsi1", "fc1", "iscsi1"))]
-    mark = Mark("clone", "manager", guest.id, "RUN", clone_id="id-clone")
+    mark = Mark("clone", "manager", guest.id, "RUN", own_id="id-clone")
     clone = vm("clone", *clone_disks, id="id-clone", state="STOPPED", description=mark.description())
     images = [
         {"clone_id": "id-clone", "repository_id": one.repository_id, "path": one.path, "identity": {"uuid": "u"}}

@@ -29,7 +29,7 @@ COMPARED = ("extent_maps", "compared with the clone of recovery point P1")
 
 
 def mark(**changes: Any) -> str:
-    values = {"kind": "clone", "manager_id": "manager", "vm_id": GUEST.id, "run_id": "RUN", "clone_id": "id-clone"}
+    values = {"kind": "clone", "manager_id": "manager", "vm_id": GUEST.id, "run_id": "RUN", "own_id": "id-clone"}
     return Mark(**{**values, **changes}).description()
 
 
@@ -87,7 +87,7 @@ NOT_OURS = "'guest.ovm-backup.RUN' was the reference clone of recovery point P1 
         ([clone(marked="")], state(), NOT_OURS),
         ([clone(marked=mark(vm_id="id-other"))], state(), NOT_OURS),
         ([clone(marked=mark(manager_id="other"))], state(), NOT_OURS),
-        ([clone(marked=mark(clone_id="id-first"))], state(), NOT_OURS),  # a clone of our clone
+        ([clone(marked=mark(own_id="id-first"))], state(), NOT_OURS),  # a clone of our clone
         ([clone()], state(None, None), "recovery point P1 does not tell which images it was read from"),
         ([clone()], state(image(0, "iscsi1"), None), "recovery point P1 does not tell which images it was read from"),
         ([clone()], state(image(0, "iscsi1", clone_id=None), image(1, "fc1", clone_id=None)),

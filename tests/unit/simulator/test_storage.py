@@ -11,7 +11,7 @@ import hashlib
 import json
 import subprocess
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -209,6 +209,30 @@ def test_disks_are_imported_over_http(client: Any, tmp_path: Path) -> None:
         server.shutdown()
         server.server_close()
     assert client.refused("PUT", path, {"urls": ["file:///etc/passwd"]}) == (400, "GEN_000023")
+
+
+def test_imports_never_leave_this_machine(client: Any) -> None:
+    class Away(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", "http://192.0.2.1/disk.img")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    path = f"/Repository/{client.id('Repository', 'repo-nfs-1')}/importVirtualDisk?diskType=VIRTUAL_DISK"
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Away)
+    Thread(target=server.serve_forever, daemon=True).start()
+    here = f"http://127.0.0.1:{server.server_port}/disk.img"
+    elsewhere = "http://192.0.2.1/disk.img"
+    try:
+        for url, proxy in ((elsewhere, None), (here, None), (here, "http://192.0.2.1:3128")):
+            kind, message = client.failed("PUT", path, {"urls": [url], "proxy": proxy})
+            assert (kind, "from 127.0.0.1 only, not from 192.0.2.1" in message) == ("WS_API", True)
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 # -- images and guests ---------------------------------------------------------------------------------------

@@ -1,0 +1,143 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""A disk of a recovery point over HTTP, for a manager that imports it (ovm-rest-api 14.5): while a block of code runs.
+
+Under a path that nobody can guess, because it is served without a password. Every block is checked before it is sent;
+at the first that is not what was backed up the connection is closed, so nobody takes a part for the whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import re
+import secrets
+import threading
+from collections.abc import Iterator
+from typing import cast
+from urllib.parse import quote
+
+from ..errors import OvmBackupError, TargetError
+from ..vault.chain import DiskChain
+from ..vault.random_access import DiskReader
+
+_STEP = 1024 * 1024
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+_NAME = re.compile(r"[^A-Za-z0-9._-]")
+
+
+class ServedDisk:
+    """A disk that is served: C(url) is where, C(sent) how many bytes of it went out."""
+
+    def __init__(self, reader: DiskReader, path: str) -> None:
+        self.reader = reader
+        self.path = path
+        self.url = ""
+        self.sent = 0
+        self.failure: OvmBackupError | None = None
+
+    def check(self) -> None:
+        """Raise what stopped the serving, such as C(CorruptVaultError)."""
+        if self.failure is not None:
+            raise self.failure
+
+    def incomplete(self, size: int) -> TargetError:
+        """Return the error for an import that did not take all of the disk."""
+        return TargetError(
+            f"The import took {self.sent} of {size} bytes and was called complete: the virtual disk was removed",
+            path=self.url,
+        )
+
+
+@contextlib.contextmanager
+def serve_disk(chain: DiskChain, name: str, *, address: str, port: int = 0) -> Iterator[ServedDisk]:
+    """Serve a disk at an address of this host, by default on any free port, as long as the block runs.
+
+    Raises C(TargetError) when there can be no server at that address.
+    """
+    served = ServedDisk(DiskReader(chain), f"/{secrets.token_urlsafe(24)}/{_NAME.sub('_', name) or 'disk'}.img")
+    try:
+        server = _Server((address, port), served)
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise TargetError(f"Cannot serve a disk at {address}:{port}: {reason}", path=address) from error
+    served.url = f"http://{address}:{server.server_port}{quote(served.path)}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
+    thread.start()
+    try:
+        yield served
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], served: ServedDisk) -> None:
+        self.served = served
+        super().__init__(address, _Handler)
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    timeout = 60  # seconds without a sign of the other side
+    server_version = "ovm.backup"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        """Send the disk, or a part of it."""
+        part = self._head()
+        if part is None:
+            return
+        served = self._served
+        offset, end = part
+        try:
+            while offset < end:
+                data = served.reader.read(offset, min(_STEP, end - offset))
+                self.wfile.write(data)
+                offset += len(data)
+                served.sent += len(data)
+        except OvmBackupError as error:
+            served.failure = error
+            self.close_connection = True
+        except OSError:
+            self.close_connection = True  # whoever fetched it is gone
+
+    def do_HEAD(self) -> None:
+        """Tell how large it is."""
+        self._head()
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing: standard error belongs to the module."""
+
+    @property
+    def _served(self) -> ServedDisk:
+        return cast(_Server, self.server).served
+
+    def _head(self) -> tuple[int, int] | None:
+        """Send the head of an answer; return what of the disk is wanted, nothing if that is none of it."""
+        size = self._served.reader.size
+        if not secrets.compare_digest(self.path.encode(), quote(self._served.path).encode()):
+            self.send_error(404)
+            return None
+        start, end = 0, size
+        wanted = _RANGE.fullmatch(self.headers.get("Range", ""))
+        if wanted is not None:
+            start = int(wanted[1])
+            end = min(int(wanted[2]) + 1 if wanted[2] else size, size)
+            if start >= end:
+                self.send_error(416)
+                return None
+        self.send_response(206 if wanted is not None else 200)
+        self.send_header("Content-Type", "application/octet-stream")
+        self.send_header("Content-Length", str(end - start))
+        self.send_header("Accept-Ranges", "bytes")
+        if wanted is not None:
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
+        self.end_headers()
+        return start, end
