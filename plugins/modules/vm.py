@@ -202,6 +202,10 @@ vm:
           description: Id of the network.
           type: str
           returned: always
+previous:
+  description: Settings that were changed, such as C(memory), as they were before, in the form of O(definition).
+  returned: when O(vm_id) names the VM that gets settings
+  type: dict
 failure:
   description: What went wrong, for programs.
   returned: failure
@@ -223,8 +227,8 @@ def present(module: AnsibleModule, client: ManagerClient) -> dict[str, Any]:
     parameters = module.params
     vm_id, run_id = parameters["vm_id"], parameters["run_id"]
     if vm_id is not None:
-        changed = change_vm(client, vm_id, parameters["definition"], check=module.check_mode)
-        return {"changed": changed, "vm": describe_vm(client, vm_id).as_dict()}
+        previous = change_vm(client, vm_id, parameters["definition"], check=module.check_mode)
+        return {"changed": bool(previous), "vm": describe_vm(client, vm_id).as_dict(), "previous": previous}
     wanted = WantedVm(
         name=parameters["name"],
         definition=parameters["definition"],

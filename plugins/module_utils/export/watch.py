@@ -102,8 +102,10 @@ class Watch:
         self._console = bytearray()
         self._resets = 0
         self._forward: socket.socket | None = None
-        assert process.stdout is not None
-        os.set_blocking(process.stdout.fileno(), False)
+        if process.stdout is None:
+            raise ValueError("the console of the process has to be a pipe")
+        self._output = process.stdout.fileno()
+        os.set_blocking(self._output, False)
         self._qmp: Qmp = connect(qmp_path, lambda: process.poll() is None)
 
     def close(self) -> None:
@@ -217,10 +219,9 @@ class Watch:
                 os.unlink(path)
 
     def _read_console(self) -> None:
-        assert self._process.stdout is not None
         while True:
             try:
-                piece = os.read(self._process.stdout.fileno(), 65536)
+                piece = os.read(self._output, 65536)
             except BlockingIOError:
                 return
             if not piece:
@@ -240,18 +241,18 @@ class Watch:
             self._forward = socket.create_connection(("127.0.0.1", found[0]), 5)
             self._forward.setblocking(False)
             return False
-        if self._connections("(?:ESTABLISHED|CLOSE_WAIT)", port) or self._has_data():
+        if self._connections("(?:ESTABLISHED|CLOSE_WAIT)", port) or self._has_data(self._forward):
             return True
         if not any(self._connections(state, port) for state in ("SYN_SENT", "SYN_RCVD")):
             self._forward.close()  # refused: not yet
             self._forward = None
         return False
 
-    def _has_data(self) -> bool:
+    @staticmethod
+    def _has_data(forward: socket.socket) -> bool:
         """Return whether the guest has said something before it closed the connection."""
-        assert self._forward is not None
         try:
-            return bool(self._forward.recv(1, socket.MSG_PEEK))
+            return bool(forward.recv(1, socket.MSG_PEEK))
         except OSError:
             return False
 

@@ -185,11 +185,10 @@ def ensure_vm(
     """
     vm_id, claimed = find_vm(client, run_id)
     wanted.check(client, vm_id)
-    if check and vm_id is None:
-        return None, True
     if not check and not claimed:
         vm_id = _make(client, wanted, run_id, vm_id)
-    assert vm_id is not None
+    if vm_id is None:
+        return None, True
     known = describe_vm(client, vm_id)
     disks = [disk for disk in wanted.disks if disk not in known.disks]
     nics = _missing(wanted.nics, known.nics)
@@ -206,8 +205,10 @@ def ensure_vm(
     return describe_vm(client, vm_id), True
 
 
-def change_vm(client: ManagerClient, vm_id: str, definition: Mapping[str, Any], *, check: bool = False) -> bool:
-    """Set the fields of an existing VM as they were saved; return whether any was another. C(check): only look."""
+def change_vm(
+    client: ManagerClient, vm_id: str, definition: Mapping[str, Any], *, check: bool = False
+) -> dict[str, Any]:
+    """Set the fields of an existing VM as they were saved; return those that had others. C(check): only look."""
     current = client.get("Vm", vm_id)
     known = {**current, "description": unmarked(text(current, "description"))}
     changes = {key: value for key, value in _settings(definition).items() if value != known.get(key)}
@@ -216,7 +217,7 @@ def change_vm(client: ManagerClient, vm_id: str, definition: Mapping[str, Any], 
         if mark is not None and "description" in changes:
             changes["description"] = mark.description(changes["description"])
         client.modify("Vm", vm_id, changes)
-    return bool(changes)
+    return {key: known.get(key) for key in changes}
 
 
 def remove_vm(client: ManagerClient, run_id: str, *, vm_id: str | None = None, check: bool = False) -> str | None:
