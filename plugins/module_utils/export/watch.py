@@ -177,7 +177,7 @@ class Watch:
         """Wait a moment for events; return why the machine cannot come up any more."""
         try:
             events = self._qmp.events(_STEP)
-        except QmpEndError as error:
+        except BootTestError as error:
             self._process.wait(5)
             raise BootTestError(f"qemu has ended with status {self._process.returncode}") from error
         for event in events:

@@ -95,7 +95,7 @@ class Plugin:
             with open(os.path.join(directory, SETTINGS), encoding="utf-8") as file:
                 settings = json.load(file)
             for disk in settings["disks"]:
-                chain = open_chain([(path, header_hash) for path, header_hash in disk["files"]])
+                chain = open_chain(list(map(tuple, disk["files"])))
                 reader = DiskReader(chain, cache_size=settings["cache_size"] // len(settings["disks"]))
                 self._exports[disk["export"]] = _Export(disk["description"], reader)
             if settings["about"] is not None:

@@ -207,31 +207,57 @@ REFUSALS: dict[str, tuple[list[str], Change | None, str]] = {
     "point": (["web01", "x"], None, "Client web01 has no recovery point 'x'; the newest is {points[1].id}"),
     "slot": (["web01", "latest", "{images}", "--slot", "7"], None, "{points[1].id} has no disk in slot 7; it has 0"),
     "no directory": (["web01", "latest", "{images}/a"], None, "{images}/a is not a directory: make it first"),
-    "exists": (["web01", "latest", "{images}"], lambda _client, _points, bare: (bare.images / "0-system.img").touch(),
-        "{images}/0-system.img exists: move it away or name another directory, nothing is overwritten"),
-    "unfinished": (["web01", "latest", "{images}"],
+    "exists": (
+        ["web01", "latest", "{images}"],
+        lambda _client, _points, bare: (bare.images / "0-system.img").touch(),
+        "{images}/0-system.img exists: move it away or name another directory, nothing is overwritten",
+    ),
+    "unfinished": (
+        ["web01", "latest", "{images}"],
         lambda _client, _points, bare: (bare.images / "0-system.img.restoring").touch(),
-        "{images}/0-system.img.restoring exists: move it away or name another directory, nothing is overwritten"),
-    "no zstd": (["web01", "latest", "{images}"], lambda _client, _points, bare: (bare.bin / "zstd").unlink(),
-        "The program zstd is not in the PATH: install the package zstd"),
-    "no vault": (["web01"], lambda _client, _points, bare: (bare.vault / "vault.json").unlink(),
-        "Cannot read {vault}/vault.json: No such file or directory"),
-    "no file": (["web01", "latest", "{images}"], lambda client, points, _bare: file_of(client, points[0]).unlink(),
-        "Cannot read {base}: No such file or directory"),
-    "short": (["web01", "latest", "{images}"], lambda client, points, _bare: os.truncate(file_of(client, points[0]), 9),
-        "{base} is damaged: it has 9 bytes instead of {points[0].disks[0].file_size}"),
-    "no base": (["web01", "latest", "{images}"],
+        "{images}/0-system.img.restoring exists: move it away or name another directory, nothing is overwritten",
+    ),
+    "no zstd": (
+        ["web01", "latest", "{images}"],
+        lambda _client, _points, bare: (bare.bin / "zstd").unlink(),
+        "The program zstd is not in the PATH: install the package zstd",
+    ),
+    "no vault": (
+        ["web01"],
+        lambda _client, _points, bare: (bare.vault / "vault.json").unlink(),
+        "Cannot read {vault}/vault.json: No such file or directory",
+    ),
+    "no file": (
+        ["web01", "latest", "{images}"],
+        lambda client, points, _bare: file_of(client, points[0]).unlink(),
+        "Cannot read {base}: No such file or directory",
+    ),
+    "short": (
+        ["web01", "latest", "{images}"],
+        lambda client, points, _bare: os.truncate(file_of(client, points[0]), 9),
+        "{base} is damaged: it has 9 bytes instead of {points[0].disks[0].file_size}",
+    ),
+    "no base": (
+        ["web01", "latest", "{images}"],
         lambda client, points, _bare: shutil.rmtree(Path(client.directory, points[0].id)),
-        "Client web01 has no recovery point '{points[0].id}'; the newest is {points[1].id}"),
-    "other disk": (["web01", "latest", "{images}"], _other_disk,
-        "{points[0].id} is damaged: {points[1].id} builds on its disk 0004fb00001200001.img"),
-    "hostile": (["web01", "latest", "{images}"],
+        "Client web01 has no recovery point '{points[0].id}'; the newest is {points[1].id}",
+    ),
+    "other disk": (
+        ["web01", "latest", "{images}"],
+        _other_disk,
+        "{points[0].id} is damaged: {points[1].id} builds on its disk 0004fb00001200001.img",
+    ),
+    "hostile": (
+        ["web01", "latest", "{images}"],
         lambda client, points, _bare: forge(client, points[1], file="../x.zst"),
-        "'../x.zst' is not the name of a file or folder in the vault"),
-    "no manifest": (["web01", "latest"],
+        "'../x.zst' is not the name of a file or folder in the vault",
+    ),
+    "no manifest": (
+        ["web01", "latest"],
         lambda client, points, _bare: (Path(client.directory, points[1].id, "point.json").write_text("{}"), None)[1],
-        "{manifest} is damaged, or has a format that this script does not know"),
-}  # fmt: skip
+        "{manifest} is damaged, or has a format that this script does not know",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", REFUSALS)
