@@ -55,7 +55,7 @@ options:
     type: dict
   disks:
     description:
-      - Virtual disks of the VM.
+      - Virtual disks of the VM that is made. Not with O(vm_id), for which there is M(ovm.backup.vm_disk_mapping).
     type: list
     elements: dict
     default: []
@@ -72,7 +72,7 @@ options:
         required: true
   nics:
     description:
-      - Network cards of the VM, in this order.
+      - Network cards of the VM that is made, in this order. Not with O(vm_id).
     type: list
     elements: dict
     default: []
@@ -261,7 +261,7 @@ def main() -> None:
             ("state", "present", ["name", "vm_id"], True),
             ("state", "released", ["vm_id"]),
         ],
-        mutually_exclusive=[("name", "vm_id")],
+        mutually_exclusive=[("name", "vm_id"), ("disks", "vm_id"), ("nics", "vm_id")],
         supports_check_mode=True,
     )
     parameters = module.params

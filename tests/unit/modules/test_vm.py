@@ -144,3 +144,14 @@ def test_slots_are_filled_and_emptied(
     assert succeed("vm_disk_mapping", slot) == {"changed": True, "previous": {"virtual_disk_id": disks[1]}}
     assert not succeed("vm_disk_mapping", slot)["changed"]
     assert succeed("vm", {**manager, "run_id": RUN, "state": "absent"})["changed"]
+
+
+@pytest.mark.parametrize("name", ["disks", "nics"])
+def test_an_existing_vm_gets_settings_only(
+    fail: Any, args: dict[str, Any], manager: dict[str, Any], simulator: Simulator, name: str
+) -> None:
+    before = len(simulator.calls(writing=True))
+    vm_id = id_of(simulator, "Vm", "files01")
+    found = fail("vm", {**manager, "run_id": RUN, "vm_id": vm_id, "definition": {}, name: args[name]})
+    assert found["msg"] == f"parameters are mutually exclusive: {name}|vm_id"
+    assert len(simulator.calls(writing=True)) == before
