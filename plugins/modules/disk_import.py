@@ -128,6 +128,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, manager_client, manager_options, vault_options
 from ..module_utils._point import point_options, selected_point
+from ..module_utils.errors import ManagerError, OvmBackupError
 from ..module_utils.manager.client import ManagerClient
 from ..module_utils.manager.restored_disks import WantedDisk, ensure_disk, remove_restored_disk
 from ..module_utils.transfer.http_serving import serve_disk
@@ -140,16 +141,20 @@ def make(module: AnsibleModule, manager: ManagerClient) -> dict[str, Any]:
     client, point = selected_point(module)
     [disk] = chosen_disks(point, [given["slot"]])
     place = {"name": given["name"], "repository_id": given["repository_id"], "vm_id": point.vm_id, "size": disk.size}
-    where = {"address": given["address"], "port": given["port"]}
+    where = {"address": given["address"], "port": given["port"], "content_hash": disk.content_hash}
     with client.open_disk(point, disk) as chain, serve_disk(chain, disk.name, **where) as served:
         wanted = WantedDisk(**place, url=served.url)
         try:
             found, changed = ensure_disk(manager, wanted, run_id=given["run_id"], check=module.check_mode)
-        finally:
+        except ManagerError:
             served.check()  # a damaged vault says more than the manager, who only sees a connection that ends
-    if changed and not module.check_mode and found is not None and served.sent < disk.size:
-        remove_restored_disk(manager, found.id, run_id=given["run_id"])
-        raise served.incomplete(disk.size)
+            raise
+        if changed and found is not None:
+            try:
+                served.check_complete()
+            except OvmBackupError:
+                remove_restored_disk(manager, found.id, run_id=given["run_id"])
+                raise
     shown = found.as_dict() if found is not None else None
     return {"changed": changed, "virtual_disk": shown, "bytes_served": served.sent}
 

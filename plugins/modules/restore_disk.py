@@ -87,7 +87,7 @@ options:
 attributes:
   check_mode:
     support: full
-    details: The target is not looked at in check mode if it is on a server.
+    details: Of the target, only the place of a new image on a path is looked at in check mode.
   diff_mode:
     support: none
   idempotent:
@@ -195,7 +195,7 @@ from ..module_utils._transfer import repositories_option
 from ..module_utils.images.ssh import SshSettings
 from ..module_utils.transfer.disk_restore import data_size, restore_to
 from ..module_utils.transfer.point_restore import for_disk
-from ..module_utils.transfer.targets import open_target, target_path
+from ..module_utils.transfer.targets import check_place, open_target, target_path
 from ..module_utils.vault.manifest import chosen_disks
 
 
@@ -232,10 +232,12 @@ def main() -> None:
         verified = False
         with client.open_disk(point, disk) as chain:
             needed = data_size(chain)
-            if not module.check_mode:
+            if module.check_mode:
+                check_place(parameters["target"], path, chain, existing=parameters["existing"])
+            else:
                 opened = open_target(
                     parameters["target"],
-                    disk.size,
+                    chain,
                     repositories_path=parameters["repositories_path"],
                     ssh=settings,
                     existing=parameters["existing"],

@@ -93,3 +93,46 @@ def unpack_spans(payload):
     # type: (bytes) -> list[tuple[int, int]]
     numbers = struct.unpack(">%dQ" % (len(payload) // 8), payload)
     return list(zip(numbers[0::2], numbers[1::2]))
+
+
+def user_of(fd, path):
+    # type: (int, bytes) -> str
+    """Return who else on this machine has a file open, in words; empty if that is nobody that can be seen.
+
+    That is a process, such as the one that carries the disk of a running VM, or a loop device. The name is compared
+    first: to look at files of others may wait for a network file system that is gone.
+    """
+    name, found = os.path.basename(path), os.fstat(fd)
+    for number in _names(b"/proc"):
+        if not number.isdigit() or int(number) == os.getpid():
+            continue
+        process = b"/proc/" + number
+        for each in _names(process + b"/fd"):
+            link = process + b"/fd/" + each
+            try:
+                if os.path.basename(os.readlink(link)) == name and os.path.samestat(os.stat(link), found):
+                    return "process %d (%s)" % (int(number), _line(process + b"/comm").decode("utf-8", "replace"))
+            except EnvironmentError:
+                pass  # closed meanwhile
+    for device in _names(b"/sys/block"):
+        try:
+            behind = _line(b"/sys/block/" + device + b"/loop/backing_file")
+            if os.path.basename(behind) == name and os.path.samestat(os.stat(behind), found):
+                return "loop device " + device.decode("ascii", "replace")
+        except EnvironmentError:
+            pass  # no loop device, or one without a file
+    return ""
+
+
+def _names(folder):
+    # type: (bytes) -> list[bytes]
+    try:
+        return os.listdir(folder)
+    except EnvironmentError:
+        return []  # it has ended, belongs to somebody else, or there is no such thing here
+
+
+def _line(path):
+    # type: (bytes) -> bytes
+    with open(path, "rb") as file:
+        return file.read().strip()

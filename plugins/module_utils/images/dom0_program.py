@@ -154,6 +154,7 @@ class Session(Writing):
 
     def __init__(self, write, alive):
         # type: (Callable[[dict[str, object] | None, list[bytes]], None], Callable[[], None]) -> None
+        Writing.__init__(self)
         self.write = write
         self.alive = alive
 
@@ -189,8 +190,15 @@ class Session(Writing):
 
     def do_close(self, request, _payload):
         # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]
+        self.discard(request["handle"])
         os.close(request["handle"])
         return {}, b""
+
+    def end(self):
+        # type: () -> None
+        """Leave nothing behind that is not finished."""
+        for fd in list(self.unfinished):
+            self.discard(fd)
 
     def do_state(self, _request, path):
         # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]
@@ -301,9 +309,9 @@ def main():
     # type: () -> None
     """Serve requests until the proxy hangs up."""
     os.nice(10)  # whoever runs the guests comes first
+    session = Session(send, check_alive)
     try:
         send_raw(READY)
-        session = Session(send, check_alive)
         while True:
             header, payload = FRAME.unpack(receive(FRAME.size))
             if header > HEADER_LIMIT or payload > PAYLOAD_LIMIT:
@@ -312,6 +320,8 @@ def main():
             session.answer(request, receive(payload))
     except Gone:
         pass
+    finally:
+        session.end()
 
 
 if __name__ == "__main__":

@@ -12,14 +12,18 @@ import hashlib
 import os
 import stat
 import struct
+import time
 
 MYPY = False
 if MYPY:  # Python 2.6 has no annotations, and none of these
     from collections.abc import Callable  # noqa: F401 # novm
 
 if __name__ != "__main__":  # on a server, these are in front of this part
-    from .dom0_files import CHUNK, ZEROS, Failure, chunks, exactly, read_at, state, unpack_spans
+    from .dom0_files import CHUNK, ZEROS, Failure, chunks, exactly, read_at, state, unpack_spans, user_of
 
+FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
+FADV_DONTNEED = 4
+TAKEN = "another restore is writing it"
 DIGEST = struct.Struct(">QQ32s")  # start, end and SHA-256 of what should be there
 
 
@@ -28,24 +32,61 @@ class Writing(object):
 
     alive = staticmethod(lambda: None)  # type: Callable[[], None]
 
+    def __init__(self):
+        # type: () -> None
+        self.unfinished = {}  # type: dict[int, bytes]
+
     def do_target(self, request, path):
         # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]
-        """Open an image for writing; with C(create) a new one of C(size) bytes; with C(lock) for nobody else."""
-        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
-        if request["create"]:
-            flags |= os.O_CREAT | os.O_EXCL
-        fd = os.open(path, flags, 384)  # 0600, which Python 2 and 3 write in different ways
+        """Open an image for writing; with C(lock) only if nobody else uses it after that many tenths of a second."""
+        fd = os.open(path, FLAGS)
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise Failure(text="it is not a regular file")
             if request["lock"]:
-                lock(fd)
-            if request["create"]:
-                os.ftruncate(fd, request["size"])
+                take(fd, path, request["lock"])
             return dict(state(fd, path), handle=fd), b""
         except BaseException:
             os.close(fd)
             raise
+
+    def do_create(self, request, payload):
+        # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]
+        """Open a new image, empty and of C(size) bytes; it gets the second of two names with C(finish), or vanishes."""
+        path, name = payload.split(b"\0")
+        if os.path.lexists(name):
+            raise Failure(errno=errno.EEXIST, text=os.strerror(errno.EEXIST))
+        remove_left(path)
+        fd = os.open(path, FLAGS | os.O_CREAT | os.O_EXCL, 384)  # 0600, which Python 2 and 3 write in different ways
+        self.unfinished[fd] = path
+        try:
+            lock(fd, path)
+            os.ftruncate(fd, request["size"])
+            return dict(state(fd, path), handle=fd), b""
+        except BaseException:
+            self.discard(fd)
+            os.close(fd)
+            raise
+
+    def do_finish(self, request, name):
+        # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]
+        """Give a new image its name, unless that is taken, and make the name durable."""
+        path = self.unfinished[request["handle"]]
+        os.link(path, name)
+        self.discard(request["handle"])
+        folder = os.open(os.path.dirname(name), os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return {}, b""
+
+    def discard(self, fd):
+        # type: (int) -> None
+        """Remove a new image that has not got its name, or the first name of one that has."""
+        path = self.unfinished.pop(fd, None)
+        if path is not None:
+            os.unlink(path)
 
     def do_write(self, request, data):
         # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]
@@ -81,25 +122,73 @@ class Writing(object):
 
     def do_sync(self, request, _payload):
         # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]
+        """Make all durable; and let it be read from the storage from now on, where this Python can say so."""
         os.fsync(request["handle"])
-        return {}, b""
-
-    def do_remove(self, _request, path):
-        # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]
-        os.unlink(path)
-        return {}, b""
+        return {"forgotten": forget(request["handle"])}, b""
 
 
-def lock(fd):
-    # type: (int) -> None
+def take(fd, path, tenths):
+    # type: (int, bytes, int) -> None
+    """Have a file for us alone.
+
+    What is left of a restore that was interrupted a moment ago ends by itself: so it may take some tenths of a second.
+    """
+    while True:
+        try:
+            lock(fd, path)
+            user = user_of(fd, path)
+            if not user:
+                return
+            raise Failure(text="%s has it open: stop what uses it, such as a VM" % user)
+        except Failure:
+            tenths -= 1
+            if tenths <= 0:
+                raise
+        time.sleep(0.1)
+
+
+def lock(fd, path):
+    # type: (int, bytes) -> None
     """Let nobody else restore into a file at the same time."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except EnvironmentError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise Failure(text="another restore is writing it")
+            raise Failure(text=TAKEN)
         if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
             raise
+    if not os.path.lexists(path) or not os.path.samestat(os.fstat(fd), os.lstat(path)):
+        raise Failure(text=TAKEN)  # it was, until now, and has another name or is gone
+
+
+def remove_left(path):
+    # type: (bytes) -> None
+    """Remove what a killed restore has left. Not used again: something may still be on its way to it."""
+    try:
+        fd = os.open(path, FLAGS)
+    except EnvironmentError as error:
+        if error.errno == errno.ENOENT:
+            return
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise Failure(text="%s is in the way" % os.path.basename(path).decode("utf-8", "replace"))
+        lock(fd, path)
+        os.unlink(path)
+    finally:
+        os.close(fd)
+
+
+def forget(fd):
+    # type: (int) -> bool
+    """Have nothing of a file in memory any more; return whether this Python can say so."""
+    try:
+        import ctypes
+
+        start = length = ctypes.c_long(0)
+        return bool(ctypes.CDLL(None).posix_fadvise(fd, start, length, FADV_DONTNEED) == 0)
+    except (ImportError, AttributeError, OSError):
+        return False
 
 
 def write_at(fd, offset, data):

@@ -17,9 +17,10 @@ import threading
 from collections.abc import Iterable, Iterator
 
 from ..errors import InvalidInputError, TargetError
+from .dom0_files import user_of
 from .local import LocalImage
 from .spans import split_spans
-from .target import Bytes, Written, digest, not_what_was_written, target_errors
+from .target import Bytes, Written, digest, in_use, not_what_was_written, target_errors
 from .types import Span
 
 _STEP = 1024 * 1024
@@ -38,6 +39,12 @@ class LocalTarget:
         self.fresh = fresh
         self.kept = 0
         self._counting = threading.Lock()
+
+    def room(self) -> int:
+        """Return how many bytes of data the image can take."""
+        with target_errors("look at", self.name):
+            system, image = os.fstatvfs(self._descriptor), os.fstat(self._descriptor)
+        return system.f_bavail * system.f_frsize + image.st_blocks * 512
 
     def write(self, offset: int, data: Bytes) -> None:
         """Write data if it is not there already."""
@@ -132,6 +139,9 @@ def existing_image(path: str, size: int) -> Iterator[LocalTarget]:
             raise TargetError(f"Cannot restore to {path}: it is not a regular file", path=path)
         if found.st_size != size:
             raise TargetError(f"Cannot restore to {path}: it has {found.st_size} bytes, the disk {size}", path=path)
+        user = user_of(descriptor, os.fsencode(path))
+        if user:
+            raise in_use(path, user)
         with LocalImage(path) as image:
             fresh = not image.data_spans()
         yield LocalTarget(descriptor, path, size, fresh=fresh)

@@ -29,13 +29,16 @@ from .types import Span
 _WINDOW = 8 * 1024 * 1024  # bytes on their way that no answer has come for
 _DEPTH = 64  # requests, likewise
 _STEP = 1024 * 1024  # what one request looks at
+_PATIENCE = 20  # tenths of a second for what an interrupted restore has left to end
 _Item = TypeVar("_Item")
 
 
 class RemoteTarget:
-    """A raw image on a server, open for writing; a context manager, made by C(new_remote_image) or with a path.
+    """A raw image on a server, open for writing; a context manager.
 
-    Data that is there already, as after an interrupted restore, is found by its hash on the server and not sent.
+    Data that is there already, as after an interrupted restore, is found by its hash on the server and not sent. With
+    C(create) it is a new image, which has its name only from C(finish) on: without that the server removes it, also
+    when nobody is there any more to ask for it.
     """
 
     concurrent = False
@@ -46,6 +49,8 @@ class RemoteTarget:
         self.name = image_name(path, server.name)
         self.size = size
         self.kept = 0
+        self._create = create
+        self._there = f"{path}.restoring" if create else path
         self._handles: dict[Channel, int] = {}
         self._channels: list[Channel] = []
         self._turn = itertools.count()
@@ -58,13 +63,16 @@ class RemoteTarget:
                 path=path,
             )
         # This one holds the lock.
-        header = self._prepare(server.connection.control, create=create, lock=True)
-        if int(header["size"]) != size:
+        header = self._prepare(server.connection.control, first=True)
+        try:
+            if int(header["size"]) != size:
+                raise TargetError(
+                    f"Cannot restore to {self.name}: it has {header['size']} bytes, the disk {size}", path=path
+                )
+            self._data: list[Span] = [] if create else self._allocated()
+        except BaseException:
             self.close()
-            raise TargetError(
-                f"Cannot restore to {self.name}: it has {header['size']} bytes, the disk {size}", path=path
-            )
-        self._data: list[Span] = [] if create else self._allocated()
+            raise
         self.fresh = not self._data
         self._starts = [span.start for span in self._data]
 
@@ -134,8 +142,18 @@ class RemoteTarget:
             self._submit({"do": "clear", "write": False}, _packed(spans), cleared)
         self._settle()
 
+    def room(self) -> int:
+        """Return how many bytes of data the image can take."""
+        free, _size = self._asked(lambda: self.server.free_space(os.path.dirname(self.path)))
+        return free + sum(span.end - span.start for span in self._data)
+
     def finish(self) -> None:
-        """Leave the image as it is: it has its name."""
+        """Give a new image its name."""
+        if self._create:
+            control = self.server.connection.control
+            request = {"do": "finish", "handle": self._handles[control]}
+            self._check(control.ask(request, os.fsencode(self.path)).header or {}, "create")
+            self._create, self._there = False, self.path
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
@@ -183,13 +201,18 @@ class RemoteTarget:
         if number >= len(self._channels):
             channel = self.server.connection.borrow()
             self._channels.append(channel)
-            self._prepare(channel, create=False, lock=False)
+            self._prepare(channel, first=False)
         return self._channels[number]
 
-    def _prepare(self, channel: Channel, *, create: bool, lock: bool) -> Mapping[str, Any]:
-        request = {"do": "target", "create": create, "lock": lock, "size": self.size}
-        header = channel.ask(request, os.fsencode(self.path)).header or {}
-        self._check(header, "create" if create else "open")
+    def _prepare(self, channel: Channel, *, first: bool) -> Mapping[str, Any]:
+        """Let a channel have the image open; the first one locks it, and makes it if that is wanted."""
+        there = os.fsencode(self._there)
+        if first and self._create:
+            frame = channel.ask({"do": "create", "size": self.size}, there + b"\0" + os.fsencode(self.path))
+        else:
+            frame = channel.ask({"do": "target", "lock": _PATIENCE if first else 0}, there)
+        header = frame.header or {}
+        self._check(header, "create" if self._create else "open")
         self._handles[channel] = int(header["handle"])
         return header
 
@@ -208,9 +231,16 @@ class RemoteTarget:
 
     def _allocated(self) -> list[Span]:
         """Return what may be other than zeros."""
-        try:
-            with RemoteImage(self.server, self.path) as image:
+
+        def look() -> list[Span]:
+            with RemoteImage(self.server, self._there) as image:
                 return image.data_spans()
+
+        return self._asked(look)
+
+    def _asked(self, look: Callable[[], _Item]) -> _Item:
+        try:
+            return look()
         except SourceError as error:
             raise TargetError(f"Cannot restore to {self.name}: {error.message}", path=self.path) from error
 
@@ -220,19 +250,6 @@ class RemoteTarget:
 
     def _within_data(self, spans: Iterable[Span]) -> Iterator[Span]:
         return (part for part in split_spans(spans, _STEP) if self._overlaps(*part))
-
-
-@contextlib.contextmanager
-def new_remote_image(server: Server, path: str, size: int) -> Iterator[RemoteTarget]:
-    """Give an empty image on a server; when an error ends the block, it is removed there."""
-    with RemoteTarget(server, path, size, create=True) as target:
-        try:
-            yield target
-        except BaseException:
-            # Also when the connection is gone: then the message of the error stays the first one.
-            with contextlib.suppress(ServerError, SourceError):
-                server.ask(f"remove {target.name}", path, {"do": "remove"}, os.fsencode(path))
-            raise
 
 
 def batched(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:

@@ -75,6 +75,11 @@ def not_what_was_written(name: str, offset: int) -> TargetError:
     )
 
 
+def in_use(name: str, user: str) -> TargetError:
+    """Return the error for an image that somebody else has open."""
+    return TargetError(f"Cannot open {name}: {user} has it open: stop what uses it, such as a VM", path=name)
+
+
 @contextlib.contextmanager
 def target_errors(verb: str, path: str) -> Iterator[None]:
     """Turn an C(OSError) of a write into a C(TargetError) that names the path and the reason."""

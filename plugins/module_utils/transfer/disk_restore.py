@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..errors import CorruptVaultError, TargetError
+from ..errors import TargetError
 from ..images.local import LocalImage
 from ..images.local_target import new_image, refuse_existing
 from ..images.target import DiskTarget, Written, digest, target_errors
@@ -70,17 +70,20 @@ def check_target(path: str, chain: DiskChain, *, promised: int = 0) -> int:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             raise TargetError(f"Cannot restore to {path}: it exists and is not a regular file", path=path)
     needed = data_size(chain)
-    together = promised + needed
     with target_errors("look at", directory):
         found = os.statvfs(directory)
-    free = found.f_bavail * found.f_frsize
-    if together > free:
+    require_room(path, needed, found.f_bavail * found.f_frsize, directory, promised)
+    return needed
+
+
+def require_room(name: str, needed: int, room: int, where: str, promised: int = 0) -> None:
+    """Raise C(TargetError) when there is no room for so many bytes of data and what is promised to others."""
+    if needed + promised > room:
         others = f", {promised} more for other images" if promised else ""
         raise TargetError(
-            f"Cannot restore to {path}: {needed} bytes of data are needed{others}, {free} are free in {directory}",
-            path=path,
+            f"Cannot restore to {name}: {needed} bytes of data are needed{others}, {room} are free in {where}",
+            path=name,
         )
-    return needed
 
 
 def image_hash(path: str, geometry: Geometry, *, progress: Progress | None = None) -> str | None:
@@ -144,10 +147,7 @@ def restore_to(
     writer = _Writer(chain, target, progress, digests=verify)
     writer.run(workers)
     if writer.content.hexdigest() != content_hash:
-        newest = chain.files[0].path
-        raise CorruptVaultError(
-            f"{newest} and its bases give another disk than the manifest says", path=newest, offset=0
-        )
+        raise chain.another_disk()
     target.flush()
     if verify:
         target.verify(writer.digests, _zero_spans(chain))

@@ -16,14 +16,18 @@ import contextlib
 import http.server
 import re
 import secrets
+import socket
+import sys
 import threading
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 from urllib.parse import quote
 
 from ..errors import OvmBackupError, TargetError
+from ..images.types import Span
 from ..vault.chain import DiskChain
 from ..vault.random_access import DiskReader
+from .changes import total, widened
 
 _STEP = 1024 * 1024
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
@@ -37,28 +41,51 @@ class ServedDisk:
         self.reader = reader
         self.path = path
         self.url = ""
-        self.sent = 0
-        self.failure: OvmBackupError | None = None
+        self._parts: list[Span] = []
+        self._failure: Exception | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def sent(self) -> int:
+        """Return how many bytes of the disk went out. What was fetched twice counts once."""
+        with self._lock:
+            return total(self._parts)
+
+    def add(self, start: int, end: int) -> None:
+        """Count what was sent."""
+        with self._lock:
+            self._parts = widened(sorted([*self._parts, Span(start, end)]), 1, self.reader.size)
+
+    def fail(self, error: Exception) -> None:
+        """Keep what stopped the serving; the first is the reason of all others."""
+        with self._lock:
+            self._failure = self._failure or error
 
     def check(self) -> None:
         """Raise what stopped the serving, such as C(CorruptVaultError)."""
-        if self.failure is not None:
-            raise self.failure
+        if self._failure is not None:
+            raise self._failure
 
-    def incomplete(self, size: int) -> TargetError:
-        """Return the error for an import that did not take all of the disk."""
-        return TargetError(
-            f"The import took {self.sent} of {size} bytes and was called complete: the virtual disk was removed",
-            path=self.url,
-        )
+    def check_complete(self) -> None:
+        """Raise for an import that did not take all of the disk, each byte of it right."""
+        self.check()
+        if self.sent < self.reader.size:
+            raise TargetError(
+                f"The import took {self.sent} of {self.reader.size} bytes and was called complete: the virtual disk "
+                "was removed",
+                path=self.url,
+            )
 
 
 @contextlib.contextmanager
-def serve_disk(chain: DiskChain, name: str, *, address: str, port: int = 0) -> Iterator[ServedDisk]:
+def serve_disk(chain: DiskChain, name: str, *, content_hash: str, address: str, port: int = 0) -> Iterator[ServedDisk]:
     """Serve a disk at an address of this host, by default on any free port, as long as the block runs.
 
-    Raises C(TargetError) when there can be no server at that address.
+    Raises C(CorruptVaultError) when the tables of the chain do not give the disk with that hash, C(TargetError) when
+    there can be no server at that address.
     """
+    if chain.content_hash() != content_hash:
+        raise chain.another_disk()
     served = ServedDisk(DiskReader(chain), f"/{secrets.token_urlsafe(24)}/{_NAME.sub('_', name) or 'disk'}.img")
     try:
         server = _Server((address, port), served)
@@ -73,15 +100,40 @@ def serve_disk(chain: DiskChain, name: str, *, address: str, port: int = 0) -> I
     finally:
         server.shutdown()
         thread.join()
-        server.server_close()
+        server.end()
 
 
 class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
+    # Nothing may read the chain once it is closed: the end waits for the threads.
+    daemon_threads = False
 
     def __init__(self, address: tuple[str, int], served: ServedDisk) -> None:
         self.served = served
+        self.connections: set[socket.socket] = set()
         super().__init__(address, _Handler)
+
+    def end(self) -> None:
+        """Hang up on everybody who is still there, and close."""
+        for connection in list(self.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self.server_close()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread, and know of it."""
+        self.connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        self.connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, _request: Any, _client_address: Any) -> None:
+        """Keep what is nobody's fault but ours: standard error belongs to the module. That clients vanish is usual."""
+        error = sys.exc_info()[1]
+        if isinstance(error, Exception) and not isinstance(error, OSError):
+            self.served.fail(error)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -100,10 +152,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             while offset < end:
                 data = served.reader.read(offset, min(_STEP, end - offset))
                 self.wfile.write(data)
+                served.add(offset, offset + len(data))
                 offset += len(data)
-                served.sent += len(data)
         except OvmBackupError as error:
-            served.failure = error
+            served.fail(error)
             self.close_connection = True
         except OSError:
             self.close_connection = True  # whoever fetched it is gone
@@ -131,7 +183,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             start = int(wanted[1])
             end = min(int(wanted[2]) + 1 if wanted[2] else size, size)
             if start >= end:
-                self.send_error(416)
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{size}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
                 return None
         self.send_response(206 if wanted is not None else 200)
         self.send_header("Content-Type", "application/octet-stream")

@@ -14,13 +14,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import InvalidInputError
-from ..images.local_target import existing_image, new_image
+from ..images.local_target import existing_image, new_image, refuse_existing
 from ..images.remote import Server
-from ..images.remote_target import RemoteTarget, new_remote_image
+from ..images.remote_target import RemoteTarget
 from ..images.spans import image_path
 from ..images.ssh import SshSettings
 from ..images.target import DiskTarget
+from ..vault.chain import DiskChain
+from .disk_restore import check_target, data_size, require_room
 from .opening import SERVER_REPOSITORIES
+
+_WHERE = "its file system, with what the image has already"
 
 
 def target_path(target: Mapping[str, Any], repositories_path: str) -> str:
@@ -43,14 +47,22 @@ def target_path(target: Mapping[str, Any], repositories_path: str) -> str:
     return str(target["path"])
 
 
+def check_place(target: Mapping[str, Any], path: str, chain: DiskChain, *, existing: bool) -> None:
+    """Raise for a new image on this host that could not be written. An existing one may not have been made yet."""
+    if target["kind"] == "path" and not existing:
+        refuse_existing(path, overwrite=False)
+        check_target(path, chain)
+
+
 @contextlib.contextmanager
 def open_target(
-    target: Mapping[str, Any], size: int, *, repositories_path: str, ssh: SshSettings | None, existing: bool
+    target: Mapping[str, Any], chain: DiskChain, *, repositories_path: str, ssh: SshSettings | None, existing: bool
 ) -> Iterator[DiskTarget]:
-    """Give the target; a new one is removed when the block ends before C(finish)."""
-    path = target_path(target, repositories_path)
+    """Give the target, which has room for the disk; a new one is removed when the block ends before C(finish)."""
+    path, size = target_path(target, repositories_path), chain.geometry.size
     if target["kind"] == "path":
         with existing_image(path, size) if existing else new_image(path, size) as image:
+            require_room(path, data_size(chain), image.room(), _WHERE)
             yield image
         return
     server = target["server"]
@@ -58,7 +70,7 @@ def open_target(
         raise InvalidInputError(
             "The target is on a server, but target.server or ssh is missing: pass both", option="target"
         )
-    opened = RemoteTarget if existing else new_remote_image
     there = Server(ssh, str(server["address"]), str(server["name"]))
-    with there as connection, opened(connection, path, size) as image:
-        yield image
+    with there as connection, RemoteTarget(connection, path, size, create=not existing) as remote:
+        require_room(remote.name, data_size(chain), remote.room(), _WHERE)
+        yield remote

@@ -204,6 +204,13 @@ class DiskChain(Overlay):
         """Return the hash of the whole disk as the hash tables give it; C(below) is as for C(table_state)."""
         return ContentHash(self.geometry, self.table_state(below)).hexdigest()
 
+    def another_disk(self) -> CorruptVaultError:
+        """Return the error for a chain whose content hash is not that of the manifest."""
+        newest = self.files[0].path
+        return CorruptVaultError(
+            f"{newest} and its bases give another disk than the manifest says", path=newest, offset=0
+        )
+
     def _resolve(self, segment: int, cursors: Sequence[_Cursor]) -> ResolvedSegment:
         resolved = super()._resolve(segment, cursors)
         if resolved.missing:
