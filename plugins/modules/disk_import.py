@@ -149,7 +149,7 @@ def make(module: AnsibleModule, manager: ManagerClient) -> dict[str, Any]:
         except ManagerError:
             served.check()  # a damaged vault says more than the manager, who only sees a connection that ends
             raise
-        if changed and found is not None:
+        if changed and found is not None and not module.check_mode:
             try:
                 served.check_complete()
             except OvmBackupError:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from unit.vault.builders import MIB, Stored, content_hash, noise, open_files, store, write_image
 
-from ansible_collections.ovm.backup.plugins.module_utils.errors import ServerError
+from ansible_collections.ovm.backup.plugins.module_utils.errors import ServerError, TargetError
 from ansible_collections.ovm.backup.plugins.module_utils.images.remote import Server
 from ansible_collections.ovm.backup.plugins.module_utils.images.remote_target import RemoteTarget
 from ansible_collections.ovm.backup.plugins.module_utils.images.ssh import SshSettings
@@ -80,3 +80,64 @@ def test_an_interrupted_restore_goes_on(bed: Bed, ovs: Server, stored: Stored, d
         done = restore(stored, target)
     assert done.written + done.kept == DATA
     assert bed.digest(disk) == DIGEST
+
+
+@pytest.mark.parametrize("ovs", ["root"], indirect=True)
+def test_a_new_image_is_there_whole_or_not_at_all(bed: Bed, ovs: Server, stored: Stored, folder: str) -> None:
+    path = f"{folder}/it's new.img"
+    with (
+        pytest.raises(ServerError),
+        Server(ovs.settings, "127.0.0.1", "bed") as lost,
+        RemoteTarget(lost, path, len(STATE), create=True) as target,
+    ):
+        target.write(0, STATE[:MIB])
+        target.flush()
+        assert bed.names(folder) == ["it's new.img.restoring"]
+        for process in lost.connection._all:  # as the end of a proxy that was killed
+            process.kill()
+        target.flush()
+    # The server removes it when it notices. What is still there when the next restore comes, that one removes.
+    with RemoteTarget(ovs, path, len(STATE), create=True) as target:
+        restore(stored, target)
+        target.finish()
+    assert bed.names(folder) == ["it's new.img"]
+    assert bed.digest(path) == DIGEST
+
+
+@pytest.mark.parametrize("ovs", ["root", "sudo"], indirect=True)
+def test_a_disk_that_a_guest_may_have_is_not_written(bed: Bed, ovs: Server, disk: str) -> None:
+    device = bed.run(["losetup", "--find", "--show", disk]).text
+    try:
+        name = device.rsplit("/", 1)[1]
+        with pytest.raises(TargetError, match=f"Cannot open .*: loop device {name} has it open: stop what uses it"):
+            RemoteTarget(ovs, disk, len(STATE))
+    finally:
+        bed.run(["losetup", "--detach", device])
+    with RemoteTarget(ovs, disk, len(STATE)) as target:
+        assert target.fresh
+
+
+@pytest.mark.parametrize("ovs", ["root"], indirect=True)
+def test_a_full_storage_repository_is_named(bed: Bed, ovs: Server, stored: Stored, disk: str, folder: str) -> None:
+    filler = f"{folder}/filler"
+    bed.create(filler, 0)
+    with RemoteTarget(ovs, disk, len(STATE)) as target:
+        bed.allocate(filler, 0, target.room() - 3 * MIB)
+        assert target.room() <= 3 * MIB
+        with pytest.raises(TargetError, match="Cannot write .* at offset .*: No space left on device"):
+            restore(stored, target)
+    bed.remove(filler)
+    with RemoteTarget(ovs, disk, len(STATE)) as target:
+        restore(stored, target)
+    assert bed.digest(disk) == DIGEST
+
+
+@pytest.mark.parametrize("ovs", ["root"], indirect=True)
+def test_a_read_only_storage_repository_is_named(bed: Bed, ovs: Server, disk: str) -> None:
+    repository = bed.repository()
+    bed.run(["mount", "-o", "remount,ro", repository])
+    try:
+        with pytest.raises(TargetError, match="Cannot open .*: Read-only file system"):
+            RemoteTarget(ovs, disk, len(STATE))
+    finally:
+        bed.run(["mount", "-o", "remount,rw", repository])

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,9 +19,11 @@ from unit.images.stand_in import StandIn, server
 from unit.vault.builders import KIB, MIB, content_hash, noise, open_files, store, write_image, write_sparse
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import OvmBackupError, ServerError, TargetError
+from ansible_collections.ovm.backup.plugins.module_utils.images import remote_target
+from ansible_collections.ovm.backup.plugins.module_utils.images.dom0_write import forget
 from ansible_collections.ovm.backup.plugins.module_utils.images.local_target import existing_image
 from ansible_collections.ovm.backup.plugins.module_utils.images.remote import Server
-from ansible_collections.ovm.backup.plugins.module_utils.images.remote_target import RemoteTarget, new_remote_image
+from ansible_collections.ovm.backup.plugins.module_utils.images.remote_target import RemoteTarget
 from ansible_collections.ovm.backup.plugins.module_utils.images.target import DiskTarget, Written, digest
 from ansible_collections.ovm.backup.plugins.module_utils.images.types import Span
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore import RestoredImage, restore_to
@@ -133,7 +137,8 @@ def test_what_is_no_image_is_refused(tmp_path: Path, image: Path, ovs: Server) -
                 pass
 
 
-def test_two_restores_do_not_write_the_same_image(image: Path, ovs: Server) -> None:
+def test_two_restores_do_not_write_the_same_image(image: Path, ovs: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_target, "_PATIENCE", 1)
     with image.open() as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         for opened in (existing_image(str(image), len(STATE)), _on_server(ovs, image)):
@@ -142,18 +147,98 @@ def test_two_restores_do_not_write_the_same_image(image: Path, ovs: Server) -> N
 
 
 def test_a_new_image_on_a_server_appears_whole_or_not_at_all(chain: DiskChain, tmp_path: Path, ovs: Server) -> None:
-    path = tmp_path / "new.img"
-    with pytest.raises(OvmBackupError, match="given up"), new_remote_image(ovs, str(path), len(STATE)) as target:
+    path, left = tmp_path / "new.img", tmp_path / "new.img.restoring"
+    left.write_bytes(noise(5000))  # by a restore and a server that were lost together
+    with (
+        pytest.raises(OvmBackupError, match="given up"),
+        RemoteTarget(ovs, str(path), len(STATE), create=True) as target,
+    ):
         target.write(0, STATE[:MIB])
         raise OvmBackupError("given up")
     assert not path.exists()
-    with new_remote_image(ovs, str(path), len(STATE)) as target:
+    assert not left.exists()
+    with RemoteTarget(ovs, str(path), len(STATE), create=True) as target:
         restore(chain, target, verify=True)
+        assert not path.exists()
+        target.finish()
     assert path.read_bytes() == STATE
     assert path.stat().st_mode & 0o777 == 0o600
-    with pytest.raises(TargetError, match="Cannot create .*: File exists"), new_remote_image(ovs, str(path), 5):
-        pass
+    with pytest.raises(TargetError, match="Cannot create .*: File exists"):
+        RemoteTarget(ovs, str(path), 5, create=True)
     assert path.read_bytes() == STATE
+    assert not left.exists()
+
+
+def test_a_new_image_that_appears_meanwhile_is_left_alone(tmp_path: Path, ovs: Server) -> None:
+    path = tmp_path / "new.img"
+    with (
+        pytest.raises(TargetError, match="Cannot create .*: File exists"),
+        RemoteTarget(ovs, str(path), 5, create=True) as target,
+    ):
+        path.write_text("mine")
+        target.finish()
+    assert path.read_text() == "mine"
+    assert not (tmp_path / "new.img.restoring").exists()
+
+
+def test_a_server_removes_a_new_image_when_the_proxy_is_gone(tmp_path: Path, ovs: Server) -> None:
+    target = RemoteTarget(ovs, str(tmp_path / "new.img"), MIB, create=True)
+    target.write(0, STATE[:MIB])
+    target.flush()
+    left = tmp_path / "new.img.restoring"
+    assert left.exists()
+    ovs.connection.control.end_input()  # nothing else is said, as by a proxy that was killed
+    assert ovs.connection.control.status() == 0
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "directory"])
+def test_a_strange_thing_in_the_place_of_a_new_image(tmp_path: Path, ovs: Server, kind: str) -> None:
+    victim, strange = tmp_path / "victim", tmp_path / "new.img.restoring"
+    victim.write_text("mine")
+    if kind == "link":
+        strange.symlink_to(victim)
+    else:
+        strange.mkdir()
+    with pytest.raises(TargetError, match="Cannot create .*new.img on server ovs1: "):
+        RemoteTarget(ovs, str(tmp_path / "new.img"), MIB, create=True)
+    assert victim.read_text() == "mine"
+    assert strange.is_symlink() or strange.is_dir()
+
+
+def test_an_image_that_somebody_has_open_is_not_written(
+    image: Path, ovs: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Stands in for the process that carries the disk of a running VM.
+    monkeypatch.setattr(remote_target, "_PATIENCE", 1)
+    command = [sys.executable, "-c", "import sys; f = open(sys.argv[1]); print(flush=True); input()", str(image)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as user:
+        assert user.stdin is not None
+        assert user.stdout is not None
+        user.stdout.readline()
+        for opened in (existing_image(str(image), len(STATE)), _on_server(ovs, image)):
+            with pytest.raises(TargetError, match=f"Cannot open .*: process {user.pid} .*has it open: stop"), opened:
+                pass
+        user.stdin.write(b"\n")
+        user.stdin.close()
+        user.wait()
+    for opened in (existing_image(str(image), len(STATE)), _on_server(ovs, image)):
+        with opened as target:
+            assert target.fresh
+
+
+def test_a_server_that_hangs_is_an_error(chain: DiskChain, image: Path, stand_in: StandIn) -> None:
+    with (
+        pytest.raises(ServerError, match="sent nothing for 0.3 seconds"),
+        server(stand_in.hanging(500), stall_timeout=0.3) as ovs,
+        RemoteTarget(ovs, str(image), len(STATE)) as target,
+    ):
+        restore(chain, target)
+
+
+def test_what_is_read_again_comes_from_the_storage(image: Path) -> None:
+    with image.open() as file:
+        assert forget(file.fileno())
 
 
 def test_a_server_that_is_lost_in_the_middle_is_an_error_and_the_restore_goes_on_later(

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -45,7 +47,25 @@ def test_a_new_image_is_written_once(succeed: Any, fail: Any, args: dict[str, An
     assert not image.exists()
     assert succeed("restore_disk", {**args, "verify": True}) == expected(image, verified=True)
     assert image.read_bytes() == DATA
-    assert f"{image} exists" in fail("restore_disk", args)["msg"]
+    for options in ({}, {"check_mode": True}):
+        assert f"{image} exists" in fail("restore_disk", args, **options)["msg"]
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_file_system_that_is_too_small_is_refused(
+    fail: Any, args: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, existing: bool
+) -> None:
+    small = SimpleNamespace(f_bavail=1, f_frsize=4096)
+    monkeypatch.setattr(os, "fstatvfs", lambda _descriptor: small)
+    image = tmp_path / "disk.img"
+    if existing:
+        write_sparse(image, len(DATA), {MIB: noise(4096)})
+    free = 8192 if existing else 4096
+    assert fail("restore_disk", {**args, "existing": existing})["msg"] == (
+        f"Cannot restore to {image}: {64 * KIB} bytes of data are needed, {free} are free in its file system, "
+        "with what the image has already"
+    )
+    assert image.exists() == existing
 
 
 def test_an_existing_image_is_written_only_where_it_differs(succeed: Any, args: dict[str, Any], tmp_path: Path) -> None:

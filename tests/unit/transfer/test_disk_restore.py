@@ -352,19 +352,27 @@ def test_the_hash_of_an_image(tmp_path: Path) -> None:
 
 PROGRAM = r"""
 import json, re, sys
-from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore import restore_disk
+from ansible_collections.ovm.backup.plugins.module_utils.images.local_target import existing_image
+from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore import restore_disk, restore_to
 from ansible_collections.ovm.backup.plugins.module_utils.vault.chain import open_chain
-links, target, content_hash = json.loads(sys.argv[1])
+links, target, content_hash, existing = json.loads(sys.argv[1])
 with open_chain(links) as chain:
-    done = restore_disk(chain, target, content_hash=content_hash, workers=4)
+    if existing:
+        with existing_image(target, chain.geometry.size) as image:
+            done = restore_to(chain, image, content_hash=content_hash, verify=True, workers=4)
+    else:
+        done = restore_disk(chain, target, content_hash=content_hash, workers=4)
 # Not ru_maxrss, which counts the memory of the process that started this one too.
 peak = int(re.search(r"VmHWM:\s+(\d+) kB", open("/proc/self/status").read()).group(1))
 print(json.dumps([done.size, done.written, peak]))
 """
 
 
-def test_a_large_sparse_disk_needs_little_memory(vault: Path, target: Path) -> None:
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_large_sparse_disk_needs_little_memory(vault: Path, target: Path, existing: bool) -> None:
     size = 64 * KIB * MIB
+    if existing:  # with another disk in it
+        write_sparse(target, size, {5 * KIB * MIB: noise(MIB)})
     pieces = {number * 7 * KIB * MIB + 3 * MIB: noise(3 * MIB, number) for number in range(9)}
     image = write_sparse(vault / "raw", size, pieces)
     full = store(image, vault / "full.zst")
@@ -374,7 +382,7 @@ def test_a_large_sparse_disk_needs_little_memory(vault: Path, target: Path) -> N
     with open_files([full]) as base:
         incremental = store(image, vault / "incremental.zst", base=base)
     assert incremental.result.changed == MIB
-    argument = json.dumps([[incremental.link, full.link], str(target), incremental.result.content_hash])
+    argument = json.dumps([[incremental.link, full.link], str(target), incremental.result.content_hash, existing])
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, argument],
         check=True,
