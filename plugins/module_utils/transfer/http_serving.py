@@ -151,8 +151,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             while offset < end:
                 data = served.reader.read(offset, min(_STEP, end - offset))
-                self.wfile.write(data)
+                # First: who has the last byte may come at once and ask whether that was all.
                 served.add(offset, offset + len(data))
+                self.wfile.write(data)
                 offset += len(data)
         except OvmBackupError as error:
             served.fail(error)
