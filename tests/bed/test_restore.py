@@ -123,11 +123,13 @@ def test_a_full_storage_repository_is_named(bed: Bed, ovs: Server, stored: Store
     with RemoteTarget(ovs, disk, len(STATE)) as target:
         bed.create(filler, 0)
         end, step = 0, target.room() - 4 * MIB
-        # OCFS2 has more than it tells of, which it keeps for this server: all of it goes.
-        with pytest.raises(GuestError, match="No space"):
-            while True:
-                bed.allocate(filler, end, step)
-                end, step = end + step, MIB
+        # OCFS2 gives back what was removed only when it needs space: so once more, until it has none.
+        for _round in range(3):
+            with pytest.raises(GuestError, match="No space"):
+                while True:
+                    bed.allocate(filler, end, step)
+                    end, step = end + step, MIB
+            bed.run(["sync"])
         with pytest.raises(TargetError, match="Cannot write .* at offset .*: No space left on device"):
             restore(stored, target)
     bed.remove(filler)
