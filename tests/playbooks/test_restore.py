@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from playbooks.bench import Bench, only
+from playbooks.bench import Bench, only, wait_until
 
 VM = "db 01"
 CLIENT = "db_01"
@@ -92,7 +92,19 @@ def test_a_disk_is_given_to_another_vm(bench: Bench, saved: Path) -> None:
     assert sorted(images) == [0, 1]
     assert filecmp.cmp(images[1], saved / "1", shallow=False)
     assert bench.state_of("old01") == "STOPPED"
-    bench.objects = bench.listed()
+    # The VM belongs to other tests, too.
+    vm_id = bench.simulator.find("Vm", "old01")["id"]["value"]
+    [mapping] = [
+        one for one in bench.peek("/VmDiskMapping") if one["vmId"]["value"] == vm_id and one["diskTarget"] == 1
+    ]
+    session = bench.simulator.session()
+    for path in (
+        f"Vm/{vm_id}/VmDiskMapping/{mapping['id']['value']}",
+        f"VirtualDisk/{mapping['virtualDiskId']['value']}",
+    ):
+        assert session.delete(f"{bench.simulator.url}/{path}").ok
+        wait_until(lambda: not bench.simulator.state()["jobs"], "the end of the job")
+    assert sorted(bench.images("old01")) == [0]
 
 
 @pytest.mark.parametrize("mode", ["new", "in_place"])

@@ -31,10 +31,13 @@ class LocalTarget:
 
     concurrent = True
 
-    def __init__(self, descriptor: int, path: str, size: int, *, fresh: bool, name: str | None = None) -> None:
+    def __init__(
+        self, descriptor: int, path: str, size: int, *, fresh: bool, name: str | None = None, overwrite: bool = True
+    ) -> None:
         self._descriptor = descriptor
         self.name = path
         self._becomes = name
+        self._overwrite = overwrite
         self.size = size
         self.fresh = fresh
         self.kept = 0
@@ -83,6 +86,7 @@ class LocalTarget:
         """Give a new image its name."""
         if self._becomes is None:
             return
+        refuse_existing(self._becomes, self._overwrite)  # a restore may take hours
         with target_errors("create", self._becomes):
             os.replace(self.name, self._becomes)
         self.name, self._becomes = self._becomes, None
@@ -111,7 +115,7 @@ def new_image(path: str, size: int, *, overwrite: bool = False) -> Iterator[Loca
     temporary = f"{path}.restoring"
     # Open, and so locked, until it has its name or is gone.
     descriptor = _open_temporary(temporary)
-    target = LocalTarget(descriptor, temporary, size, fresh=True, name=path)
+    target = LocalTarget(descriptor, temporary, size, fresh=True, name=path, overwrite=overwrite)
     finished = False
     try:
         with target_errors("write", temporary):

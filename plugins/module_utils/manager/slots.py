@@ -82,7 +82,7 @@ def map_disk(
         if disk_id is not None:
             _map(client, vm_id, slot, disk_id, old)
     except BaseException as error:
-        _put_back(client, error, vm_id, slot, old)
+        _put_back(client, error, vm_id, slot, disk_id, old)
         raise
     return held, True
 
@@ -107,7 +107,12 @@ def _map(client: ManagerClient, vm_id: str, slot: int, disk_id: str, like: Mappi
 
 
 def _put_back(
-    client: ManagerClient, error: BaseException, vm_id: str, slot: int, old: Mapping[str, Any] | None
+    client: ManagerClient,
+    error: BaseException,
+    vm_id: str,
+    slot: int,
+    disk_id: str | None,
+    old: Mapping[str, Any] | None,
 ) -> None:
     """Let the slot hold again what it held, whatever of the exchange was carried out."""
     held = reference(old, "virtualDiskId") if old is not None else None
@@ -116,6 +121,8 @@ def _put_back(
         now = _mapping(client, vm_id, slot)
         if now is not None and reference(now, "virtualDiskId") == held:
             return
+        if now is not None and reference(now, "virtualDiskId") != disk_id:
+            return  # somebody else's by now
         if now is not None:
             delete(client, "Vm", vm_id, "VmDiskMapping", object_id(now))
         if held is not None:

@@ -139,13 +139,16 @@ class _Planning:
             self._check_name()
         else:
             vm = self._existing() if self.wishes.mode == "in_place" else self._other()
-            if vm is not None and vm.state != "STOPPED" and not self.wishes.stop:
+            if vm is not None and vm.state not in ("STOPPED", "RUNNING"):
+                self.problems.append(f"VM {quoted(vm.name)} is {vm.state}: let it run or stop it first")
+            elif vm is not None and vm.state != "STOPPED" and not self.wishes.stop:
                 self.problems.append(f"VM {quoted(vm.name)} is {vm.state}: stop it, or pass stop: true")
         disks = self._disks(chosen, vm)
         self._check_space(disks)
         definition = {
             "new": lambda: self._definition(disks),
-            "in_place": self._settings,
+            # Who wants some of the disks only wants nothing else to change.
+            "in_place": self._settings if self.wishes.slots is None else dict,
             "attach": dict,  # the VM keeps its own
         }[self.wishes.mode]()
         nics = self._nics() if self.wishes.mode == "new" else ()
@@ -208,6 +211,11 @@ class _Planning:
 
     def _check_name(self) -> None:
         for vm in self.inventory.vms.values():
+            if self.run_of.get(vm.id) == self.run_id and vm.state != "STOPPED":
+                self.problems.append(
+                    f"VM {quoted(vm.name)} ({vm.id}), which this restore has made, is {vm.state} already: "
+                    "its disks are in use"
+                )
             if vm.name == self.name and self.run_of.get(vm.id) != self.run_id:
                 self.problems.append(
                     f"there is a VM {quoted(vm.name)} ({vm.id}) already: pass another name, or mode: in_place"

@@ -118,7 +118,6 @@ def restore_disk(
     check_target(path, chain)
     with new_image(path, chain.geometry.size, overwrite=overwrite) as target:
         done = restore_to(chain, target, content_hash=content_hash, progress=progress, workers=workers)
-        refuse_existing(path, overwrite)  # a restore may take hours
         target.finish()
     return dataclasses.replace(done, path=path)
 
