@@ -21,6 +21,7 @@ from ..errors import InvalidInputError
 from ..manager.inventory import Inventory, Nic, Vm
 from ..manager.networks import Network
 from ..manager.objects import object_id, optional_text, reference
+from ..manager.restored_disks import BLOCK
 from ..manager.restored_vms import SETTINGS
 from ..vault.manifest import Point, PointDisk
 from .access import Access, Source, choose_source
@@ -28,7 +29,6 @@ from .reading import did_you_mean, quoted
 from .restore_wishes import Wishes
 
 _Thing = TypeVar("_Thing")
-BLOCK = 4096  # the manager makes disks of whole blocks only (ovm-rest-api 10.2)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class _Planning:
         disks = self._disks(chosen, vm)
         self._check_space(disks)
         definition = {
-            "new": lambda: self._definition(disks),
+            "new": self._definition,
             # Who wants some of the disks only wants nothing else to change.
             "in_place": self._settings if self.wishes.slots is None else dict,
             "attach": dict,  # the VM keeps its own
@@ -316,7 +316,7 @@ class _Planning:
     def _settings(self) -> dict[str, Any]:
         return {key: self.saved[key] for key in SETTINGS if self.saved.get(key) is not None}
 
-    def _definition(self, disks: Sequence[DiskToRestore]) -> dict[str, Any]:
+    def _definition(self) -> dict[str, Any]:
         pools, servers = self.inventory.server_pools, {key: one.name for key, one in self.inventory.servers.items()}
         old_pool, old_server = reference(self.saved, "serverPoolId"), reference(self.saved, "serverId")
         wanted = self.wishes.server_pool or self.wishes.mapped("server_pools", old_pool, self._old_name("serverPoolId"))
@@ -326,8 +326,6 @@ class _Planning:
         if wanted is not None:
             server = self._find(servers, wanted, None, None, "server", "the VM", "server")
         repository = self._repository(reference(self.saved, "repositoryId"), self._old_name("repositoryId"), "vm.cfg")
-        if repository is None and disks:
-            repository = disks[0].repository_id
         if self.saved.get("pinnedCpus"):
             self.notes.append(
                 f"the VM was pinned to processors {self.saved['pinnedCpus']}: pin it again where it runs now"
