@@ -273,8 +273,8 @@ class _EncryptedWriter:
                 self._pass_on((len(self._buffer) - 1) // CHUNK_SIZE)
 
     def finish(self) -> None:
-        self._inner.write(self._output + self._cipher.encrypt(self._number, self._buffer, last=True))
-        self._buffer.clear()
+        self._inner.write(self._output + self._cipher.encrypt(self._number, bytes(self._buffer), last=True))
+        self._buffer = bytearray()
         self._inner.finish()
 
     def abort(self) -> None:

@@ -46,8 +46,8 @@ def remove_recipient(keys: VaultKeys, name_or_id: str) -> KeyDocument:
     gone = [one for one in document.recipients if name_or_id in (one.id, one.name)]
     if any(one.id == keys.key.id for one in gone):
         raise InvalidInputError(
-            f"Key {name_or_id!r} of the vault {keys.root} was given to open it, and cannot be removed with itself: give "
-            "one of those that stay",
+            f"Key {name_or_id!r} of the vault {keys.root} was given to open it, and cannot be removed with itself: "
+            "give one of those that stay",
             path=keys.root,
         )
     left = tuple(one for one in document.recipients if one not in gone)

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import selectors
 import shlex
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,7 +52,9 @@ def _read_file(path: str) -> str:
             content = file.read(_LONGEST + 1)
     except OSError as error:
         raise VaultKeyError(f"encryption_key_file {path} cannot be read: {error.strerror}", path=path) from error
-    return _as_text(content, f"encryption_key_file {path}")
+    if len(content) > _LONGEST:
+        raise VaultKeyError(f"encryption_key_file {path} is longer than any key", path=path)
+    return content.decode("utf-8", "replace")
 
 
 def _words(command: Any) -> list[str]:
@@ -79,19 +83,35 @@ def _run(command: Sequence[str], seconds: float) -> str:
         raise VaultKeyError(f"{name} cannot be run: {error.strerror}") from None
     with process:
         try:
-            output, complaints = process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            raise VaultKeyError(f"{name} did not end within {seconds:g} s") from None
-        finally:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
+            output, complaints = _output_of(process, name, seconds)
+            process.wait()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            raise
     if process.returncode != 0:
         said = " ".join(complaints.decode("utf-8", "replace").split())[-_SAID:]
         raise VaultKeyError(f"{name} failed with status {process.returncode}: {said or 'it said nothing'}")
-    return _as_text(output, f"What {name} printed")
+    return output.decode("utf-8", "replace")
 
 
-def _as_text(content: bytes, name: str) -> str:
-    if len(content) > _LONGEST:
-        raise VaultKeyError(f"{name} is longer than any key")
-    return content.decode("utf-8", "replace")
+def _output_of(process: subprocess.Popen[bytes], name: str, seconds: float) -> list[bytes]:
+    """Return what a process writes until it ends, to its output and to its errors."""
+    found = [b"", b""]
+    deadline = time.monotonic() + seconds
+    with selectors.DefaultSelector() as selector:
+        for number, pipe in enumerate((process.stdout, process.stderr)):
+            if pipe is not None:
+                selector.register(pipe, selectors.EVENT_READ, number)
+        while selector.get_map():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise VaultKeyError(f"{name} did not end within {seconds:g} s")
+            for ready, _events in selector.select(left):
+                data = os.read(ready.fd, _LONGEST)
+                found[ready.data] += data
+                if not data:
+                    selector.unregister(ready.fileobj)
+                if len(found[ready.data]) > _LONGEST:
+                    raise VaultKeyError(f"{name} printed more than any key has")
+    return found

@@ -12,6 +12,7 @@ vault can add a key for which the next data key would be wrapped, too.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import json
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..._libraries import missing_libraries
-from ...errors import CorruptVaultError, InvalidInputError, VaultKeyError
+from ...errors import CorruptVaultError, InvalidInputError, OvmBackupError, VaultKeyError
 from ..files import vault_errors
 from .cipher import KEY_SIZE, data_key_id, derive
 from .interface import Storage
@@ -107,12 +108,13 @@ class VaultKeys:
         return self._data_keys[self.document.current]
 
     def find(self, key_id: bytes) -> bytes | None:
-        """Return the data key with this id, or nothing. One that was made while we worked is looked for in the vault."""
-        found = self._data_keys.get(key_id.hex())
-        if found is None:
-            self._data_keys.update(open_keys(self.storage, self.root, self.key)._data_keys)
-            found = self._data_keys.get(key_id.hex())
-        return found
+        """Return the data key with this id, or nothing. One that was made since we began is looked for in the vault."""
+        if key_id.hex() not in self._data_keys:
+            try:
+                self._data_keys.update(open_keys(self.storage, self.root, self.key)._data_keys)
+            except OvmBackupError as error:
+                raise OSError(errno.EIO, error.message) from error
+        return self._data_keys.get(key_id.hex())
 
     def all(self) -> dict[str, bytes]:
         """Return all data keys by their ids."""
@@ -131,8 +133,8 @@ def create_keys(
     _require_library(root)
     if not recipients or recipients[0][1].kind != SYMMETRIC:
         raise InvalidInputError(
-            f"The first key of the encrypted vault {root} must be a symmetric one: only that proves that {KEYS_NAME} is "
-            "genuine. Other keys can be added later"
+            f"The first key of the encrypted vault {root} must be a symmetric one: only that proves that {KEYS_NAME} "
+            "is genuine. Other keys can be added later"
         )
     data_key, now = os.urandom(KEY_SIZE), clock()
     key_id = data_key_id(data_key).hex()
@@ -153,13 +155,13 @@ def open_keys(storage: Storage, root: str, key: Key | None) -> VaultKeys:
         stored = storage.read(path)
     except FileNotFoundError as error:
         raise CorruptVaultError(
-            f"The vault {root} is encrypted and {path} is missing: without it nothing can be read. Bring it back from a "
-            "copy of the vault",
+            f"The vault {root} is encrypted and {path} is missing: without it nothing can be read. Bring it back from "
+            "a copy of the vault",
             path=path,
         ) from error
     except OSError as error:
         raise CorruptVaultError(f"Cannot read {path}: {error.strerror}", path=path) from error
-    document, claimed = _parse(stored, path)
+    document, body, claimed = _parse(stored, path)
     known = [one.id for one in document.recipients]
     if key is None:
         raise VaultKeyError(
@@ -181,7 +183,7 @@ def open_keys(storage: Storage, root: str, key: Key | None) -> VaultKeys:
         if found is None or data_key_id(found).hex() != key_id:
             raise _damaged(path, f"key {key.id} does not open data key {key_id}, which it should")
         data_keys[key_id] = found
-    if not hmac.compare_digest(claimed.encode(), _mac(_body(document), data_keys[document.current]).encode()):
+    if not hmac.compare_digest(claimed.encode(), _mac(body, data_keys[document.current]).encode()):
         raise _damaged(path, "it is not what the holder of a key has written")
     return VaultKeys(storage, root, key, stored, document, data_keys)
 
@@ -221,7 +223,7 @@ def _mac(body: Mapping[str, Any], data_key: bytes) -> str:
     return hmac.new(derive(data_key, KEY_SIZE, MAC_CONTEXT), text.encode("ascii"), hashlib.sha256).hexdigest()
 
 
-def _parse(stored: bytes, path: str) -> tuple[KeyDocument, str]:
+def _parse(stored: bytes, path: str) -> tuple[KeyDocument, dict[str, Any], str]:
     try:
         found = json.loads(stored.decode("utf-8"))
         if (found["format"], found["version"]) != (KEYS_FORMAT, KEYS_VERSION):
@@ -232,7 +234,8 @@ def _parse(stored: bytes, path: str) -> tuple[KeyDocument, str]:
         document = KeyDocument(str(found["current"]), data_keys, tuple(map(_parse_recipient, found["recipients"])))
         if document.current not in data_keys:
             raise ValueError("the current data key is not there")
-        return document, str(found["mac"])
+        # Authenticated is all that stands there, also what a later version has added.
+        return document, {name: value for name, value in found.items() if name != "mac"}, str(found["mac"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(path, f"it does not hold the keys of a vault ({type(error).__name__}: {error})") from error
 

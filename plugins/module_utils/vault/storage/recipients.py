@@ -6,8 +6,8 @@
 
 """Keys that people and machines hold, and how they open the data keys of a vault.
 
-There are two kinds. A C(symmetric) key is 32 random bytes in base64. An C(x25519) key is a pair in PEM, as openssl makes
-them: whoever has the public half can add to what the private half opens, so the private half may lie in a safe.
+There are two kinds. A C(symmetric) key is 32 random bytes in base64. An C(x25519) key is a pair in PEM, as openssl
+makes them: whoever has the public half can add to what the private half opens, so the private half may lie in a safe.
 
 A data key is wrapped for each key: encrypted with AES-256-GCM under a key that is used for this once, derived by
 HKDF-SHA256 from the symmetric key and a random salt, or from an X25519 agreement with a key pair that is thrown away.
@@ -33,8 +33,8 @@ WRAP_CONTEXT = {SYMMETRIC: b"ovm.backup 2026 wrap symmetric", X25519: b"ovm.back
 _ONCE = bytes(12)  # the nonce under a key that is used once
 
 _WANTED = (
-    "it must be 32 random bytes in base64 (openssl rand -base64 32) or an X25519 key in PEM (openssl genpkey -algorithm "
-    "X25519)"
+    "it must be 32 random bytes in base64 (openssl rand -base64 32) or an X25519 key in PEM (openssl genpkey "
+    "-algorithm X25519)"
 )
 
 
