@@ -19,13 +19,14 @@ from typing import Any
 
 from ..errors import CorruptVaultError, NotAVaultError, PointNotFoundError, VaultError
 from . import format as fmt
-from .carried_script import SCRIPT_NAME, carry_script, is_script
+from .carried_script import carry_scripts, is_script
 from .chain import DiskChain, open_chain
 from .disk_writer import FrameCompressor
 from .files import (
     entries,
     exists,
     file_entry,
+    is_temporary,
     listing,
     make_directory,
     read_file,
@@ -39,6 +40,7 @@ from .lock import ClientLock
 from .manifest import MANIFEST_NAME, Point, PointDisk, read_manifest
 from .point_writer import PointWriter
 from .removal import clear_away
+from .storage.keys import KEYS_NAME
 
 VAULT_NAME = "ovm.backup vault"
 VAULT_VERSION = 1
@@ -301,7 +303,7 @@ class Vault:
         make_directory(os.path.join(path, "clients"))
         make_directory(os.path.join(path, "jobs"))
         settings = {"format": VAULT_NAME, "version": VAULT_VERSION, "id": str(uuid.uuid4()), "created": clock()}
-        carry_script(path)
+        carry_scripts(path)
         write_json(os.path.join(path, "vault.json"), settings)
         return cls(path, settings)
 
@@ -360,13 +362,13 @@ class Vault:
 
 def _is_left_over(path: str, name: str) -> bool:
     """Return whether an interrupted C(Vault.create) may have left this."""
-    if name.startswith((".vault.json.", f".{SCRIPT_NAME}.")) and name.endswith(".new"):
-        return True
-    if name == SCRIPT_NAME:
-        return is_script(os.path.join(path, name))
+    if is_temporary(name):
+        return name.startswith((".vault.json.", ".keys.json.", ".restore.py.", ".decrypt.py."))
     with contextlib.suppress(OSError):
-        return name in ("clients", "jobs") and not listing(os.path.join(path, name))
-    return False
+        if name in ("clients", "jobs"):
+            return not listing(os.path.join(path, name))
+    # Keys that encrypt nothing yet. Who has one of them may go on with the vault (see create_keys).
+    return name == KEYS_NAME or is_script(os.path.join(path, name))
 
 
 def _sequence_of(name: str) -> int:

@@ -43,6 +43,9 @@ class MemoryStorage:
     def entry(self, path: str) -> Entry:
         return Entry(path.rpartition("/")[2], False, len(self._found(path)), 1.0)
 
+    def names(self, path: str) -> list[str]:
+        return [entry.name for entry in self.list(path)]
+
     def list(self, path: str) -> list[Entry]:
         found = {}
         for name, data in self.files.items():
@@ -66,6 +69,12 @@ class MemoryStorage:
         del self.files[path]
 
     def make_folder(self, path: str) -> None:
+        return
+
+    def sync(self, path: str) -> None:
+        return
+
+    def remove_empty_folder(self, path: str) -> None:
         return
 
     def remove_folder(self, path: str) -> None:
