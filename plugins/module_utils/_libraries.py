@@ -41,21 +41,30 @@ if TYPE_CHECKING:
     import blake3
     import requests
     import zstandard
+
+    # These say nothing of types.
+    boto3: Any
+    botocore_config: Any
+    botocore_exceptions: Any
 else:
     blake3, requests, zstandard = _Library("blake3"), _Library("requests"), _Library("zstandard")
+    boto3 = _Library("boto3")
+    botocore_config, botocore_exceptions = _Library("botocore.config"), _Library("botocore.exceptions")
 
 
 def missing_libraries(*names: str) -> list[tuple[str, str]]:
     """Return (name, traceback text) of each named library that cannot be imported, in the order asked.
 
-    Without names all libraries of the engine are checked. A name that this file does not offer is a ValueError.
+    Without names those that every vault and manager needs are checked. A name that this file does not offer is a
+    ValueError.
     """
-    offered = ("requests", "zstandard", "blake3")
+    usual = ("requests", "zstandard", "blake3")
+    offered = (*usual, "boto3")
     for name in names:
         if name not in offered:
             raise ValueError(f"{name!r} is not one of the libraries of the engine: {', '.join(offered)}")
     missing = []
-    for name in names or offered:
+    for name in names or usual:
         try:
             importlib.import_module(name)
         except ImportError:
@@ -63,4 +72,4 @@ def missing_libraries(*names: str) -> list[tuple[str, str]]:
     return missing
 
 
-__all__ = ["blake3", "missing_libraries", "requests", "zstandard"]
+__all__ = ["blake3", "boto3", "botocore_config", "botocore_exceptions", "missing_libraries", "requests", "zstandard"]
