@@ -46,8 +46,15 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import x25519
     from cryptography.hazmat.primitives.ciphers import aead
     from cryptography.hazmat.primitives.kdf import hkdf
+
+    # These say nothing of types.
+    boto3: Any
+    botocore_config: Any
+    botocore_exceptions: Any
 else:
     blake3, requests, zstandard = _Library("blake3"), _Library("requests"), _Library("zstandard")
+    boto3 = _Library("boto3")
+    botocore_config, botocore_exceptions = _Library("botocore.config"), _Library("botocore.exceptions")
     crypto_exceptions = _Library("cryptography.exceptions")
     hashes = _Library("cryptography.hazmat.primitives.hashes")
     serialization = _Library("cryptography.hazmat.primitives.serialization")
@@ -57,7 +64,7 @@ else:
 
 # Libraries that every user of the vault or the manager needs, and those that only some vaults need.
 _ALWAYS = ("requests", "zstandard", "blake3")
-_SOMETIMES = ("cryptography",)
+_SOMETIMES = ("boto3", "cryptography")
 
 
 def missing_libraries(*names: str) -> list[tuple[str, str]]:
@@ -81,6 +88,9 @@ def missing_libraries(*names: str) -> list[tuple[str, str]]:
 __all__ = [
     "aead",
     "blake3",
+    "boto3",
+    "botocore_config",
+    "botocore_exceptions",
     "crypto_exceptions",
     "hashes",
     "hkdf",
