@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.cipher import data_key_id
 from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.interface import Entry, Reader, Turn, Writer
 
 
@@ -125,3 +126,17 @@ class MemoryWriter:
 
     def abort(self) -> None:
         self._data.clear()
+
+
+class FixedKeys:
+    """Data keys without a keys.json."""
+
+    def __init__(self, *data_keys: bytes) -> None:
+        self._known = {data_key_id(one): one for one in data_keys}
+        self._current = data_keys[-1]
+
+    def current(self) -> bytes:
+        return self._current
+
+    def find(self, key_id: bytes) -> bytes | None:
+        return self._known.get(key_id)
