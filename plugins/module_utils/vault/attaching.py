@@ -38,7 +38,7 @@ def attach(path: str, access: VaultAccess | None) -> None:
 
 
 def unlock(path: str, settings: Mapping[str, Any]) -> None:
-    """Have the files of an attached vault decrypted, if C(settings), its C(vault.json), says that they are encrypted."""
+    """Have the files of an attached vault decrypted where C(settings), its C(vault.json), says that they are."""
     access, libraries = _attached(path)
     key = read_key(dataclasses.asdict(access))
     mount(path, unlocked(storage_of(path), path, settings, key))

@@ -43,7 +43,7 @@ class MemoryStorage:
     def entry(self, path: str) -> Entry:
         return Entry(path.rpartition("/")[2], False, len(self._found(path)), 1.0)
 
-    def list(self, path: str) -> list[Entry]:
+    def entries(self, path: str) -> list[Entry]:
         found = {}
         for name, data in self.files.items():
             if name.startswith(f"{path}/"):
