@@ -95,9 +95,9 @@ class EncryptedStorage:
         """Return the names in a folder."""
         return self.inner.names(path)
 
-    def list(self, path: str) -> list[Entry]:
+    def entries(self, path: str) -> list[Entry]:
         """Return what is in a folder."""
-        return [self._shown(f"{path.rstrip('/')}/{entry.name}", entry) for entry in self.inner.list(path)]
+        return [self._shown(f"{path.rstrip('/')}/{entry.name}", entry) for entry in self.inner.entries(path)]
 
     def open(self, path: str) -> Reader:
         """Open a file for reading."""

@@ -16,7 +16,6 @@ from .cipher import VERSION
 from .encrypted import EncryptedStorage
 from .interface import Storage
 from .keys import VaultKeys, open_keys
-from .mounts import mount, storage_of
 from .recipients import Key
 
 # What vault.json says of an encrypted vault, under this key.
@@ -56,16 +55,6 @@ def unlocked(inner: Storage, root: str, settings: Mapping[str, Any], key: Key | 
             path=root,
         )
     return encrypted_storage(open_keys(inner, root, key))
-
-
-def unlock(root: str, settings: Mapping[str, Any], key: Key | None) -> None:
-    """Have this process read and write the files of a vault as they are meant, encrypted or not."""
-    inner = storage_of(root)
-    if isinstance(inner, EncryptedStorage):  # that it was unlocked before may have been with another key
-        inner = inner.inner
-    storage = unlocked(inner, root, settings, key)
-    if storage is not inner:
-        mount(root, storage)
 
 
 def encrypted_storage(keys: VaultKeys) -> EncryptedStorage:

@@ -45,9 +45,9 @@ class MemoryStorage:
         return Entry(path.rpartition("/")[2], False, len(self._found(path)), 1.0)
 
     def names(self, path: str) -> list[str]:
-        return [entry.name for entry in self.list(path)]
+        return [entry.name for entry in self.entries(path)]
 
-    def list(self, path: str) -> list[Entry]:
+    def entries(self, path: str) -> list[Entry]:
         found = {}
         for name, data in self.files.items():
             if name.startswith(f"{path}/"):

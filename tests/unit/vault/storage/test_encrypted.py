@@ -62,7 +62,9 @@ def test_content_comes_back_and_sizes_are_those_of_the_content(
     assert storage.read(PATH) == data
     assert len(inner.files[PATH]) == form.encrypted_size(size)
     assert storage.entry(PATH).size == size
-    assert [(entry.name, entry.size) for entry in storage.list("/vault/clients/db01/p")] == [("0-system.img.zst", size)]
+    assert [(entry.name, entry.size) for entry in storage.entries("/vault/clients/db01/p")] == [
+        ("0-system.img.zst", size)
+    ]
     reader = storage.open(PATH)
     assert reader.size == size
     for offset in sorted({0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 64 * CHUNK + 3, max(size - 1, 0), size, size + 9}):
@@ -237,7 +239,7 @@ def test_chunk_of_another_file_is_noticed(storage: EncryptedStorage, inner: Memo
 def test_file_that_is_not_encrypted_is_not_believed(storage: EncryptedStorage, inner: MemoryStorage) -> None:
     inner.files[PATH] = b'{"vm_name": "planted"}' * 10
     assert "is damaged at offset 0: it is no encrypted file" in read_error(storage)
-    assert not storage.list("/vault/clients/db01/p")[0].is_folder  # a listing does not fail on it
+    assert not storage.entries("/vault/clients/db01/p")[0].is_folder  # a listing does not fail on it
 
 
 def test_file_of_another_vault_or_version_is_told(storage: EncryptedStorage, inner: MemoryStorage) -> None:
