@@ -36,7 +36,7 @@ def attach(path: str, access: VaultAccess | None) -> None:
         settings = S3Settings(**{key: value for key, value in dataclasses.asdict(access).items() if key in names})
         mount(path, S3Storage.connect(path, settings))
         libraries = ("boto3",)
-    _ATTACHED[path] = (access, libraries)
+    _ATTACHED[_root(path)] = (access, libraries)
 
 
 def unlock(path: str, settings: Mapping[str, Any]) -> None:
@@ -45,7 +45,7 @@ def unlock(path: str, settings: Mapping[str, Any]) -> None:
     key = read_key(dataclasses.asdict(access))
     mount(path, unlocked(storage_of(path), path, settings, key))
     if is_encrypted(settings):
-        _ATTACHED[path] = (access, (*libraries, "cryptography"))
+        _ATTACHED[_root(path)] = (access, (*libraries, "cryptography"))
 
 
 def key_of_new(path: str, *, encrypted: bool) -> Key | None:
@@ -83,7 +83,11 @@ def libraries_for(path: str) -> tuple[str, ...]:
 
 
 def _attached(path: str) -> tuple[VaultAccess, tuple[str, ...]]:
-    found = _ATTACHED.get(path)
+    found = _ATTACHED.get(_root(path))
     if found is None:
         raise VaultError(f"The vault {path} has not been opened", path=path)
     return found
+
+
+def _root(path: str) -> str:
+    return path.rstrip("/")

@@ -64,6 +64,7 @@ class Client:
     def __init__(self, directory: str) -> None:
         self.directory = directory
         self.name = os.path.basename(directory)
+        self.vault_path = os.path.dirname(os.path.dirname(directory))
         # Manifests never change: those that were listed are not read again for each point that builds on them.
         self._listed: dict[str, Point] = {}
 
