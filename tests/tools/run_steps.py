@@ -84,7 +84,7 @@ class Runner:
         step.begin = time.monotonic()
         try:
             command = [self.make, "--no-print-directory", step.name]
-            with (self.logs / f"{step.name}.log").open("w", encoding="utf-8") as log:
+            with (self.logs / f"{step.name}.log").open("w", buffering=1, encoding="utf-8") as log:
                 process = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
