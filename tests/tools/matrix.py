@@ -35,6 +35,9 @@ COLLECTION = Path("ansible_collections/ovm/backup")
 ENGINE = ("images", "manager", "planning", "reporting", "transfer", "vault")  # the rooms with tests that need no tools
 FAST_TARGET = "vm_info"  # one integration target, for --fast
 FAST_TESTS = ("tests/unit/planning",)
+NONE = "-"
+CORE_HEADS = ["ansible-core", "its Python", "the modules' Python", "unit", "sanity", "integration"]
+PYTHON_HEADS = ["Python of the modules", "import", "engine"]
 START, END = "<!-- matrix: make test-matrix -->", "<!-- end of matrix -->"
 
 
@@ -49,12 +52,13 @@ class Row:
     kinds: tuple[str, ...] = ("unit", "sanity", "integration")
 
 
-# The modules' Python differs from row to row, so that the integration targets run with each of them once.
+# The modules' Python differs from row to row, so that with `make test` the integration targets run with each of them.
 CORES = (
     Row("core-2.16", "3.11", "ansible-core~=2.16.0", "3.9"),
+    Row("core-2.17", "3.12", "ansible-core~=2.17.0", kinds=("sanity",)),
     Row("core-2.18", "3.12", "ansible-core~=2.18.0", "3.10"),
-    Row("core-2.19", "3.11", "ansible-core~=2.19.0", "3.11"),
-    Row("core-2.20", "3.12", "ansible-core~=2.20.0", "3.12"),
+    Row("core-2.19", "3.11", "ansible-core~=2.19.0", "3.12"),
+    Row("core-2.20", "3.12", "ansible-core~=2.20.0", kinds=("sanity",)),
     Row("core-2.21", "3.13", "ansible-core~=2.21.0", "3.13"),
 )
 # The unit tests take AnsibleModule from ansible-core, here the newest that the interpreter can have.
@@ -180,36 +184,41 @@ def engine_tests(stage: Path, python: str) -> list[str]:
     return [str(path.relative_to(stage)) for path in fitting]
 
 
-def table(rows: tuple[Row, ...], heads: list[str], labels: dict[str, list[str]], found: dict[str, str]) -> list[str]:
-    """Return the lines of a table in Markdown."""
+def label(row: Row) -> list[str]:
+    """Return the first cells of a row of the table."""
+    if row in CORES:
+        return [row.name.removeprefix("core-"), row.python, row.modules or NONE]
+    return [row.python]
+
+
+def table(rows: tuple[Row, ...], heads: list[str], found: dict[str, str]) -> list[str]:
+    """Return the lines of a table in Markdown; its last columns are named by the kinds of tests."""
+    kinds = heads[len(label(rows[0])) :]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for row in rows:
-        cells = [f"{found[f'{row.name}/{kind}']}" for kind in row.kinds]
-        lines.append("| " + " | ".join([*labels[row.name], *cells]) + " |")
+        cells = [found.get(f"{row.name}/{kind}", NONE) for kind in kinds]
+        lines.append("| " + " | ".join([*label(row), *cells]) + " |")
     return lines
 
 
 def render(found: dict[str, str]) -> str:
     """Return both tables in Markdown."""
-    labels = {row.name: [row.name.removeprefix("core-"), row.python, row.modules] for row in CORES}
-    labels.update({row.name: [row.python] for row in PYTHONS})
-    heads = ["ansible-core", "its Python", "the modules' Python", "unit", "sanity", "integration"]
-    lines = table(CORES, heads, labels, found)
-    lines += ["", *table(PYTHONS, ["Python of the modules", "import", "engine"], labels, found)]
+    lines = table(CORES, CORE_HEADS, found)
+    lines += ["", *table(PYTHONS, PYTHON_HEADS, found)]
     return "\n".join(lines) + "\n"
 
 
 def cells_of(markdown: str) -> dict[str, str]:
     """Read the tables back: what they say of each cell."""
-    found = {}
+    found: dict[str, str] = {}
     for line in markdown.splitlines():
         words = [word.strip() for word in line.strip().strip("|").split("|")]
         for row in ROWS.values():
-            label = [row.name.removeprefix("core-"), row.python, row.modules] if row in CORES else [row.python]
-            if words[: len(label)] == label and len(words) == len(label) + len(row.kinds):
-                found.update(
-                    {f"{row.name}/{kind}": word for kind, word in zip(row.kinds, words[len(label) :], strict=True)}
-                )
+            heads = CORE_HEADS if row in CORES else PYTHON_HEADS
+            first = len(label(row))
+            if words[:first] == label(row) and len(words) == len(heads):
+                names = [f"{row.name}/{kind}" for kind in heads[first:]]
+                found.update({name: word for name, word in zip(names, words[first:], strict=True) if word != NONE})
     return found
 
 
