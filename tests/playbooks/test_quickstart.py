@@ -33,12 +33,15 @@ def commands() -> str:
 
 def test_quick_start_does_what_it_says(tmp_path: Path, images_cache: Path) -> None:
     (tmp_path / "group_vars").mkdir()
+    # Only for speed, as in all of these tests.
+    (tmp_path / "ansible.cfg").write_text("[defaults]\ninternal_poll_interval = 0.01\n", encoding="utf-8")
     foreign = ("ANSIBLE_", "OVM_", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     with running("minimal", images_cache=images_cache) as simulator:
         settings = {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+            "ANSIBLE_PIPELINING": "1",
             "ANSIBLE_HOME": str(tmp_path / "home"),
             "ANSIBLE_REMOTE_TEMP": str(tmp_path / "temporary"),
             "OVM_URL": simulator.url,
