@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.ovm.backup.plugins.module_utils import errors
 from ansible_collections.ovm.backup.plugins.module_utils._module import manager_options, vault_options
 from ansible_collections.ovm.backup.plugins.module_utils._ssh_options import ssh_options
+from ansible_collections.ovm.backup.plugins.module_utils.images.ssh import SshSettings, remote_command
 from ansible_collections.ovm.backup.plugins.module_utils.planning import (
     access,
     content,
@@ -255,3 +256,26 @@ def test_every_requirement_has_tests_that_exist(documentation: Documentation) ->
     for _number, what, tests in rows:
         for path in tests.split(", "):
             assert (ROOT / path).exists(), f"{what} {path}"
+
+
+# --- where to look ---------------------------------------------------------------------------------------------------
+
+
+def test_places_that_the_readme_names_exist(documentation: Documentation) -> None:
+    text = documentation.pages["README.md"]
+    table = text[text.index("| question | place |") :].split("\n\n")[0]
+    places = re.findall(r"`(\w+/[\w*]+\.py)`", table)
+    assert len(places) > 10
+    links = re.findall(r"\]\(([^):]+)\)", text)
+    assert links
+    for pattern in [f"plugins/module_utils/{place}" for place in places] + links:
+        assert list(ROOT.glob(pattern)), pattern
+
+
+def test_rule_for_sudo_is_what_is_run_on_servers(documentation: Documentation) -> None:
+    command = remote_command(SshSettings.parse({"user": "backup", "sudo": True}), "...")
+    said = " ".join(documentation.guide("security").split())
+    assert f"``{command.removeprefix('exec ')}``" in said
+    assert "backup ALL=(root) NOPASSWD: /bin/sh" in said
+    for guide in documentation.pages:
+        assert guide.endswith("security.rst") or "NOPASSWD" not in documentation.pages[guide], "a rule has one place"
