@@ -54,7 +54,7 @@ IN_STAGE = mkdir -p $(BUILD)/home $(BUILD)/tmp && cd $(STAGE) && env $(TOOL) PYT
 STEPS := fmt lint types docs sanity integration bed-tests molecule artifact versions unit:2 playbooks:2
 STEP_NAMES := $(foreach step,$(STEPS),$(firstword $(subst :, ,$(step))))
 
-.PHONY: bed bed-stop bed-skew bench bench-outage help venv system guest-packages stage home test demo simulator format clean packages test-matrix release-check $(STEP_NAMES)
+.PHONY: bed bed-stop bed-skew bench bench-outage help site screenshots venv system guest-packages stage home test demo simulator format clean packages test-matrix release-check $(STEP_NAMES)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -138,10 +138,16 @@ unit: $(READY) system guest-packages stage ## test: pytest
 sanity: $(READY) stage home ## test: ansible-test sanity
 	@$(IN_STAGE) ansible-test sanity --color no --python $(PYTHON_VERSION) $(ARGS)
 
-docs: $(READY) stage ## check: documentation and changelog; render it to build/docs
+docs: $(READY) site ## check: documentation and changelog, and the site below
 	@$(IN_STAGE) antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=self --check-extra-docs-refs .
 	@$(IN_STAGE) antsibull-changelog lint
-	@$(IN_STAGE) python $(CURDIR)/tests/tools/render_docs.py --build $(BUILD)
+
+site: $(READY) stage ## render the documentation site to build/site
+	@$(IN_STAGE) python $(CURDIR)/tests/tools/render_site.py --build $(BUILD)
+
+screenshots: $(READY) system stage ## make the pictures of the documentation again, from a real run of the demonstration
+	@mkdir -p $(BUILD)/home $(BUILD)/tmp
+	@exec env $(TOOL) ANSIBLE_COLLECTIONS_PATH=$(BUILD)/stage $(VENV)/bin/python tests/tools/screenshots.py --build $(BUILD)
 
 integration: $(READY) system guest-packages stage ## test: integration targets against the simulator
 	@$(IN_STAGE) python $(CURDIR)/tests/tools/integration.py --build $(BUILD) --python $(PYTHON_VERSION) $(ARGS)
