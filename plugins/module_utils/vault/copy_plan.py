@@ -113,7 +113,8 @@ def plan_copy(source: Side, target: Side, wishes: Wishes, *, now: float) -> Copy
     left_out = {bad.id: LeftOut(bad.id, BAD, bad.error) for bad in source.damaged}
     chosen = _chosen(source, wishes, now, left_out)
     reasons = _with_bases(source, chosen)
-    numbers = {one.sequence: one.id for one in (*target.points.values(), *target.damaged)}
+    numbers = {bad.sequence: bad.id for bad in target.damaged}
+    numbers.update({point.sequence: point.id for point in target.points.values()})
     due: dict[str, Due] = {}
     present: list[str] = []
     for point in (point for point in source.points.values() if point.id in reasons):

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +46,11 @@ class PointCopy:
 
 @dataclass
 class ClientCopy:
-    """What became of a client. C(failed) says why the work on it ended before all was tried."""
+    """What became of a client.
+
+    C(present) is how many points its copy had before, C(newest) how old the newest data is in the source and in the
+    copy, C(concerned) whether anything was chosen. C(failed) says why the work ended before all was tried.
+    """
 
     client: str
     vm_name: str | None = None
@@ -53,6 +58,7 @@ class ClientCopy:
     left_out: tuple[LeftOut, ...] = ()
     present: int = 0
     newest: tuple[float | None, float | None] = (None, None)
+    concerned: bool = True
     notes: list[str] = field(default_factory=list)
     failed: str | None = None
 
@@ -93,3 +99,13 @@ class ClientCopy:
             "notes": list(self.notes),
             "failed": self.failed,
         }
+
+
+def total_lag(done: Sequence[ClientCopy]) -> dict[str, Any]:
+    """Return by how much the other vault is behind with all clients; with the time, that of the worst."""
+    lags = [one.lag() for one in done]
+    return {
+        "points": sum(lag["points"] for lag in lags),
+        "bytes": sum(lag["bytes"] for lag in lags),
+        "seconds": max((lag["seconds"] for lag in lags if lag["seconds"] is not None), default=None),
+    }

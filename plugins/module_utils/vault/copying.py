@@ -26,7 +26,7 @@ from typing import Any
 
 from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError, VaultError, VaultWriteError
 from .copy_files import FULL, HEADER, CopyNote, problem_of_file, publish_copy, read_note, remove_note, send
-from .copy_plan import CopyPlan, Side, Wishes, look_at, plan_copy
+from .copy_plan import NOT_CHOSEN, CopyPlan, Side, Wishes, look_at, plan_copy
 from .copy_result import COPIED, FAILED, GONE, ClientCopy, PointCopy
 from .files import exists, make_directory, require_space, write_file
 from .manifest import Point, PointDisk, is_published
@@ -126,6 +126,7 @@ class Copier:
         result.left_out = plan.left_out
         result.present = len(target.points)
         result.newest = (_newest(source), _newest(target))
+        result.concerned = bool(plan.due or plan.present or any(one.kind != NOT_CHOSEN for one in plan.left_out))
         return plan
 
     def _check_identity(self, twin: Client, document: dict[str, Any]) -> None:
