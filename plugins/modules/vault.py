@@ -89,6 +89,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._module import engine, vault_options
 from ..module_utils.errors import NotAVaultError
 from ..module_utils.vault.carried_script import carry_script, script_is_due
+from ..module_utils.vault.files import exists
 from ..module_utils.vault.points import VAULT_VERSION, Vault
 
 
@@ -97,7 +98,7 @@ def existing(path: str) -> Vault | None:
     try:
         return Vault.open(path)
     except NotAVaultError:
-        if os.path.lexists(os.path.join(path, "vault.json")):
+        if exists(os.path.join(path, "vault.json")):
             raise
         Vault.check_new(path)
         return None
