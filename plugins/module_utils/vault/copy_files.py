@@ -23,9 +23,20 @@ from ..errors import CorruptVaultError, PointNotFoundError, VaultError
 from . import format as fmt
 from .disk_check import check_disk_file
 from .disk_reader import DiskFile
-from .files import read_json, remove_file, sync_directory, vault_errors, write_file, write_json
+from .files import (
+    create_file,
+    new_file,
+    open_file,
+    read_file,
+    read_json,
+    remove_file,
+    sync_directory,
+    vault_errors,
+    write_json,
+)
 from .manifest import MANIFEST_NAME, Point, parse_point
 from .pool import OrderedPool
+from .storage.interface import Reader
 
 # How a disk file that was copied is checked: its tables against the manifest, or all of its data.
 HEADER, FULL = "header", "full"
@@ -69,8 +80,8 @@ def read_note(directory: str) -> CopyNote | None:
     try:
         document = read_json(os.path.join(directory, NOTE_NAME))
         files: Mapping[str, str] = document["files"]
-        texts = [str(document[key]) for key in ("source", "point", "manifest")]
-        return CopyNote(*texts, {str(name): str(how) for name, how in files.items()})
+        source, point, manifest = (str(document[key]) for key in ("source", "point", "manifest"))
+        return CopyNote(source, point, manifest, {str(name): str(how) for name, how in files.items()})
     except (OSError, CorruptVaultError, KeyError, TypeError, AttributeError):
         return None
 
@@ -86,9 +97,8 @@ def send(source: str, target: str, size: int, *, progress: Callable[[int], None]
     Raises C(PointNotFoundError) and C(CorruptVaultError) for a source that is missing or has another size,
     C(VaultError) for one that cannot be read now, C(VaultWriteError) for the target.
     """
-    descriptor = _opened(source)
-    try:
-        found = os.fstat(descriptor).st_size
+    with contextlib.closing(_opened(source)) as reader:
+        found = reader.size
         if found != size:
             raise CorruptVaultError(
                 f"{source} has {found} bytes instead of {size}", path=source, offset=min(found, size)
@@ -97,31 +107,27 @@ def send(source: str, target: str, size: int, *, progress: Callable[[int], None]
         def read(offset: int) -> bytes:
             wanted = min(_CHUNK, size - offset)
             with _source_errors(source, offset):
-                data = os.pread(descriptor, wanted, offset)
+                data = reader.pread(wanted, offset)
             if len(data) != wanted:
                 raise CorruptVaultError(f"{source} ends at offset {offset + len(data)}", path=source, offset=offset)
             return data
 
         remove_file(target)
-        with vault_errors("write", target), open(target, "xb") as file:
+        writer = new_file(target, size)
 
-            def write(data: bytes) -> None:
-                with vault_errors("write", target):
-                    file.write(data)
-                progress(len(data))
+        def write(data: bytes) -> None:
+            with vault_errors("write", target):
+                writer.write(data)
+            progress(len(data))
 
-            try:
-                with OrderedPool(write, workers) as pool:
-                    for offset in range(0, size, _CHUNK):
-                        pool.submit(read, offset)
-                file.flush()
-                os.fsync(file.fileno())
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(target)
-                raise
-    finally:
-        os.close(descriptor)
+        try:
+            with OrderedPool(write, workers) as pool:
+                for offset in range(0, size, _CHUNK):
+                    pool.submit(read, offset)
+            with vault_errors("write", target):
+                writer.finish()
+        finally:
+            writer.abort()
 
 
 def problem_of_file(
@@ -141,10 +147,10 @@ def problem_of_file(
         return error.message
 
 
-def _opened(path: str) -> int:
+def _opened(path: str) -> Reader:
     try:
         with _source_errors(path, 0):
-            return os.open(path, os.O_RDONLY)
+            return open_file(path)
     except FileNotFoundError as error:
         raise PointNotFoundError(f"{path} is missing from the vault", path=path) from error
 
@@ -171,8 +177,7 @@ def publish_copy(source: str, target: str, point: Point) -> None:
     """
     path = os.path.join(source, MANIFEST_NAME)
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        data = read_file(path)
         same = parse_point(json.loads(data)) == point
     except FileNotFoundError as error:
         raise PointNotFoundError(f"There is no recovery point in {source}", path=source) from error
@@ -184,4 +189,4 @@ def publish_copy(source: str, target: str, point: Point) -> None:
         raise CorruptVaultError(f"{path} is not what it was when the copy began", path=path, offset=0)
     sync_directory(target)
     sync_directory(os.path.dirname(target))
-    write_file(os.path.join(target, MANIFEST_NAME), data)
+    create_file(os.path.join(target, MANIFEST_NAME), data)

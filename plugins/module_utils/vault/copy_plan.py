@@ -233,5 +233,5 @@ def _would_expire(source: Side, target: Side, due: Mapping[str, Due], wishes: Wi
     facts = [*target.facts.values(), *map(unreadable, target.damaged), *coming]
     for decision in decide(facts, wishes.policy, now=now, zone=wishes.zone).decisions:
         if not decision.keep and decision.point.id in due:
-            why = ", ".join(decision.reasons)
+            why = ", ".join(decision.reasons).removeprefix("expired: ")
             yield LeftOut(decision.point.id, NOT_CHOSEN, f"the other vault would not keep it: {why}")

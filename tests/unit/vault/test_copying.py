@@ -31,6 +31,11 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.pins import Pin, 
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
 from ansible_collections.ovm.backup.plugins.module_utils.vault.removal import expire_point
 from ansible_collections.ovm.backup.plugins.module_utils.vault.retention import RetentionPolicy
+from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.directory import (
+    DirectoryReader,
+    DirectoryStorage,
+)
+from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.mounts import mount, unmount
 from ansible_collections.ovm.backup.plugins.module_utils.vault.verification import Verifier
 from ansible_collections.ovm.backup.plugins.module_utils.vault.verification_run import survey, verify_targets
 
@@ -178,6 +183,50 @@ def test_a_copy_is_verified_and_expires_on_its_own(pair: Pair) -> None:
     expire_point(os.path.join(pair.client.directory, pair.points[2].id))
     assert pair.copy(policy).as_dict()["points"] == []
     assert [point.id for point in pair.twin.scan()[0]] == [pair.points[2].id]
+
+
+class Elsewhere(DirectoryStorage):
+    """Stands in for a storage that is no directory: whoever passes it by finds nothing at C(far://)."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.written: list[str] = []
+
+    def __getattribute__(self, name: str) -> Any:
+        found = object.__getattribute__(self, name)
+        if name.startswith("_") or not callable(found):
+            return found
+
+        def call(*values: Any, **options: Any) -> Any:
+            here = [
+                str(self._directory / value.removeprefix("far://")) if str(value).startswith("far://") else value
+                for value in values
+            ]
+            if name in ("new", "create"):
+                self.written.append(os.path.basename(values[0]))
+            return found(*here, **options)
+
+        return call
+
+
+def test_everything_goes_through_the_storage(pair: Pair, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    far = Elsewhere(tmp_path / "far")
+    mount("far://", far)
+    try:
+        pair.target = Vault.create("far://vault", clock=lambda: 2.0)
+        interrupt_second_file(pair, monkeypatch)
+        far.written.clear()
+        done = pair.copy()
+        assert (done.points[0].reused, done.errors) == (pair.points[0].disks[0].file_size, [])
+        assert far.written == [
+            "lock.json", "1-data.img.zst", "point.json", *["0-system.img.zst", "1-data.img.zst", "point.json"] * 2,
+        ]  # fmt: skip
+        result = Verifier(RUN).verify(pair.twin, pair.points[1])
+        assert result is not None
+        assert result.ok
+    finally:
+        unmount("far://")
+    assert stored_tree(tmp_path / "far" / "vault" / "clients" / NAME) == stored_tree(pair.client.directory)
 
 
 def test_renamed_vm(pair: Pair) -> None:
@@ -335,7 +384,7 @@ def test_source_that_cannot_be_read_now(pair: Pair, monkeypatch: pytest.MonkeyPa
         raise OSError(errno.ETIMEDOUT, "Connection timed out")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "pread", refuse)
+        patch.setattr(DirectoryReader, "pread", refuse)
         done = pair.copy()
     path = file_of(pair.client, pair.points[0], 0)
     assert done.failed == f"Cannot read {path}: Connection timed out"
