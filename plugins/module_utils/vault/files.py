@@ -71,7 +71,7 @@ def file_size(path: str) -> int:
 
 def entries(path: str) -> list[Entry]:
     """Return what is in a folder, by name; raise C(OSError)."""
-    return storage_of(path).list(path)
+    return storage_of(path).entries(path)
 
 
 def listing(path: str) -> list[str]:

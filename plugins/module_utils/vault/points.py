@@ -19,6 +19,8 @@ from typing import Any
 
 from ..errors import CorruptVaultError, NotAVaultError, PointNotFoundError, VaultError
 from . import format as fmt
+from .access import VaultAccess
+from .attaching import attach, unlock
 from .carried_script import SCRIPT_NAME, carry_script, is_script
 from .chain import DiskChain, open_chain
 from .disk_writer import FrameCompressor
@@ -255,8 +257,13 @@ class Vault:
         return str(self.settings["id"])
 
     @classmethod
-    def open(cls, path: str) -> Vault:
-        """Return the vault at C(path); raise C(NotAVaultError) for anything else: a missing mount is noticed."""
+    def open(cls, path: str, access: VaultAccess | None = None) -> Vault:
+        """Return the vault at C(path), a directory or C(s3://BUCKET/PREFIX), for this process.
+
+        Raises C(NotAVaultError) for anything else, so a missing mount is noticed, and C(VaultKeyError) when it is
+        encrypted and the key is missing or wrong.
+        """
+        attach(path, access)
         name = os.path.join(path, "vault.json")
         try:
             settings = read_json(name)
@@ -276,6 +283,7 @@ class Vault:
                 f"{VAULT_VERSION}",
                 path=path,
             )
+        unlock(path, settings)
         return cls(path, settings)
 
     @classmethod
@@ -294,8 +302,9 @@ class Vault:
             )
 
     @classmethod
-    def create(cls, path: str, *, clock: Callable[[], float] = time.time) -> Vault:
-        """Make a vault in a missing or empty directory."""
+    def create(cls, path: str, access: VaultAccess | None = None, *, clock: Callable[[], float] = time.time) -> Vault:
+        """Make a vault in a missing or empty directory, or below a prefix of a bucket that holds nothing."""
+        attach(path, access)
         cls.check_new(path)
         make_directory(path)
         make_directory(os.path.join(path, "clients"))

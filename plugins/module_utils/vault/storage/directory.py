@@ -154,7 +154,7 @@ class DirectoryStorage:
         """Return the names in a folder, sorted."""
         return sorted(os.listdir(path))
 
-    def list(self, path: str) -> list[Entry]:
+    def entries(self, path: str) -> list[Entry]:
         """Return what is in a folder, by name."""
         found = []
         for name in sorted(os.listdir(path)):

@@ -94,10 +94,10 @@ class Storage(Protocol):
         ...
 
     def names(self, path: str) -> list[str]:
-        """Return the names in a folder, sorted, without looking at them; raise as C(list) does."""
+        """Return the names in a folder, sorted, without looking at them; raise as C(entries) does."""
         ...
 
-    def list(self, path: str) -> list[Entry]:
+    def entries(self, path: str) -> list[Entry]:
         """Return what is in a folder, by name; raise C(FileNotFoundError) where folders can be missing."""
         ...
 
