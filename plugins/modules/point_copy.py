@@ -26,18 +26,12 @@ author:
   - The ovm.backup contributors (@ovm-backup)
 extends_documentation_fragment:
   - ovm.backup.vault
+  - ovm.backup.vault.target
   - ovm.backup.progress
   - ovm.backup.attributes
   - ovm.backup.attributes.vault_group
   - ovm.backup.attributes.shows_progress
 options:
-  target_vault:
-    description:
-      - The vault that the recovery points are copied to. It must be a vault of its own already; M(ovm.backup.vault)
-        makes one. No backups may be made into it.
-      - Falls back to E(OVM_TARGET_VAULT).
-    type: path
-    required: true
   clients:
     description:
       - Names of the clients. All clients of the vault by default.
@@ -286,9 +280,16 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.common.parameters import env_fallback
 
-from ..module_utils._module import duration_option, engine, lock_owner, open_vault, vault_options
+from ..module_utils._module import (
+    duration_option,
+    engine,
+    lock_owner,
+    open_target_vault,
+    open_vault,
+    target_vault_options,
+    vault_options,
+)
 from ..module_utils._progress import progress_options, status_file
 from ..module_utils.errors import PointNotFoundError
 from ..module_utils.planning.retention_reading import checked_policy, checked_time_zone
@@ -298,7 +299,6 @@ from ..module_utils.vault.copy_result import COPIED, DUE, ClientCopy, total_lag
 from ..module_utils.vault.copy_summary import complaint, copy_summary
 from ..module_utils.vault.copying import Copier, CopyRequest
 from ..module_utils.vault.jobs import new_job_id
-from ..module_utils.vault.points import Vault
 from ..module_utils.vault.retention import RetentionPolicy
 
 
@@ -318,7 +318,7 @@ def wishes_of(module: AnsibleModule) -> Wishes:
 def copy(module: AnsibleModule, wishes: Wishes) -> list[ClientCopy]:
     """Copy the clients that the options name, and return those that the wishes concern."""
     given = module.params
-    source, target = open_vault(module), Vault.open(given["target_vault"])
+    source, target = open_vault(module), open_target_vault(module)
     names = given["clients"]
     clients = source.clients() if names is None else [source.client(name) for name in sorted(set(names))]
     request = CopyRequest(wishes, lock_owner(module), new_job_id(target.id, time.time()), given["verify"])
@@ -346,7 +346,7 @@ def main() -> None:
         argument_spec={
             **vault_options(),
             **progress_options(),
-            "target_vault": {"type": "path", "required": True, "fallback": (env_fallback, ["OVM_TARGET_VAULT"])},
+            **target_vault_options(),
             "clients": {"type": "list", "elements": "str"},
             "subclient": {"type": "str"},
             "points": {"type": "str", "choices": [ALL, NEWEST, FULLS], "default": ALL},

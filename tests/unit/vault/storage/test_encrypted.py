@@ -76,7 +76,9 @@ def test_content_comes_back_and_sizes_are_those_of_the_content(
     assert storage.read(PATH) == data
     assert len(inner.files[PATH]) == form.encrypted_size(size)
     assert storage.entry(PATH).size == size
-    assert [(entry.name, entry.size) for entry in storage.entries("/vault/clients/db01/p")] == [("0-system.img.zst", size)]
+    assert [(entry.name, entry.size) for entry in storage.entries("/vault/clients/db01/p")] == [
+        ("0-system.img.zst", size)
+    ]
     reader = storage.open(PATH)
     assert reader.size == size
     for offset in sorted({0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 64 * CHUNK + 3, max(size - 1, 0), size, size + 9}):
