@@ -82,14 +82,18 @@ def test_options(succeed: Any, args: dict[str, Any], points: list[Point]) -> Non
 
 
 def test_environment(
-    succeed: Any, args: dict[str, Any], points: list[Point], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    succeed: Any, fail: Any, args: dict[str, Any], points: list[Point], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("OVM_VAULT", args.pop("vault"))
-    monkeypatch.setenv("OVM_TARGET_VAULT", args.pop("target_vault"))
-    # What is said of the one vault is not said of the other: neither needs a key, and neither gets one.
-    monkeypatch.setenv("OVM_TARGET_VAULT_ENCRYPTION_KEY_FILE", str(tmp_path / "missing"))
-    monkeypatch.setenv("OVM_TARGET_VAULT_REGION", "nowhere")
-    assert chosen(succeed("point_copy", args)) == [(point.id, "copied") for point in points]
+    options = {"target_vault": args["target_vault"]}
+    monkeypatch.setenv("OVM_VAULT", args["vault"])
+    monkeypatch.setenv("OVM_TARGET_VAULT", args["target_vault"])
+    assert chosen(succeed("point_copy", {}, check_mode=True)) == [(point.id, "due") for point in points]
+    # The keys of the two vaults do not come from the same variables.
+    for prefix in ("OVM_VAULT", "OVM_TARGET_VAULT"):
+        with monkeypatch.context() as patch:
+            patch.setenv(f"{prefix}_ENCRYPTION_KEY_FILE", str(tmp_path / "missing"))
+            failed = fail("point_copy", options)
+        assert (failed["failure"]["kind"], str(tmp_path / "missing") in failed["msg"]) == ("VaultKeyError", True)
 
 
 @pytest.mark.parametrize("check_mode", [False, True])

@@ -21,7 +21,7 @@ from unit.vault.chains import flip
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError, VaultWriteError
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
-from ansible_collections.ovm.backup.plugins.module_utils.vault import copy_files, copying
+from ansible_collections.ovm.backup.plugins.module_utils.vault import attaching, copy_files, copying
 from ansible_collections.ovm.backup.plugins.module_utils.vault.copy_plan import FULLS, Wishes
 from ansible_collections.ovm.backup.plugins.module_utils.vault.copy_result import ClientCopy
 from ansible_collections.ovm.backup.plugins.module_utils.vault.copying import FULL, HEADER, Copier, CopyRequest
@@ -35,7 +35,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.directory
     DirectoryReader,
     DirectoryStorage,
 )
-from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.mounts import mount, unmount
+from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.mounts import unmount
 from ansible_collections.ovm.backup.plugins.module_utils.vault.verification import Verifier
 from ansible_collections.ovm.backup.plugins.module_utils.vault.verification_run import survey, verify_targets
 
@@ -186,7 +186,7 @@ def test_a_copy_is_verified_and_expires_on_its_own(pair: Pair) -> None:
 
 
 class Elsewhere(DirectoryStorage):
-    """Stands in for a storage that is no directory: whoever passes it by finds nothing at C(far://)."""
+    """Stands in for a storage that is no directory: whoever passes it by finds nothing at C(s3://)."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -199,7 +199,7 @@ class Elsewhere(DirectoryStorage):
 
         def call(*values: Any, **options: Any) -> Any:
             here = [
-                str(self._directory / value.removeprefix("far://")) if str(value).startswith("far://") else value
+                str(self._directory / value.removeprefix("s3://")) if str(value).startswith("s3://") else value
                 for value in values
             ]
             if name in ("new", "create"):
@@ -211,9 +211,9 @@ class Elsewhere(DirectoryStorage):
 
 def test_everything_goes_through_the_storage(pair: Pair, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     far = Elsewhere(tmp_path / "far")
-    mount("far://", far)
+    monkeypatch.setattr(attaching.S3Storage, "connect", lambda _path, _settings: far)
     try:
-        pair.target = Vault.create("far://vault", clock=lambda: 2.0)
+        pair.target = Vault.create("s3://far/vault", clock=lambda: 2.0)
         interrupt_second_file(pair, monkeypatch)
         far.written.clear()
         done = pair.copy()
@@ -225,8 +225,8 @@ def test_everything_goes_through_the_storage(pair: Pair, monkeypatch: pytest.Mon
         assert result is not None
         assert result.ok
     finally:
-        unmount("far://")
-    assert stored_tree(tmp_path / "far" / "vault" / "clients" / NAME) == stored_tree(pair.client.directory)
+        unmount("s3://far/vault")
+    assert stored_tree(tmp_path / "far" / "far" / "vault" / "clients" / NAME) == stored_tree(pair.client.directory)
 
 
 def test_renamed_vm(pair: Pair) -> None:
