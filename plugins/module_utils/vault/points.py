@@ -20,14 +20,15 @@ from typing import Any
 from ..errors import CorruptVaultError, NotAVaultError, PointNotFoundError, VaultError
 from . import format as fmt
 from .access import VaultAccess
-from .attaching import attach, unlock
-from .carried_script import SCRIPT_NAME, carry_script, is_script
+from .attaching import attach, encrypt, key_of_new, unlock
+from .carried_script import carry_scripts, is_script
 from .chain import DiskChain, open_chain
 from .disk_writer import FrameCompressor
 from .files import (
     entries,
     exists,
     file_entry,
+    is_temporary,
     listing,
     make_directory,
     read_file,
@@ -41,6 +42,7 @@ from .lock import ClientLock
 from .manifest import MANIFEST_NAME, Point, PointDisk, read_manifest
 from .point_writer import PointWriter
 from .removal import clear_away
+from .storage.keys import KEYS_NAME
 
 VAULT_NAME = "ovm.backup vault"
 VAULT_VERSION = 1
@@ -62,6 +64,7 @@ class Client:
     def __init__(self, directory: str) -> None:
         self.directory = directory
         self.name = os.path.basename(directory)
+        self.vault_path = os.path.dirname(os.path.dirname(directory))
         # Manifests never change: those that were listed are not read again for each point that builds on them.
         self._listed: dict[str, Point] = {}
 
@@ -302,15 +305,28 @@ class Vault:
             )
 
     @classmethod
-    def create(cls, path: str, access: VaultAccess | None = None, *, clock: Callable[[], float] = time.time) -> Vault:
-        """Make a vault in a missing or empty directory, or below a prefix of a bucket that holds nothing."""
+    def create(
+        cls,
+        path: str,
+        access: VaultAccess | None = None,
+        *,
+        encrypted: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> Vault:
+        """Make a vault in a missing or empty directory, or below a prefix of a bucket that holds nothing.
+
+        An C(encrypted) one is opened by the key of C(access), and by those that are added later.
+        """
         attach(path, access)
         cls.check_new(path)
+        key = key_of_new(path, encrypted=encrypted)
         make_directory(path)
         make_directory(os.path.join(path, "clients"))
         make_directory(os.path.join(path, "jobs"))
         settings = {"format": VAULT_NAME, "version": VAULT_VERSION, "id": str(uuid.uuid4()), "created": clock()}
-        carry_script(path)
+        if key is not None:
+            settings["encryption"] = encrypt(path, key, clock)
+        carry_scripts(path)
         write_json(os.path.join(path, "vault.json"), settings)
         return cls(path, settings)
 
@@ -369,13 +385,13 @@ class Vault:
 
 def _is_left_over(path: str, name: str) -> bool:
     """Return whether an interrupted C(Vault.create) may have left this."""
-    if name.startswith((".vault.json.", f".{SCRIPT_NAME}.")) and name.endswith(".new"):
-        return True
-    if name == SCRIPT_NAME:
-        return is_script(os.path.join(path, name))
+    if is_temporary(name):
+        return name.startswith((".vault.json.", ".keys.json.", ".restore.py.", ".decrypt.py."))
     with contextlib.suppress(OSError):
-        return name in ("clients", "jobs") and not listing(os.path.join(path, name))
-    return False
+        if name in ("clients", "jobs"):
+            return not listing(os.path.join(path, name))
+    # Keys that encrypt nothing yet. Who has one of them may go on with the vault (see create_keys).
+    return name == KEYS_NAME or is_script(os.path.join(path, name))
 
 
 def sequence_of(name: str) -> int:
