@@ -97,7 +97,8 @@ class Copier:
         document = client.document
         result.vm_name = document.get("vm_name")
         self._check_identity(twin, document)
-        plan = self._plan(client, twin, result)
+        source = look_at(client)
+        plan = self._plan(source, twin, result)
         if not plan.due:
             return
         if exists(twin.directory):
@@ -111,16 +112,16 @@ class Copier:
         self._target.prepare_client(twin.name)
         with visit(twin, owner=self._request.owner, run_id=self._request.run_id) as lock:
             self._clear_away(twin, plan, result)
-            # What was planned before does not count: another run may have copied or removed something.
-            self._plan(client, twin, result)
+            # What the other vault had before does not count: another run may have copied or removed something.
+            self._plan(source, twin, result)
             self._register(twin, document)
             work = _Work(client, twin, self._source.id, self._request, result, self._copying, self._checking)
             for one in result.points:
                 lock.check()
                 work.copy(one, lock.check)
 
-    def _plan(self, client: Client, twin: Client, result: ClientCopy) -> CopyPlan:
-        source, target = look_at(client), look_at(twin)
+    def _plan(self, source: Side, twin: Client, result: ClientCopy) -> CopyPlan:
+        target = look_at(twin)
         plan = plan_copy(source, target, self._request.wishes, now=self._clock())
         result.points = [PointCopy(due) for due in plan.due]
         result.left_out = plan.left_out

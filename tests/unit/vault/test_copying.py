@@ -10,21 +10,21 @@ import errno
 import json
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.transfer.builders import MOMENT, NEXT_RUN, RUN, VM_CFG, Estate, disk, incremental, ticking, vm_plan
-from unit.vault.builders import MIB, RECORD_OFFSET, noise, records, restored, stored_tree
+from unit.transfer.builders import MOMENT, RUN, Estate, ticking, vm_plan
+from unit.vault.builders import RECORD_OFFSET, records, stored_tree
 from unit.vault.chains import flip
+from unit.vault.pair import NAME, Pair
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError, VaultWriteError
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
 from ansible_collections.ovm.backup.plugins.module_utils.vault import attaching, copy_files, copying
+from ansible_collections.ovm.backup.plugins.module_utils.vault.access import VaultAccess
 from ansible_collections.ovm.backup.plugins.module_utils.vault.copy_plan import FULLS, Wishes
-from ansible_collections.ovm.backup.plugins.module_utils.vault.copy_result import ClientCopy
-from ansible_collections.ovm.backup.plugins.module_utils.vault.copying import FULL, HEADER, Copier, CopyRequest
+from ansible_collections.ovm.backup.plugins.module_utils.vault.copying import FULL, HEADER
 from ansible_collections.ovm.backup.plugins.module_utils.vault.expiry import Expiration
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 from ansible_collections.ovm.backup.plugins.module_utils.vault.pins import Pin, write_pin
@@ -38,64 +38,6 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.directory
 from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.mounts import unmount
 from ansible_collections.ovm.backup.plugins.module_utils.vault.verification import Verifier
 from ansible_collections.ovm.backup.plugins.module_utils.vault.verification_run import survey, verify_targets
-
-LAST_RUN = "20261124T020203Z-0a1b2c3d-4e5f63"
-COPY = "20261125T010203Z-0a1b2c3d-4e5f62"
-NAME = "web_01"
-
-
-class Pair:
-    """A vault with three points of a VM with two disks (a full, an incremental on it, a full), and one for the copy."""
-
-    def __init__(self, directory: Path) -> None:
-        estate = Estate(directory)
-        estate.write(1, noise(MIB + 4096, seed=1))
-        plan = vm_plan(disk(0), disk(1, "data"))
-        self.images: list[tuple[bytes, bytes]] = []
-        for number, wanted in enumerate((plan, incremental(plan), plan)):
-            estate.change(0, number * 4096, noise(4096, seed=number + 5))
-            run = (RUN, NEXT_RUN, LAST_RUN)[number]
-            backup_vm(estate.vault, estate.request(wanted, run_id=run), clock=ticking(MOMENT + 60 * number))
-            self.images.append((estate.image(0).read_bytes(), estate.image(1).read_bytes()))
-        self.source = estate.vault
-        self.target = Vault.create(str(directory / "copy"), clock=lambda: 2.0)
-        self.client = self.source.client(NAME)
-        self.points = self.client.scan()[0]
-        self.seen: list[tuple[str, int, int]] = []
-
-    @property
-    def twin(self) -> Client:
-        return self.target.client_folder(NAME)
-
-    def copy(self, wishes: Wishes | None = None, *, check: bool = False, **changes: Any) -> ClientCopy:
-        request = replace(CopyRequest(wishes or Wishes(), "a test", COPY, workers=1), **changes)
-        clock = ticking(MOMENT + 3600)
-        note = lambda *step: self.seen.append(step)  # noqa: E731 - as short as it gets
-        return Copier(self.source, self.target, request, check=check, copying=note, clock=clock).run(NAME)
-
-    def statuses(self, result: ClientCopy) -> list[str]:
-        return [one.status for one in result.points]
-
-    @property
-    def there(self) -> list[str]:
-        """The points of the copy, which are all in order and exactly those of the source."""
-        if not os.path.isdir(self.twin.directory):
-            return []
-        points, damaged = self.twin.scan()
-        assert damaged == []
-        for point in points:
-            assert point == self.client.point(point.id)
-            assert self.twin.problem_of(point) is None
-        return [point.id for point in points]
-
-    def assert_whole(self) -> None:
-        """Prove that the copy is complete, restores to the images, and holds nothing else."""
-        assert self.there == [point.id for point in self.points]
-        for point, images in zip(self.points, self.images, strict=True):
-            assert tuple(restored(self.twin, point, number) for number in (0, 1)) == images
-            assert self.twin.read_file(point, "vm_cfg") == VM_CFG
-        assert stored_tree(self.twin.directory) == stored_tree(self.client.directory)
-        assert self.twin.document == self.client.document
 
 
 @pytest.fixture
@@ -227,6 +169,20 @@ def test_everything_goes_through_the_storage(pair: Pair, monkeypatch: pytest.Mon
     finally:
         unmount("s3://far/vault")
     assert stored_tree(tmp_path / "far" / "far" / "vault" / "clients" / NAME) == stored_tree(pair.client.directory)
+
+
+def test_encrypted_copy(pair: Pair, tmp_path: Path) -> None:
+    key = "correct horse battery staple, but longer"
+    pair.target = Vault.create(str(tmp_path / "secret"), VaultAccess(encryption_key=key), encrypted=True)
+    size_there = pair.points[0].disks[0].file_size
+    assert (pair.copy().errors, pair.copy().points) == ([], [])
+    assert file_of(pair.twin, pair.points[0], 0).stat().st_size > size_there
+    pair.assert_whole()
+    # And back.
+    pair.source, pair.client = pair.target, pair.twin
+    pair.target = Vault.create(str(tmp_path / "plain"))
+    assert pair.copy().errors == []
+    pair.assert_whole()
 
 
 def test_renamed_vm(pair: Pair) -> None:
