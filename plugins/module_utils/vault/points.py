@@ -89,7 +89,7 @@ class Client:
             except PointNotFoundError:
                 continue
             except CorruptVaultError as error:
-                damaged.append(DamagedPoint(name, _sequence_of(name), error.message))
+                damaged.append(DamagedPoint(name, sequence_of(name), error.message))
         self._listed = {point.id: point for point in points}
         return sorted(points, key=lambda point: point.sequence), damaged
 
@@ -116,7 +116,7 @@ class Client:
 
     def newest_readable(self) -> Point | None:
         """Return the newest recovery point whose manifest can be trusted, or nothing; reads no more than it has to."""
-        for name in sorted(self._folders(), key=_sequence_of, reverse=True):
+        for name in sorted(self._folders(), key=sequence_of, reverse=True):
             with contextlib.suppress(PointNotFoundError, CorruptVaultError):
                 return read_manifest(os.path.join(self.directory, name))
         return None
@@ -208,7 +208,7 @@ class Client:
 
     def new_point(self, *, now: float, level: int = 1) -> PointWriter:
         """Begin a recovery point. Only the holder of the lock may call this."""
-        sequence = max((_sequence_of(name) for name in self._folders()), default=0) + 1
+        sequence = max((sequence_of(name) for name in self._folders()), default=0) + 1
         point_id = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{sequence:04d}"
         directory = os.path.join(self.directory, point_id)
         try:
@@ -394,6 +394,7 @@ def _is_left_over(path: str, name: str) -> bool:
     return name == KEYS_NAME or is_script(os.path.join(path, name))
 
 
-def _sequence_of(name: str) -> int:
+def sequence_of(name: str) -> int:
+    """Return the number in the name of a recovery point, 0 for any other name."""
     found = _POINT_ID.match(name)
     return int(found.group(1)) if found else 0

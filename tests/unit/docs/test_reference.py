@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ansible_collections.ovm.backup.plugins.module_utils import errors
-from ansible_collections.ovm.backup.plugins.module_utils._module import manager_options, vault_options
+from ansible_collections.ovm.backup.plugins.module_utils._module import (
+    manager_options,
+    target_vault_options,
+    vault_options,
+)
 from ansible_collections.ovm.backup.plugins.module_utils._ssh_options import ssh_options
 from ansible_collections.ovm.backup.plugins.module_utils.images.ssh import SshSettings, remote_command
 from ansible_collections.ovm.backup.plugins.module_utils.planning import (
@@ -130,7 +134,7 @@ def test_environment_variables_are_those_of_the_options(documentation: Documenta
     shown = dict(documentation.first_table(GUIDE, "Environment variables\n~~~"))
     known = {
         str(spec["fallback"][1][0]): option
-        for option, spec in {**manager_options(), **vault_options()}.items()
+        for option, spec in {**manager_options(), **vault_options(), **target_vault_options()}.items()
         if "fallback" in spec
     }
     source = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("plugins/modules/*.py"))
@@ -161,6 +165,7 @@ def test_variables_of_one_run_are_those_of_the_playbooks(documentation: Document
         ("retention", "guide_retention", "Look first, then remove\n---"),
         ("report", "guide_reports", "Write them again\n~~~"),
         ("verify", "guide_verify", "Verify\n---"),
+        ("copy", "guide_copy", "Copy\n---"),
         ("export", "guide_export", "Export\n---"),
         ("boot_test", "guide_export", "Boot test\n---"),
     ):
