@@ -27,8 +27,9 @@ from .s3_settings import S3Settings
 TOKEN = "ovm-write"
 # Connections that are kept: for the threads of several disks that are read or written at once.
 CONNECTIONS = 32
-# With the pauses of the library, which grow, half a minute of throttling is survived.
-_ATTEMPTS = 6
+# With the pauses of the library, which grow, this bridges half a minute.
+_ATTEMPTS = 7
+_CONTENT_TRIES = 4
 _CONNECT_TIMEOUT, _READ_TIMEOUT = 15, 60
 # How often a write that runs into another one is begun anew.
 _CONFLICTS = 5
@@ -120,19 +121,23 @@ class Bucket:
     def get(self, key: str, path: str, byte_range: str | None = None) -> tuple[bytes, dict[str, Any]]:
         """Return an object, or a range of it, and the answer. A range of an empty object is empty."""
         options = {} if byte_range is None else {"Range": f"bytes={byte_range}"}
-        for attempt in range(_ATTEMPTS):
+        tries = 1
+        while True:
             with s3_errors(path):
                 try:
                     answer = self.client.get_object(Bucket=self.name, Key=key, **options)
-                    # A connection that breaks in the middle of the content is beyond the library's own retries.
-                    with contextlib.closing(answer["Body"]) as body:
-                        return bytes(body.read()), answer
                 except Exception as error:
                     if code_of(error) == "InvalidRange":
                         return b"", self.head(key, path)
-                    if code_of(error) or attempt == _ATTEMPTS - 1 or as_os_error(error, path) is None:
+                    raise
+                try:
+                    with contextlib.closing(answer["Body"]) as body:
+                        return bytes(body.read()), answer
+                except Exception as error:
+                    # A connection that breaks in the middle of the content is beyond the library's own retries.
+                    if tries == _CONTENT_TRIES or as_os_error(error, path) is None:
                         raise
-        raise AssertionError  # never reached: the last attempt returns or raises
+                    tries += 1
 
     def head(self, key: str, path: str) -> dict[str, Any]:
         """Return what is known of an object."""
