@@ -29,6 +29,7 @@ from .errors import InvalidInputError, OvmBackupError
 from .manager.client import ManagerClient, connect
 from .manager.settings import ConnectionSettings
 from .planning.reading import Problems, problem_details, read_duration
+from .vault.access import ADDRESSING_STYLES, SECRETS, VaultAccess, option_names, variable
 from .vault.manifest import Point
 from .vault.points import Vault
 
@@ -51,7 +52,22 @@ def manager_options() -> dict[str, Any]:
 
 def vault_options(*, required: bool = True) -> dict[str, Any]:
     """Return the options of the documentation fragment C(vault)."""
-    return {"vault": {"type": "path", "required": required, "fallback": (env_fallback, ["OVM_VAULT"])}}
+    return {
+        "vault": {"type": "path", "required": required, "fallback": (env_fallback, ["OVM_VAULT"])},
+        "vault_access": vault_access_option(),
+    }
+
+
+def vault_access_option() -> dict[str, Any]:
+    """Return the option C(vault_access); what is not given comes from the environment."""
+    options: dict[str, Any] = {}
+    for name in option_names():
+        options[name] = {"type": "str", "no_log": name in SECRETS, "fallback": (env_fallback, [variable(name)])}
+    for name in ("ca_path", "encryption_key_file"):
+        options[name]["type"] = "path"
+    options["validate_certs"].update(type="bool", default=True)
+    options["addressing_style"].update(default="auto", choices=list(ADDRESSING_STYLES))
+    return {"type": "dict", "apply_defaults": True, "options": options}
 
 
 def connection_settings(parameters: dict[str, Any]) -> ConnectionSettings:
@@ -70,7 +86,12 @@ def manager_client(module: AnsibleModule) -> Iterator[ManagerClient]:
 
 def open_vault(module: AnsibleModule) -> Vault:
     """Return the vault that the options name."""
-    return Vault.open(module.params["vault"])
+    return Vault.open(module.params["vault"], vault_access(module))
+
+
+def vault_access(module: AnsibleModule) -> VaultAccess:
+    """Return how to get at the vault that the options name."""
+    return VaultAccess.from_options(module.params["vault_access"])
 
 
 def duration_option(module: AnsibleModule, name: str) -> int:

@@ -11,10 +11,9 @@ from __future__ import annotations
 import inspect
 import os
 import re
-import uuid
 
 from . import restore_script
-from .files import vault_errors, write_file
+from .files import read_file, vault_errors, write_file
 
 SCRIPT_NAME = "restore.py"
 _VERSION = re.compile(rb"^VERSION = ([0-9]{1,9})\b", re.MULTILINE)
@@ -47,8 +46,7 @@ def carry_script(vault: str) -> bool:
     """Write the script into a vault where it is due, in one step; return whether it was."""
     if not script_is_due(vault):
         return False
-    # Any number of runs may do this at once, and each needs a name of its own until its file is complete.
-    write_file(script_path(vault), script(), temporary=f".{SCRIPT_NAME}.{uuid.uuid4().hex}.new")
+    write_file(script_path(vault), script())
     return True
 
 
@@ -56,8 +54,7 @@ def _read(path: str) -> bytes | None:
     """Return the file, or nothing where there is none; an I/O error is an error, not an absence."""
     with vault_errors("read", path):
         try:
-            with open(path, "rb") as file:
-                return file.read(1 << 20)
+            return read_file(path, 1 << 20)
         except FileNotFoundError:
             return None
 

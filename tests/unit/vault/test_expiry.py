@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from unit.vault.builders import add_point, make_client, noise, stored_tree, write_image
 
-from ansible_collections.ovm.backup.plugins.module_utils.vault import expiry, files
+from ansible_collections.ovm.backup.plugins.module_utils.vault import expiry
 from ansible_collections.ovm.backup.plugins.module_utils.vault.expiry import Expiration, Expiry, belongs_to
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point, write_manifest
 from ansible_collections.ovm.backup.plugins.module_utils.vault.pins import Pin, remove_pin, write_pin
@@ -208,7 +209,7 @@ def test_backup_between_decision_and_lock(
 
 def test_interrupted_in_a_removal(client: Client, points: list[Point], monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        before_removal(patch, 2, lambda: patch.setattr(files.shutil, "rmtree", interrupt))
+        before_removal(patch, 2, lambda: patch.setattr(shutil, "rmtree", interrupt))
         with pytest.raises(KeyboardInterrupt):
             keep_last(1).run(client)
     assert left(client) == [points[number].id for number in (0, 3, 4)]
@@ -224,11 +225,14 @@ def interrupt(_path: str) -> None:
 
 def test_error_in_a_removal(client: Client, points: list[Point], monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
-        def rename(_old: str, _new: str) -> None:
-            raise OSError(30, "Read-only file system")
+        def rename(old: str, new: str) -> None:
+            if old.endswith("point.json"):
+                raise OSError(30, "Read-only file system")
+            renamed(old, new)
 
         monkeypatch.setattr("os.rename", rename)
 
+    renamed = os.rename
     before_removal(monkeypatch, 2, fail)
     found = keep_last(1).run(client)
     assert found.failed == (f"Cannot rename {folder(client, points[1])}/point.json: the vault is mounted read-only")

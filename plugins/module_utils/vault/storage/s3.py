@@ -150,9 +150,9 @@ class S3Storage:
 
     def names(self, path: str) -> list[str]:
         """Return the names in a folder, sorted; none if it holds nothing."""
-        return [entry.name for entry in self.list(path)]
+        return [entry.name for entry in self.entries(path)]
 
-    def list(self, path: str) -> list[Entry]:
+    def entries(self, path: str) -> list[Entry]:
         """Return what is in a folder, by name; nothing for one that holds nothing, as there are no empty folders."""
         prefix = self._prefix(path)
         found: dict[str, Entry] = {}
@@ -188,7 +188,7 @@ class S3Storage:
 
     def remove_empty_folder(self, path: str) -> None:
         """Raise C(ENOTEMPTY) if a folder holds something; an empty one is not there."""
-        if self.list(path):
+        if self.entries(path):
             raise OSError(errno.ENOTEMPTY, "the folder is not empty", path)
 
     # --- files -------------------------------------------------------------------------------------------------------

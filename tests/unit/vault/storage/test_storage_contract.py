@@ -65,7 +65,7 @@ def test_an_empty_file_is_a_file(storage_root: Place) -> None:
     storage, root = storage_root
     storage.write(f"{root}/empty", b"")
     assert (storage.read(f"{root}/empty"), storage.read(f"{root}/empty", 10)) == (b"", b"")
-    assert [entry.size for entry in storage.list(root)] == [0]
+    assert [entry.size for entry in storage.entries(root)] == [0]
     reader = storage.open(f"{root}/empty")
     assert (reader.size, reader.pread(10, 0)) == (0, b"")
     reader.close()
@@ -77,7 +77,7 @@ def test_names_may_hold_what_clients_hold(storage_root: Place) -> None:
     for name in names:
         storage.make_folder(f"{root}/{name}")
         storage.write(f"{root}/{name}/{name}", name.encode())
-    assert [entry.name for entry in storage.list(root)] == sorted(names)
+    assert [entry.name for entry in storage.entries(root)] == sorted(names)
     assert [storage.read(f"{root}/{name}/{name}").decode() for name in names] == names
 
 
@@ -142,7 +142,7 @@ def test_what_was_discarded_is_gone_and_can_be_made_anew(storage_root: Place) ->
         storage.entry(path)
     with pytest.raises(FileNotFoundError):
         storage.open(path)
-    assert (storage.list(f"{root}/locks"), storage.names(f"{root}/locks")) == ([], [])
+    assert (storage.entries(f"{root}/locks"), storage.names(f"{root}/locks")) == ([], [])
     assert storage.discard(path, b"one") is False
     assert storage.swap(path, b"one", b"two") is False
     storage.create(path, b"three")
@@ -164,7 +164,7 @@ def test_a_folder_lists_files_and_folders_by_name(storage_root: Place) -> None:
     storage.write(f"{root}/clients/b/client.json", b"four")
     storage.write(f"{root}/clients/a/1/point.json", b"seven..")
     storage.write(f"{root}/clients/note", b"x")
-    found = storage.list(f"{root}/clients")
+    found = storage.entries(f"{root}/clients")
     assert [(one.name, one.is_folder) for one in found] == [("a", True), ("b", True), ("note", False)]
     assert found[2].size == 1
     assert storage.names(f"{root}/clients") == ["a", "b", "note"]
