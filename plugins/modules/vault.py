@@ -89,7 +89,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._module import engine, vault_access, vault_options
 from ..module_utils.errors import NotAVaultError
 from ..module_utils.vault.access import VaultAccess
-from ..module_utils.vault.carried_script import carry_script, script_is_due
+from ..module_utils.vault.carried_script import carry_scripts, due_scripts
 from ..module_utils.vault.files import exists
 from ..module_utils.vault.points import VAULT_VERSION, Vault
 
@@ -107,7 +107,7 @@ def existing(path: str, access: VaultAccess) -> Vault | None:
 
 def is_due(vault: Vault | None) -> bool:
     """Return whether the script has to be written into the vault."""
-    return vault is None or script_is_due(vault.path)
+    return vault is None or bool(due_scripts(vault.path))
 
 
 def main() -> None:
@@ -121,7 +121,7 @@ def main() -> None:
         after = {"state": "present", "script": "current"}
         if not module.check_mode:
             vault = vault or Vault.create(path, access)
-            carry_script(path)
+            carry_scripts(path)
         result: dict[str, Any] = {
             "changed": before != after,
             "vault": {"path": path, "id": vault.id if vault else None, "version": VAULT_VERSION},

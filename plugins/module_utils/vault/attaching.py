@@ -9,14 +9,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..errors import VaultError
+from ..errors import VaultError, VaultKeyError
 from .access import VaultAccess, is_bucket
-from .storage.encryption import is_encrypted, unlocked
+from .storage.encryption import encrypted_storage, encryption_setting, is_encrypted, unlocked
 from .storage.key_source import read_key
+from .storage.keys import HOW_TO_GIVE, create_keys
 from .storage.mounts import mount, storage_of, unmount
+from .storage.recipients import Key
 from .storage.s3 import S3Storage
 from .storage.s3_settings import S3Settings
 
@@ -44,6 +46,30 @@ def unlock(path: str, settings: Mapping[str, Any]) -> None:
     mount(path, unlocked(storage_of(path), path, settings, key))
     if is_encrypted(settings):
         _ATTACHED[_root(path)] = (access, (*libraries, "cryptography"))
+
+
+def key_of_new(path: str, *, encrypted: bool) -> Key | None:
+    """Return the key for a vault that is to be made at an attached path, if it is to be encrypted."""
+    key = read_key(dataclasses.asdict(_attached(path)[0]))
+    if encrypted and key is None:
+        raise VaultKeyError(f"The vault {path} cannot be encrypted without a key. {HOW_TO_GIVE}", path=path)
+    if not encrypted and key is not None:
+        raise VaultKeyError(
+            f"The vault {path} is to be made without encryption, but a key was given: set encrypted to true, or give "
+            "no key",
+            path=path,
+            key=key.id,
+        )
+    return key
+
+
+def encrypt(path: str, key: Key, clock: Callable[[], float]) -> dict[str, Any]:
+    """Make the keys of a new vault, have its files encrypted, and return what its C(vault.json) says of that."""
+    keys = create_keys(storage_of(path), path, [("first", key)], clock=clock)
+    mount(path, encrypted_storage(keys))
+    access, libraries = _attached(path)
+    _ATTACHED[path] = (access, (*libraries, "cryptography"))
+    return encryption_setting()
 
 
 def environment_for(path: str) -> dict[str, str]:

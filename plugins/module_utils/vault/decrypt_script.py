@@ -100,7 +100,8 @@ class Key:
         else:
             secret = self.secret
         once = derive(secret, 32, WRAP[self.kind] + bytes.fromhex(data_key), salt)
-        return AESGCM(once).decrypt(ONCE, content, None)
+        data: bytes = AESGCM(once).decrypt(ONCE, content, None)
+        return data
 
 
 def data_keys(path: str, key: Key) -> dict[bytes, bytes]:

@@ -151,6 +151,12 @@ def write_file(path: str, data: bytes) -> None:
         storage_of(path).write(path, data)
 
 
+def create_file(path: str, data: bytes) -> None:
+    """Make a small file durably; one that is there already is an error."""
+    with vault_errors("create", path):
+        storage_of(path).create(path, data)
+
+
 def write_json(path: str, document: Any) -> None:
     """Replace a JSON file in one step."""
     text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

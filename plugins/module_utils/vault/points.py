@@ -20,14 +20,15 @@ from typing import Any
 from ..errors import CorruptVaultError, NotAVaultError, PointNotFoundError, VaultError
 from . import format as fmt
 from .access import VaultAccess
-from .attaching import attach, unlock
-from .carried_script import SCRIPT_NAME, carry_script, is_script
+from .attaching import attach, encrypt, key_of_new, unlock
+from .carried_script import carry_scripts, is_script
 from .chain import DiskChain, open_chain
 from .disk_writer import FrameCompressor
 from .files import (
     entries,
     exists,
     file_entry,
+    is_temporary,
     listing,
     make_directory,
     read_file,
@@ -41,6 +42,7 @@ from .lock import ClientLock
 from .manifest import MANIFEST_NAME, Point, PointDisk, read_manifest
 from .point_writer import PointWriter
 from .removal import clear_away
+from .storage.keys import KEYS_NAME
 
 VAULT_NAME = "ovm.backup vault"
 VAULT_VERSION = 1
@@ -87,7 +89,7 @@ class Client:
             except PointNotFoundError:
                 continue
             except CorruptVaultError as error:
-                damaged.append(DamagedPoint(name, _sequence_of(name), error.message))
+                damaged.append(DamagedPoint(name, sequence_of(name), error.message))
         self._listed = {point.id: point for point in points}
         return sorted(points, key=lambda point: point.sequence), damaged
 
@@ -114,7 +116,7 @@ class Client:
 
     def newest_readable(self) -> Point | None:
         """Return the newest recovery point whose manifest can be trusted, or nothing; reads no more than it has to."""
-        for name in sorted(self._folders(), key=_sequence_of, reverse=True):
+        for name in sorted(self._folders(), key=sequence_of, reverse=True):
             with contextlib.suppress(PointNotFoundError, CorruptVaultError):
                 return read_manifest(os.path.join(self.directory, name))
         return None
@@ -206,7 +208,7 @@ class Client:
 
     def new_point(self, *, now: float, level: int = 1) -> PointWriter:
         """Begin a recovery point. Only the holder of the lock may call this."""
-        sequence = max((_sequence_of(name) for name in self._folders()), default=0) + 1
+        sequence = max((sequence_of(name) for name in self._folders()), default=0) + 1
         point_id = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{sequence:04d}"
         directory = os.path.join(self.directory, point_id)
         try:
@@ -303,15 +305,28 @@ class Vault:
             )
 
     @classmethod
-    def create(cls, path: str, access: VaultAccess | None = None, *, clock: Callable[[], float] = time.time) -> Vault:
-        """Make a vault in a missing or empty directory, or below a prefix of a bucket that holds nothing."""
+    def create(
+        cls,
+        path: str,
+        access: VaultAccess | None = None,
+        *,
+        encrypted: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> Vault:
+        """Make a vault in a missing or empty directory, or below a prefix of a bucket that holds nothing.
+
+        An C(encrypted) one is opened by the key of C(access), and by those that are added later.
+        """
         attach(path, access)
         cls.check_new(path)
+        key = key_of_new(path, encrypted=encrypted)
         make_directory(path)
         make_directory(os.path.join(path, "clients"))
         make_directory(os.path.join(path, "jobs"))
         settings = {"format": VAULT_NAME, "version": VAULT_VERSION, "id": str(uuid.uuid4()), "created": clock()}
-        carry_script(path)
+        if key is not None:
+            settings["encryption"] = encrypt(path, key, clock)
+        carry_scripts(path)
         write_json(os.path.join(path, "vault.json"), settings)
         return cls(path, settings)
 
@@ -370,15 +385,16 @@ class Vault:
 
 def _is_left_over(path: str, name: str) -> bool:
     """Return whether an interrupted C(Vault.create) may have left this."""
-    if name.startswith((".vault.json.", f".{SCRIPT_NAME}.")) and name.endswith(".new"):
-        return True
-    if name == SCRIPT_NAME:
-        return is_script(os.path.join(path, name))
+    if is_temporary(name):
+        return name.startswith((".vault.json.", ".keys.json.", ".restore.py.", ".decrypt.py."))
     with contextlib.suppress(OSError):
-        return name in ("clients", "jobs") and not listing(os.path.join(path, name))
-    return False
+        if name in ("clients", "jobs"):
+            return not listing(os.path.join(path, name))
+    # Keys that encrypt nothing yet. Who has one of them may go on with the vault (see create_keys).
+    return name == KEYS_NAME or is_script(os.path.join(path, name))
 
 
-def _sequence_of(name: str) -> int:
+def sequence_of(name: str) -> int:
+    """Return the number in the name of a recovery point, 0 for any other name."""
     found = _POINT_ID.match(name)
     return int(found.group(1)) if found else 0

@@ -13,6 +13,7 @@ sizes and times stay visible.
 from __future__ import annotations
 
 import errno
+import tempfile
 from collections.abc import Callable
 from typing import Protocol
 
@@ -90,6 +91,10 @@ class EncryptedStorage:
         """Return what is at a path."""
         return self._shown(path, self.inner.entry(path))
 
+    def names(self, path: str) -> list[str]:
+        """Return the names in a folder."""
+        return self.inner.names(path)
+
     def entries(self, path: str) -> list[Entry]:
         """Return what is in a folder."""
         return [self._shown(f"{path.rstrip('/')}/{entry.name}", entry) for entry in self.inner.entries(path)]
@@ -127,17 +132,25 @@ class EncryptedStorage:
         """Make a folder."""
         self.inner.make_folder(path)
 
+    def sync(self, path: str) -> None:
+        """Make durable what happened in a folder."""
+        self.inner.sync(path)
+
     def remove_folder(self, path: str) -> None:
         """Remove a folder."""
         self.inner.remove_folder(path)
+
+    def remove_empty_folder(self, path: str) -> None:
+        """Remove a folder that holds nothing."""
+        self.inner.remove_empty_folder(path)
 
     def free_space(self, path: str) -> int | None:
         """Return how many bytes may be written there. Encryption adds less than one in a thousand."""
         return self.inner.free_space(path)
 
     def scratch(self, path: str) -> str:
-        """Return a directory of this host."""
-        return self.inner.scratch(path)
+        """Return the directory for temporary files of this host: what helps to write a file is not encrypted."""
+        return tempfile.gettempdir()
 
     def turn(self, path: str) -> Turn | None:
         """Take the turn of this path."""

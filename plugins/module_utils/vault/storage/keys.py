@@ -129,7 +129,10 @@ def keys_path(root: str) -> str:
 def create_keys(
     storage: Storage, root: str, recipients: Sequence[tuple[str, Key]], *, clock: Callable[[], float] = time.time
 ) -> VaultKeys:
-    """Make the first data key of a vault for these keys, each with a name; the first opens it from now on."""
+    """Make the first data key of a vault for these keys, each with a name; the first opens it from now on.
+
+    Where there are keys already, an interrupted call has left them: they are taken if the first key opens them.
+    """
     _require_library(root)
     if not recipients or recipients[0][1].kind != SYMMETRIC:
         raise InvalidInputError(
@@ -143,7 +146,10 @@ def create_keys(
     )
     stored = serialized(document, data_key)
     with vault_errors("write", keys_path(root)):
-        storage.create(keys_path(root), stored)
+        try:
+            storage.create(keys_path(root), stored)
+        except FileExistsError:
+            return open_keys(storage, root, recipients[0][1])
     return VaultKeys(storage, root, recipients[0][1], stored, document, {key_id: data_key})
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.cipher import data_key_id
 from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.interface import Entry, Reader, Turn, Writer
 
 
@@ -43,6 +44,9 @@ class MemoryStorage:
     def entry(self, path: str) -> Entry:
         return Entry(path.rpartition("/")[2], False, len(self._found(path)), 1.0)
 
+    def names(self, path: str) -> list[str]:
+        return [entry.name for entry in self.entries(path)]
+
     def entries(self, path: str) -> list[Entry]:
         found = {}
         for name, data in self.files.items():
@@ -66,6 +70,12 @@ class MemoryStorage:
         del self.files[path]
 
     def make_folder(self, path: str) -> None:
+        return
+
+    def sync(self, path: str) -> None:
+        return
+
+    def remove_empty_folder(self, path: str) -> None:
         return
 
     def remove_folder(self, path: str) -> None:
@@ -116,3 +126,17 @@ class MemoryWriter:
 
     def abort(self) -> None:
         self._data.clear()
+
+
+class FixedKeys:
+    """Data keys without a keys.json."""
+
+    def __init__(self, *data_keys: bytes) -> None:
+        self._known = {data_key_id(one): one for one in data_keys}
+        self._current = data_keys[-1]
+
+    def current(self) -> bytes:
+        return self._current
+
+    def find(self, key_id: bytes) -> bytes | None:
+        return self._known.get(key_id)

@@ -12,7 +12,7 @@ import random
 from typing import Any
 
 import pytest
-from unit.vault.storage.memory import MemoryStorage
+from unit.vault.storage.memory import FixedKeys, MemoryStorage
 
 from ansible_collections.ovm.backup.plugins.module_utils.vault.storage import cipher as form
 from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.encrypted import EncryptedStorage
@@ -22,20 +22,6 @@ SIZES = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 3 * CHUNK + 5, 200 * CHUN
 PATH = "/vault/clients/db01/p/0-system.img.zst"
 
 
-class Keys:
-    """Data keys without a keys.json."""
-
-    def __init__(self, *data_keys: bytes) -> None:
-        self._known = {form.data_key_id(one): one for one in data_keys}
-        self._current = data_keys[-1]
-
-    def current(self) -> bytes:
-        return self._current
-
-    def find(self, key_id: bytes) -> bytes | None:
-        return self._known.get(key_id)
-
-
 @pytest.fixture
 def inner() -> MemoryStorage:
     return MemoryStorage()
@@ -43,7 +29,7 @@ def inner() -> MemoryStorage:
 
 @pytest.fixture
 def storage(inner: MemoryStorage) -> EncryptedStorage:
-    return EncryptedStorage(inner, "/vault", Keys(bytes(range(32))))
+    return EncryptedStorage(inner, "/vault", FixedKeys(bytes(range(32))))
 
 
 def content(size: int) -> bytes:
@@ -76,7 +62,9 @@ def test_content_comes_back_and_sizes_are_those_of_the_content(
     assert storage.read(PATH) == data
     assert len(inner.files[PATH]) == form.encrypted_size(size)
     assert storage.entry(PATH).size == size
-    assert [(entry.name, entry.size) for entry in storage.entries("/vault/clients/db01/p")] == [("0-system.img.zst", size)]
+    assert [(entry.name, entry.size) for entry in storage.entries("/vault/clients/db01/p")] == [
+        ("0-system.img.zst", size)
+    ]
     reader = storage.open(PATH)
     assert reader.size == size
     for offset in sorted({0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 64 * CHUNK + 3, max(size - 1, 0), size, size + 9}):
@@ -255,7 +243,7 @@ def test_file_that_is_not_encrypted_is_not_believed(storage: EncryptedStorage, i
 
 
 def test_file_of_another_vault_or_version_is_told(storage: EncryptedStorage, inner: MemoryStorage) -> None:
-    EncryptedStorage(inner, "/vault", Keys(b"k" * 32)).write(PATH, b"x")
+    EncryptedStorage(inner, "/vault", FixedKeys(b"k" * 32)).write(PATH, b"x")
     other = form.data_key_id(b"k" * 32).hex()
     assert f"it is encrypted with data key {other}, which is none of this vault" in read_error(storage)
     inner.files[PATH] = inner.files[PATH][:8] + b"\2" + inner.files[PATH][9:]

@@ -12,7 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from unit.vault.storage.memory import FixedKeys
 
+from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.directory import DirectoryStorage
+from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.encrypted import EncryptedStorage
 from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.s3 import S3Storage
 from s3.fixtures import s3_server, s3_storage
 
@@ -28,7 +31,24 @@ def _s3(request: pytest.FixtureRequest) -> Place:
     return storage, storage.root
 
 
-KINDS: dict[str, Callable[[pytest.FixtureRequest], Place]] = {"s3": _s3}
+def _directory(request: pytest.FixtureRequest) -> Place:
+    return DirectoryStorage(), str(request.getfixturevalue("tmp_path") / "vault")
+
+
+def _encrypted(inner: Callable[[pytest.FixtureRequest], Place]) -> Callable[[pytest.FixtureRequest], Place]:
+    def place(request: pytest.FixtureRequest) -> Place:
+        storage, root = inner(request)
+        return EncryptedStorage(storage, root, FixedKeys(b"k" * 32)), root
+
+    return place
+
+
+KINDS: dict[str, Callable[[pytest.FixtureRequest], Place]] = {
+    "directory": _directory,
+    "encrypted": _encrypted(_directory),
+    "s3": _s3,
+    "encrypted s3": _encrypted(_s3),
+}
 
 
 @pytest.fixture(params=list(KINDS))
