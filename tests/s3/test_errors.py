@@ -137,7 +137,7 @@ def test_a_storage_that_ignores_conditions_is_refused(s3_faults: FaultProxy, hea
     storage = S3Storage.connect(new_root(), settings_for(s3_faults.endpoint))
     with pytest.raises(VaultError, match=f"ignores or does not know the condition {header} of a write") as caught:
         storage.create(f"{storage.root}/vault.json", b"{}")
-    assert storage.list(storage.root) == []
+    assert storage.entries(storage.root) == []
     assert caught.value.details["path"] == f"{storage.root}/vault.json"
     # Neither is anything left that others would take for the result of the trial.
     assert list(storage._below(storage.root)) == []

@@ -27,7 +27,7 @@ DATA = random.Random(1).randbytes(2 * PART + 12_345)
 def storage(s3_faults: FaultProxy) -> S3Storage:
     """Return a storage behind the proxy, with small parts."""
     made = storage_at(new_root(), s3_faults.endpoint, smallest_part=PART)
-    made.make(f"{made.root}/vault.json", b"{}")  # what the storage can is known from here on
+    made.create(f"{made.root}/vault.json", b"{}")  # what the storage can is known from here on
     s3_faults.reset()
     return made
 
@@ -149,8 +149,9 @@ def test_a_server_that_is_killed_in_the_middle_ends_the_upload(s3_server: Server
     # What the dead server could not be told stays, until the janitor comes.
     begun = storage.uploads(storage.root)[0].active(storage._bucket)
     old = storage_at(storage.root, s3_server.endpoint, clock=lambda: begun + 3600)
-    assert old.abort_uploads(storage.root, minimum_age=3601) == []
-    assert old.abort_uploads(storage.root, minimum_age=3600) == [f"{storage.root}/disk"]
+    assert old.drop_unfinished(storage.root, 3601, check=False) == []
+    assert old.drop_unfinished(storage.root, 3600, check=True) == [f"{storage.root}/disk"]
+    assert old.drop_unfinished(storage.root, 3600, check=False) == [f"{storage.root}/disk"]
     assert storage.uploads(storage.root) == []
     store(storage, f"{storage.root}/disk")
     assert content(storage, f"{storage.root}/disk") == DATA
