@@ -143,7 +143,7 @@ docs: $(READY) site ## check: documentation and changelog, and the site below
 	@$(IN_STAGE) antsibull-changelog lint
 
 site: $(READY) stage ## render the documentation site to build/site
-	@$(IN_STAGE) python $(CURDIR)/tests/tools/render_site.py --build $(BUILD)
+	@$(IN_STAGE) env PYTHONPATH=$(CURDIR)/tests python $(CURDIR)/tests/tools/render_site.py --build $(BUILD)
 
 screenshots: $(READY) system stage ## make the pictures of the documentation again, from a real run of the demonstration
 	@mkdir -p $(BUILD)/home $(BUILD)/tmp
