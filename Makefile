@@ -24,6 +24,8 @@ BUILD := $(CURDIR)/build
 VENV := $(BUILD)/venv
 STAGE := $(BUILD)/stage/ansible_collections/ovm/backup
 REQUIREMENTS := requirements.txt tests/requirements.txt tests/unit/requirements.txt tests/integration/requirements.txt
+# The collection of AWX's modules, which one role uses.
+AWX := $(BUILD)/collections/ansible_collections/awx/awx/MANIFEST.json
 READY := $(VENV)/.ready-$(shell cat $(REQUIREMENTS) | cksum | cut -d' ' -f1)
 
 # Ansible insists on a UTF-8 locale; Debian always has this one.
@@ -49,7 +51,7 @@ TOOL := HOME=$(BUILD)/home PATH="$(VENV)/bin:$$PATH"
 PYTHON_VERSION = $$($(VENV)/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 IN_STAGE = mkdir -p $(BUILD)/home $(BUILD)/tmp && cd $(STAGE) && env $(TOOL) PYTHONPATH=$(BUILD)/stage ANSIBLE_COLLECTIONS_PATH=$(BUILD)/stage
 
-STEPS := fmt lint types unit sanity docs integration playbooks molecule bed-tests artifact
+STEPS := fmt lint types unit sanity docs integration playbooks controller molecule bed-tests artifact
 
 .PHONY: bed bed-stop bed-skew bench bench-outage help venv system guest-packages stage home test demo simulator format clean $(STEPS)
 
@@ -140,6 +142,13 @@ integration: $(READY) system guest-packages stage ## test: integration targets a
 
 playbooks: $(READY) system stage ## test: the playbooks end to end, with everything that can go wrong
 	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadfile tests/playbooks)
+
+$(AWX): tests/tools/awx_collection.py $(READY)
+	@$(VENV)/bin/python tests/tools/awx_collection.py $(BUILD)/collections >&2
+	@touch $@
+
+controller: $(READY) system stage $(AWX) ## test: the role that sets AWX up, against a stand-in for AWX
+	@$(IN_STAGE) OVM_TEST_COLLECTIONS=$(BUILD)/collections pytest $(if $(ARGS),$(ARGS),tests/controller)
 
 molecule: $(READY) system stage ## test: the molecule scenario, converged twice and verified by restoring
 	@$(IN_STAGE) python $(CURDIR)/tests/tools/molecule.py --build $(BUILD)
