@@ -65,7 +65,8 @@ class ClientLock:
 
     As a context manager it is held by this process, with a heartbeat; inside a run that has the lock already it joins
     in and leaves the lock to the run. C(hold) and C(release) are for the run. Taking it raises C(VaultLockedError) that
-    says who holds it and since when. C(taken_over) tells of a dead run's lock.
+    says who holds it and since when. C(taken_over) tells of a dead run's lock. C(hand_over) takes the lock away from
+    processes of this run that cannot be reached any more: should they be alive, they find that they have lost it.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class ClientLock:
         vm_name: str | None = None,
         manager_id: str | None = None,
         break_lock: bool = False,
+        hand_over: bool = False,
         clock: Callable[[], float] = time.time,
         heartbeat: float = HEARTBEAT_SECONDS,
     ) -> None:
@@ -85,6 +87,7 @@ class ClientLock:
         self._path = os.path.join(directory, "lock.json")
         self._client = os.path.basename(directory)
         self._break = break_lock
+        self._hand_over = hand_over
         self._clock = clock
         self._heartbeat = heartbeat
         self._stop = threading.Event()
@@ -163,7 +166,7 @@ class ClientLock:
         holder = self.status() if os.path.isdir(os.path.dirname(self._path)) else None
         if holder is None:
             return True
-        if not self._is_joinable(holder):
+        if not (self._is_joinable(holder) or self._is_ours_to_hand_over(holder)):
             if holder["alive"] and not self._break:
                 raise self._refusal(holder)
             self.taken_over = holder
@@ -214,6 +217,7 @@ class ClientLock:
             self._document.update(process, since=now, heartbeat=now)
             if self._create():
                 self._settle_in()
+                self._hand_over = False  # done: from now on it is renewed
                 return False
             found = self._on_disk()
             if found is None:  # it was given back in this moment
@@ -228,6 +232,7 @@ class ClientLock:
             # Only the lock that was there at first is broken, not one that another run takes meanwhile.
             first = holder if first is None else first
             broken = self._break and holder.get("run_id") == first.get("run_id")
+            broken = broken or self._is_ours_to_hand_over(holder)
             if not (broken or self._is_gone(holder)):
                 raise self._refusal(holder)
             self._set_aside(found)
@@ -236,7 +241,10 @@ class ClientLock:
     def _is_joinable(self, holder: Mapping[str, Any]) -> bool:
         """Return whether the lock is held by this run, and by no other process of it."""
         same_run = holder.get("run_id") == self._document["run_id"] and "lease" in holder
-        return same_run and (not holder.get("pid") or is_dead_process(holder))
+        return same_run and not self._hand_over and (not holder.get("pid") or is_dead_process(holder))
+
+    def _is_ours_to_hand_over(self, holder: Mapping[str, Any]) -> bool:
+        return self._hand_over and holder.get("run_id") == self._document["run_id"] and "lease" in holder
 
     def _create(self) -> bool:
         with vault_errors("lock", self._path):
@@ -322,7 +330,8 @@ class ClientLock:
             found, before = _parse(self._read(path)), self.taken_over or {}
             if before.get("vm_id") and not found.get("vm_id"):
                 found.update({key: before.get(key) for key in _VM_KEYS})
-            self.taken_over = found
+            if found.get("run_id") != self._document["run_id"]:
+                self.taken_over = found
             debts = found.get("debts")
             owed = debts if isinstance(debts, dict) else {}
             self._document["debts"] = {**self._document["debts"], **{key: owed[key] for key in owed if owed[key]}}
@@ -362,9 +371,10 @@ class ClientLock:
 
     def _mine(self) -> bool:
         holder = self._holder()
-        keys = ["owner", "run_id", "host"]
+        # By the time too: a lock that was handed over to another process of the run is not the one that it was.
+        keys = ["owner", "run_id", "host", "since"]
         if "lease" not in self._document:
-            keys += ["pid", "process_start", "since"]
+            keys += ["pid", "process_start"]
         return bool(holder) and all(holder.get(key) == self._document.get(key) for key in keys)
 
     def _is_gone(self, holder: dict[str, Any]) -> bool:
