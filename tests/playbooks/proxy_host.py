@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Stand-ins for proxies that are hosts of their own: a sshd on an address of its own, with a Python environment of its own.
+"""Stand-ins for proxies that are hosts of their own: each is a sshd on its own address with its own Python environment.
 
-They share the machine, its kernel and its clock. What differs between hosts, their Python environments say: the host has
-another name, and its clock may be off.
+They share the machine, its kernel and its clock. What differs between hosts, their Python environments say: the host
+has another name, and its clock may be off.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class ProxyHost:
         return found
 
     def cut_off(self, *, spare: list[int]) -> None:
-        """Kill the ssh server and all that it has started, but for some processes: nothing gets a chance to clean up."""
+        """Kill the ssh server and all that it has started, but for some processes, which nobody listens to any more."""
         for pid in self.sessions():
             if pid not in spare:
                 with contextlib.suppress(ProcessLookupError):
