@@ -91,8 +91,8 @@ options:
     default: false
   hand_over:
     description:
-      - Take the lock away from the processes of the run O(run_id) on a proxy that cannot be reached any more. Should one
-        of them be alive, it publishes nothing. What the run owes stays.
+      - Take the lock away from the processes of the run O(run_id) on a proxy that cannot be reached any more. Should
+        one of them be alive, it publishes nothing. What the run owes stays.
       - The lock of another run is refused as ever.
     type: bool
     default: false

@@ -122,7 +122,8 @@ def _clock_problem(check: ProxyCheck, planner: ProxyCheck, limit: float) -> str:
     if abs(difference) - check.error - planner.error <= limit:
         return ""
     which = "ahead of" if difference > 0 else "behind"
-    return f"its clock is {format_duration(round(abs(difference)))} {which} that of {quoted(planner.name)}: set it, by NTP"
+    off = format_duration(round(abs(difference)))
+    return f"its clock is {off} {which} that of {quoted(planner.name)}: set it, by NTP"
 
 
 def _first_line(text: Any) -> str:

@@ -7,8 +7,8 @@
 """Marks: what proves that two hosts see one vault, and tells how far their clocks are apart.
 
 A vault that was copied has the id of the other one. So the host that plans a run makes a mark under a name that nobody
-has looked for before, which no cache can know, and every proxy has to see it. Clocks are compared through the vault: each
-host makes a file there, whose time is that of the vault's server.
+has looked for before, which no cache can know, and every proxy has to see it. Clocks are compared through the vault:
+each host makes a file there, whose time is that of the vault's server.
 """
 
 from __future__ import annotations
