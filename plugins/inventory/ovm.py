@@ -73,8 +73,10 @@ options:
       - name: OVM_REQUEST_TIMEOUT
   vault:
     description:
-      - Directory of the vault on the control node. With it it is told of each host how it is protected. Without it,
-        there are no groups by subclient and protection.
+      - Directory of the vault on the control node, or V(s3://BUCKET/PREFIX). With it it is told of each host how it is
+        protected. Without it, there are no groups by subclient and protection.
+      - What a bucket or an encrypted vault needs comes from the environment (C(OVM_VAULT_ACCESS_KEY_ID) and so on), as
+        for the suboptions of O(ovm.backup.verify#module:vault_access).
     type: path
     env:
       - name: OVM_VAULT
@@ -198,6 +200,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.planning.durations impo
 from ansible_collections.ovm.backup.plugins.module_utils.planning.host_list import KINDS, host_list
 from ansible_collections.ovm.backup.plugins.module_utils.planning.subclient import Subclient
 from ansible_collections.ovm.backup.plugins.module_utils.planning.vault_reader import read_coverage_state
+from ansible_collections.ovm.backup.plugins.module_utils.vault.access import VaultAccess
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
 from ansible_collections.ovm.backup.plugins.plugin_utils._definitions import Definitions
 
@@ -291,7 +294,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         # Encrypted strings are strings only when they are asked to be.
         values = {name: self.get_option(name) for name in _CONNECTION}
         settings = ConnectionSettings(**{**values, "password": str(values["password"])})
-        vault = Vault.open(vault_path) if vault_path else None
+        vault = Vault.open(vault_path, VaultAccess.from_environment()) if vault_path else None
         with connect(settings) as client:
             inventory = read_inventory(client)
         coverage = None

@@ -190,6 +190,12 @@ class CorruptVaultError(VaultError):
     """Data in the vault is not what was written. Details: C(path), C(offset) in bytes."""
 
 
+class VaultKeyError(VaultError):
+    """The key of an encrypted vault is missing, is not one of its keys, or cannot be had. Details: C(recipients), the
+    ids of its keys, and C(key), the id of the one that was given.
+    """
+
+
 class PointNotFoundError(VaultError):
     """No such client or recovery point. Details: C(client), C(point)."""
 

@@ -21,8 +21,8 @@ import time
 from dataclasses import dataclass
 from typing import Callable
 
-from ..errors import InvalidInputError
-from .files import exists, make_directory, remove_file, vault_errors, write_json
+from ..errors import InvalidInputError, VaultWriteError
+from .files import entries, exists, file_entry, make_directory, remove_file, vault_errors, write_json
 from .points import Vault
 
 _TOKEN = re.compile(r"[0-9a-zA-Z-]{8,64}\Z")
@@ -70,7 +70,7 @@ def measure_clock(vault: Vault, token: str, *, clock: Callable[[], float] = time
     write_json(path, {})
     after = clock()
     with vault_errors("look at", path):
-        modified = os.stat(path).st_mtime
+        modified = file_entry(path).modified
     remove_file(path)
     _tidy(vault, modified)
     # Written somewhere between the two, and some storages tell whole seconds only.
@@ -80,11 +80,10 @@ def measure_clock(vault: Vault, token: str, *, clock: Callable[[], float] = time
 
 
 def _tidy(vault: Vault, now: float) -> None:
-    with contextlib.suppress(OSError), os.scandir(_folder(vault)) as entries:
-        for entry in entries:
-            with contextlib.suppress(OSError):
-                if entry.stat().st_mtime < now - _OLD:
-                    os.unlink(entry.path)
+    with contextlib.suppress(OSError, VaultWriteError):
+        for entry in entries(_folder(vault)):
+            if entry.modified < now - _OLD:
+                remove_file(os.path.join(_folder(vault), entry.name))
 
 
 def _folder(vault: Vault) -> str:
