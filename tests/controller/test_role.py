@@ -29,10 +29,10 @@ def test_first_time(site: Site) -> None:
     assert not [secret for secret in SECRETS if secret in outcome.output]
     store = site.controller.store
     named = {kind: sorted(one["name"] for one in store.all(kind)) for kind in store.objects if kind[:9] != "workflow_"}
-    assert named["credential_types"] == ["OVM Manager", "OVM Vault", "OVM dom0 ssh key"]
+    assert named["credential_types"] == ["OVM Manager", "OVM Target vault", "OVM Vault", "OVM dom0 ssh key"]
     assert named["credentials"] == ["OVM manager", "OVM ssh", "OVM vault"]
     assert named["job_templates"] == [
-        "OVM backup", "OVM janitor", "OVM preview", "OVM report", "OVM restore", "OVM retention", "OVM verify",
+        "OVM backup", "OVM copy", "OVM janitor", "OVM preview", "OVM report", "OVM restore", "OVM retention", "OVM verify",
     ]  # fmt: skip
     assert named["schedules"] == [
         "databases: backup, Mon..Sat 22:00 Europe/Vienna",
