@@ -118,12 +118,12 @@ format: $(READY) ## rewrite the Python files in the house style
 fmt: $(READY) ## check: Python formatting
 	@$(VENV)/bin/ruff format --check .
 
-lint: $(READY) stage ## check: ruff, lowest Python, yamllint, ansible-lint
+lint: $(READY) stage $(AWX) ## check: ruff, lowest Python, yamllint, ansible-lint
 	@failed=0; \
 	$(VENV)/bin/ruff check . || failed=1; \
 	$(VENV)/bin/vermin --quiet --no-tips --violations --target=3.9- plugins || failed=1; \
 	($(IN_STAGE) yamllint --strict .) || failed=1; \
-	($(IN_STAGE) ansible-lint --nocolor --offline --profile production) || failed=1; \
+	($(IN_STAGE) ANSIBLE_COLLECTIONS_PATH=$(BUILD)/stage:$(BUILD)/collections ansible-lint --nocolor --offline --profile production) || failed=1; \
 	exit $$failed
 
 types: $(READY) stage ## check: types, mypy strict

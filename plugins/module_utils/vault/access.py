@@ -55,7 +55,7 @@ class VaultAccess:
         found: dict[str, Any] = {}
         for name in option_names():
             value = environment.get(variable(name))
-            if value is not None:
+            if value:  # an empty one is not set: a credential of AWX leaves those of blank fields empty
                 found[name] = value.lower() not in ("0", "false", "no", "off", "n", "f") if name in _BOOLEANS else value
         return cls(**found)
 
