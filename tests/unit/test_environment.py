@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible.module_utils.common.parameters import AnsibleFallbackNotFound
+from ansible.module_utils.errors import AnsibleFallbackNotFound
 
 from ansible_collections.ovm.backup.plugins.module_utils._environment import env_fallback
 from ansible_collections.ovm.backup.plugins.module_utils.vault.access import VaultAccess
