@@ -70,7 +70,7 @@ class Controller:
         """Run a playbook to its end; an event that C(cancel) agrees to has the job cancelled."""
         bench, number = self.bench, len(self.jobs) + 1
         private = bench.directory / f"job-{number}"
-        for folder in ("project/group_vars", "inventory", "env"):
+        for folder in ("project/subclients", "inventory", "env"):
             (private / folder).mkdir(parents=True)
         # A project of a site, as the guide shows it.
         content = [{"name": "What the site runs", "ansible.builtin.import_playbook": f"ovm.backup.{playbook}"}]
@@ -80,9 +80,11 @@ class Controller:
         }
         (private / "inventory" / "hosts.yml").write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
         (private / "env" / "envvars").write_text(json.dumps(self.credentials()), encoding="utf-8")
-        shared = {"ovm_backup_subclients": bench.subclients}
-        (private / "project" / "group_vars" / "all.yml").write_text(json.dumps(shared), encoding="utf-8")
-        (private / "env" / "extravars").write_text(json.dumps(variables), encoding="utf-8")
+        for name, definition in bench.subclients.items():
+            (private / "project" / "subclients" / f"{name}.yml").write_text(json.dumps(definition), encoding="utf-8")
+        # In an execution environment that is /runner/project.
+        extra = {"ovm_backup_subclients_path": str(private / "project" / "subclients"), **variables}
+        (private / "env" / "extravars").write_text(json.dumps(extra), encoding="utf-8")
         mark = f"ovm-test-{uuid.uuid4()}"
         cancelled: list[bool] = []
 
