@@ -20,8 +20,8 @@ from ..errors import InvalidInputError
 from .expiry import facts_of, unreadable
 from .files import exists
 from .health import Health
-from .manifest import Point
-from .points import Client, DamagedPoint, sequence_of
+from .manifest import Point, sequence_of
+from .points import Client, DamagedPoint
 from .retention import PointFacts, RetentionPolicy, decide
 
 ALL, NEWEST, FULLS = "all", "newest", "fulls"
