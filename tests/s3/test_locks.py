@@ -14,7 +14,7 @@ from botocore.stub import Stubber
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import VaultError
 from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.s3 import S3Storage
-from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.s3_client import Abilities, make_client
+from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.s3_client import Abilities
 from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.s3_turn import LEASE_SECONDS, S3Turn
 from s3.faults import Fault, FaultProxy
 from s3.fixtures import LOCKED_BUCKET, new_root, settings_for, storage_at
@@ -102,19 +102,12 @@ def test_a_file_is_removed_on_a_condition_where_the_storage_can() -> None:
 
 
 @pytest.fixture
-def locked(s3_server: Server) -> str:
+def locked() -> str:
     """Return a vault in a bucket that holds each object for a day."""
-    client = make_client(settings_for(s3_server.endpoint))
-    if LOCKED_BUCKET not in [one["Name"] for one in client.list_buckets()["Buckets"]]:
-        client.create_bucket(Bucket=LOCKED_BUCKET, ObjectLockEnabledForBucket=True)
-        rule = {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}}
-        client.put_object_lock_configuration(
-            Bucket=LOCKED_BUCKET, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
-        )
     return new_root(LOCKED_BUCKET)
 
 
-def test_a_bucket_whose_versions_break_conditions_is_refused(locked: str, s3_server: Server) -> None:
+def test_a_bucket_whose_versions_break_conditions_is_refused(s3_server: Server) -> None:
     storage = S3Storage.connect(new_root(LOCKED_BUCKET), settings_for(s3_server.endpoint))
     with pytest.raises(VaultError, match=r"ignores or .* If-None-Match .*older Ceph does so in buckets with versions"):
         storage.create(f"{storage.root}/vault.json", b"{}")
