@@ -56,7 +56,7 @@ IN_STAGE = mkdir -p $(BUILD)/home $(BUILD)/tmp && cd $(STAGE) && env $(TOOL) PYT
 STEPS := fmt lint types docs sanity integration bed-tests controller molecule artifact versions unit:2 playbooks:2
 STEP_NAMES := $(foreach step,$(STEPS),$(firstword $(subst :, ,$(step))))
 
-.PHONY: bed bed-stop bed-skew bench bench-outage help site screenshots venv system guest-packages stage home test demo simulator format clean packages test-matrix release-check $(STEP_NAMES)
+.PHONY: bed bed-stop bed-skew bench bench-outage help site screenshots venv system guest-packages s3-packages stage home test demo simulator format clean packages test-matrix release-check $(STEP_NAMES)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -78,6 +78,9 @@ guest-packages:
 # All that any test needs. Where they cannot be installed, the tests that need them are skipped and say why.
 packages: system guest-packages
 	@for script in tests/*/packages.sh; do "$$script" >&2 || true; done
+
+s3-packages:
+	@tests/s3/packages.sh >&2
 
 stage: ## copy the work tree to build/stage/ansible_collections/ovm/backup
 	@$(PYTHON) tests/tools/stage.py $(CURDIR) $(STAGE) >&2
@@ -134,8 +137,8 @@ types: $(READY) stage ## check: types, mypy strict
 	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml -p bootable
 	@MYPYPATH=tests/tools:tests $(VENV)/bin/mypy --config-file pyproject.toml tests/tools
 
-unit: $(READY) system guest-packages stage ## test: pytest
-	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadfile tests/unit)
+unit: $(READY) system guest-packages s3-packages stage ## test: pytest
+	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadfile tests/unit tests/s3)
 
 sanity: $(READY) stage home ## test: ansible-test sanity
 	@$(IN_STAGE) ansible-test sanity --color no --python $(PYTHON_VERSION) $(ARGS)
