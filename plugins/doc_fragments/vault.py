@@ -69,6 +69,18 @@ options:
     required: true
 """
 
+# The vault that recovery points are copied to.
+_TARGET = r"""
+options:
+  target_vault:
+    description:
+      - Directory of the vault that the recovery points are copied to, or V(s3://BUCKET/PREFIX). It must be a vault of
+        its own already; M(ovm.backup.vault) makes one. No backups may be made into it.
+      - Falls back to E(OVM_TARGET_VAULT).
+    type: path
+    required: true
+"""
+
 _REQUIREMENTS = r"""
 requirements:
   - blake3
@@ -80,3 +92,6 @@ class ModuleDocFragment:
     DOCUMENTATION = _VAULT.rstrip() + _ACCESS + _REQUIREMENTS.lstrip()
     # For a module whose option vault is another one.
     ACCESS = "options:" + _ACCESS
+    TARGET = _TARGET.rstrip() + _ACCESS.replace("vault_access:", "target_vault_access:").replace(
+        "OVM_V", "OVM_TARGET_V"
+    )

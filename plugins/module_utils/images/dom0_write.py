@@ -44,7 +44,7 @@ class Writing(object):
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise Failure(text="it is not a regular file")
             if request["lock"]:
-                take(fd, path, request["lock"])
+                patiently(request["lock"], lambda: take(fd, path))
             return dict(state(fd, path), handle=fd), b""
         except BaseException:
             os.close(fd)
@@ -52,11 +52,14 @@ class Writing(object):
 
     def do_create(self, request, payload):
         # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]
-        """Open a new image, empty and of C(size) bytes; it gets the second of two names with C(finish), or vanishes."""
+        """Open a new image, empty and of C(size) bytes; it gets the second of two names with C(finish), or vanishes.
+
+        C(lock) is as for C(target), for what is left of another one.
+        """
         path, name = payload.split(b"\0")
         if os.path.lexists(name):
             raise Failure(errno=errno.EEXIST, text=os.strerror(errno.EEXIST))
-        remove_left(path)
+        patiently(request["lock"], lambda: remove_left(path))
         fd = os.open(path, FLAGS | os.O_CREAT | os.O_EXCL, 384)  # 0600, which Python 2 and 3 write in different ways
         self.unfinished[fd] = path
         try:
@@ -127,24 +130,30 @@ class Writing(object):
         return {"forgotten": forget(request["handle"])}, b""
 
 
-def take(fd, path, tenths):
-    # type: (int, bytes, int) -> None
-    """Have a file for us alone.
+def patiently(tenths, attempt):
+    # type: (int, Callable[[], None]) -> None
+    """Do what fails while a file is in use, again and again for so many tenths of a second.
 
-    What is left of a restore that was interrupted a moment ago ends by itself: so it may take some tenths of a second.
+    What is left of a restore that was interrupted a moment ago ends by itself.
     """
     while True:
         try:
-            lock(fd, path)
-            user = user_of(fd, path)
-            if not user:
-                return
-            raise Failure(text="%s has it open: stop what uses it, such as a VM" % user)
+            attempt()
+            return
         except Failure:
             tenths -= 1
             if tenths <= 0:
                 raise
         time.sleep(0.1)
+
+
+def take(fd, path):
+    # type: (int, bytes) -> None
+    """Have a file for us alone."""
+    lock(fd, path)
+    user = user_of(fd, path)
+    if user:
+        raise Failure(text="%s has it open: stop what uses it, such as a VM" % user)
 
 
 def lock(fd, path):

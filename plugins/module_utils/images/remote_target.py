@@ -29,7 +29,7 @@ from .types import Span
 _WINDOW = 8 * 1024 * 1024  # bytes on their way that no answer has come for
 _DEPTH = 64  # requests, likewise
 _STEP = 1024 * 1024  # what one request looks at
-_PATIENCE = 20  # tenths of a second for what an interrupted restore has left to end
+_PATIENCE = 50  # tenths of a second for what an interrupted restore has left to end
 _Item = TypeVar("_Item")
 
 
@@ -207,10 +207,13 @@ class RemoteTarget:
     def _prepare(self, channel: Channel, *, first: bool) -> Mapping[str, Any]:
         """Let a channel have the image open; the first one locks it, and makes it if that is wanted."""
         there = os.fsencode(self._there)
+        patience = _PATIENCE if first else 0
         if first and self._create:
-            frame = channel.ask({"do": "create", "size": self.size}, there + b"\0" + os.fsencode(self.path))
+            frame = channel.ask(
+                {"do": "create", "size": self.size, "lock": patience}, there + b"\0" + os.fsencode(self.path)
+            )
         else:
-            frame = channel.ask({"do": "target", "lock": _PATIENCE if first else 0}, there)
+            frame = channel.ask({"do": "target", "lock": patience}, there)
         header = frame.header or {}
         self._check(header, "create" if self._create else "open")
         self._handles[channel] = int(header["handle"])

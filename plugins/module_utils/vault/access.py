@@ -17,6 +17,8 @@ from typing import Any
 from ..errors import NotAVaultError
 
 ENVIRONMENT = "OVM_VAULT_"
+# For the vault that recovery points are copied to: it has nothing in common with the one that they come from.
+TARGET_ENVIRONMENT = "OVM_TARGET_VAULT_"
 # Of these an error, a log or a process list never shows a value.
 SECRETS = frozenset({"secret_access_key", "session_token", "encryption_key"})
 ADDRESSING_STYLES = ("auto", "path", "virtual")
@@ -71,9 +73,9 @@ def option_names() -> list[str]:
     return [one.name for one in dataclasses.fields(VaultAccess)]
 
 
-def variable(name: str) -> str:
+def variable(name: str, prefix: str = ENVIRONMENT) -> str:
     """Return the variable of the environment that counts where an option is not given."""
-    return ENVIRONMENT + name.upper()
+    return prefix + name.upper()
 
 
 def is_bucket(path: str) -> bool:

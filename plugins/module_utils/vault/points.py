@@ -25,6 +25,7 @@ from .carried_script import carry_scripts, is_script
 from .chain import DiskChain, open_chain
 from .disk_writer import FrameCompressor
 from .files import (
+    create_json,
     entries,
     exists,
     file_entry,
@@ -89,7 +90,7 @@ class Client:
             except PointNotFoundError:
                 continue
             except CorruptVaultError as error:
-                damaged.append(DamagedPoint(name, _sequence_of(name), error.message))
+                damaged.append(DamagedPoint(name, sequence_of(name), error.message))
         self._listed = {point.id: point for point in points}
         return sorted(points, key=lambda point: point.sequence), damaged
 
@@ -116,7 +117,7 @@ class Client:
 
     def newest_readable(self) -> Point | None:
         """Return the newest recovery point whose manifest can be trusted, or nothing; reads no more than it has to."""
-        for name in sorted(self._folders(), key=_sequence_of, reverse=True):
+        for name in sorted(self._folders(), key=sequence_of, reverse=True):
             with contextlib.suppress(PointNotFoundError, CorruptVaultError):
                 return read_manifest(os.path.join(self.directory, name))
         return None
@@ -183,6 +184,7 @@ class Client:
         owner: str,
         run_id: str,
         break_lock: bool = False,
+        hand_over: bool = False,
         vm_id: str | None = None,
         vm_name: str | None = None,
         manager_id: str | None = None,
@@ -193,6 +195,7 @@ class Client:
             owner=owner,
             run_id=run_id,
             break_lock=break_lock,
+            hand_over=hand_over,
             vm_id=vm_id,
             vm_name=vm_name,
             manager_id=manager_id,
@@ -208,7 +211,7 @@ class Client:
 
     def new_point(self, *, now: float, level: int = 1) -> PointWriter:
         """Begin a recovery point. Only the holder of the lock may call this."""
-        sequence = max((_sequence_of(name) for name in self._folders()), default=0) + 1
+        sequence = max((sequence_of(name) for name in self._folders()), default=0) + 1
         point_id = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{sequence:04d}"
         directory = os.path.join(self.directory, point_id)
         try:
@@ -327,7 +330,7 @@ class Vault:
         if key is not None:
             settings["encryption"] = encrypt(path, key, clock)
         carry_scripts(path)
-        write_json(os.path.join(path, "vault.json"), settings)
+        create_json(os.path.join(path, "vault.json"), settings)  # not over that of another who makes one, too
         return cls(path, settings)
 
     def clients(self) -> list[Client]:
@@ -394,6 +397,7 @@ def _is_left_over(path: str, name: str) -> bool:
     return name == KEYS_NAME or is_script(os.path.join(path, name))
 
 
-def _sequence_of(name: str) -> int:
+def sequence_of(name: str) -> int:
+    """Return the number in the name of a recovery point, 0 for any other name."""
     found = _POINT_ID.match(name)
     return int(found.group(1)) if found else 0

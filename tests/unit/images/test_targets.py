@@ -19,7 +19,8 @@ from unit.images.stand_in import StandIn, server
 from unit.vault.builders import KIB, MIB, content_hash, noise, open_files, store, write_image, write_sparse
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import OvmBackupError, ServerError, TargetError
-from ansible_collections.ovm.backup.plugins.module_utils.images import remote_target
+from ansible_collections.ovm.backup.plugins.module_utils.images import dom0_write, remote_target
+from ansible_collections.ovm.backup.plugins.module_utils.images.dom0_files import Failure
 from ansible_collections.ovm.backup.plugins.module_utils.images.dom0_write import forget
 from ansible_collections.ovm.backup.plugins.module_utils.images.local_target import existing_image
 from ansible_collections.ovm.backup.plugins.module_utils.images.remote import Server
@@ -144,6 +145,21 @@ def test_two_restores_do_not_write_the_same_image(image: Path, ovs: Server, monk
         for opened in (existing_image(str(image), len(STATE)), _on_server(ovs, image)):
             with pytest.raises(TargetError, match="another restore is writing it"), opened:
                 pass
+
+
+def test_what_an_interrupted_restore_has_left_may_take_a_moment_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(dom0_write.time, "sleep", waits.append)
+
+    def attempt() -> None:
+        if len(waits) < 3:
+            raise Failure(text=dom0_write.TAKEN)
+
+    dom0_write.patiently(4, attempt)
+    assert waits == [0.1, 0.1, 0.1]
+    waits.clear()
+    with pytest.raises(Failure):
+        dom0_write.patiently(3, attempt)
 
 
 def test_a_new_image_on_a_server_appears_whole_or_not_at_all(chain: DiskChain, tmp_path: Path, ovs: Server) -> None:

@@ -154,10 +154,10 @@ def test_lock_of_a_dead_retention_is_taken_over(client: Client, points: list[Poi
 def test_a_run_that_dies_in_this_very_moment(
     client: Client, points: list[Point], monkeypatch: pytest.MonkeyPatch, owed: dict[str, Any]
 ) -> None:
-    def die(_client: Client, _lock: Any) -> None:
+    def die(_client: Client, **_who: str) -> None:
         client.lock(owner="another", run_id=OTHER, vm_id=owed.get("vm_id")).hold(-1.0, owed.get("debts"))
 
-    monkeypatch.setattr(expiry, "_check_free", die)
+    monkeypatch.setattr(expiry, "check_free", die)
     found = keep_last(1).run(client)
     assert found.skipped == "Client web01 has the lock of a run that has just died"
     assert left(client) == [point.id for point in points]
@@ -196,11 +196,11 @@ def test_backup_between_decision_and_lock(
 ) -> None:
     made: list[Point] = []
 
-    def backup(_client: Client, _lock: Any) -> None:
+    def backup(_client: Client, **_who: str) -> None:
         image = write_image(tmp_path / "raw", noise(5000, 9))
         made.append(add_point(client, image, base=points[2], now=6 * DAY, created=6 * DAY))
 
-    monkeypatch.setattr(expiry, "_check_free", backup)
+    monkeypatch.setattr(expiry, "check_free", backup)
     found = keep_last(1).run(client)
     # It needs the first chain, and stands for the newest point of the second.
     assert left(client) == [*(point.id for point in points[:3]), made[0].id]
