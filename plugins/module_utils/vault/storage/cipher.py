@@ -86,12 +86,13 @@ class FileCipher:
 
     def encrypt(self, number: int, content: bytes | memoryview, *, last: bool) -> bytes:
         """Return a chunk as it is stored."""
-        return self._aead.encrypt(nonce(number, last=last), content, None)
+        return self._aead.encrypt(nonce(number, last=last), bytes(content), None)
 
     def decrypt(self, path: str, number: int, stored: bytes | memoryview, *, last: bool) -> bytes:
         """Return the content of a stored chunk; raise C(OSError) if it is not this chunk of this file."""
         try:
-            return self._aead.decrypt(nonce(number, last=last), stored, None)
+            # Older versions of the library, which distributions have, take nothing but bytes.
+            return self._aead.decrypt(nonce(number, last=last), bytes(stored), None)
         except crypto_exceptions.InvalidTag:
             offset = HEADER_SIZE + number * SEALED_SIZE
             damaged(path, offset, "what is stored there is not what was written, or the end of the file is missing")

@@ -201,18 +201,17 @@ class EncryptedStorage:
 
     def _exchange(self, path: str, expected: bytes, act: Callable[[bytes], bool]) -> bool:
         """Let C(inner) act on exactly those stored bytes that hold C(expected); no two files ever have the same."""
+        before: bytes | None = None
         while True:
             try:
                 found = self.inner.read(path)
             except FileNotFoundError:
                 return False
-            if self._decrypted(path, found) != expected:
+            if found == before or self._decrypted(path, found) != expected:
                 return False
             if act(found):
                 return True
-            if self._is_plain(path):
-                return False
-            # Somebody was quicker. What is there now may hold the same: look again.
+            before = found  # somebody was quicker: what is there by now may hold the same
 
 
 class _InMemory:
