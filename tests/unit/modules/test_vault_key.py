@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.vault.builders import stored_tree
+from unit.transfer.builders import NEXT_RUN, RUN, Estate, incremental, vm_plan
+from unit.vault.builders import MIB, noise, stored_tree
 from unit.vault.storage.test_key_source import PUBLIC
 
 from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.recipients import parse_key
@@ -26,7 +27,7 @@ def named(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "vault"
+    return tmp_path / "encrypted"
 
 
 @pytest.fixture
@@ -135,3 +136,34 @@ def test_vault_is_made_encrypted_or_not(succeed: Any, fail: Any, path: Path) -> 
     (path / "vault.json").unlink()
     other = {**wanted, "vault_access": {"encryption_key": THIRD}}
     assert fail("vault", other)["failure"]["kind"] == "VaultKeyError"
+
+
+# --- all the way with modules ----------------------------------------------------------------------------------------
+
+
+def test_modules_work_on_an_encrypted_vault(
+    succeed: Any, fail: Any, args: dict[str, Any], path: Path, estate: Estate, tmp_path: Path
+) -> None:
+    backup = {**args, "repositories_path": str(estate.repositories)}
+    states = [estate.image(0).read_bytes()]
+    succeed("backup", {**backup, "plan": vm_plan(), "run_id": RUN})
+    states.append(estate.change(0, MIB, noise(65536, 9)))
+    succeed("backup", {**backup, "plan": incremental(vm_plan()), "run_id": NEXT_RUN})
+    succeed("synthetic_full", {**args, "client": "web_01"})
+    succeed("verify", args)
+    points = succeed("recovery_point_info", args)["recovery_points"]
+    assert [point["type"] for point in points] == ["full", "incremental", "synthetic_full"]
+    assert [point["verification"]["ok"] for point in points] == [True, True, True]
+    for number, point in enumerate(points):
+        directory = tmp_path / point["id"]
+        directory.mkdir()
+        succeed("restore_image", {**args, "client": "web_01", "point": point["id"], "directory": str(directory)})
+        (image,) = directory.glob("0-*.img")
+        assert image.read_bytes() == states[min(number, 1)]
+    removed = succeed("retention", {**args, "policy": {"keep_last": 1}})
+    assert removed["changed"] is True
+    for module in ("backup", "verify", "recovery_point_info", "retention"):
+        wrong = {"plan": vm_plan(), "run_id": RUN} if module == "backup" else {}
+        wrong.update({"policy": {"keep_last": 1}} if module == "retention" else {})
+        refused = fail(module, {**wrong, "vault": str(path), "vault_access": {"encryption_key": SECOND}})
+        assert refused["failure"]["kind"] == "VaultKeyError"
