@@ -154,6 +154,19 @@ def test_verification_finds_files_that_have_changed_places(estate: Estate) -> No
     assert {(estate.points[0].id, FILE), (estate.points[3].id, FILE)} <= found
 
 
+def test_manifest_that_was_changed_or_planted_is_damaged(estate: Estate) -> None:
+    manifests = [Path(estate.client.directory, point.id, "point.json") for point in estate.points]
+    flip(manifests[0], 100)
+    manifests[1].write_text('{"format": "ovm.backup recovery point"}')
+    shutil.copy(manifests[3], manifests[2])
+    points, damaged = estate.client.scan()
+    assert [point.id for point in points] == [estate.points[3].id]
+    assert [bad.id for bad in damaged] == [point.id for point in estate.points[:3]]
+    assert "is damaged at offset 72: what is stored there is not what was written" in damaged[0].error
+    assert "is damaged at offset 0: it is no encrypted file" in damaged[1].error
+    assert f"it belongs to recovery point {estate.points[3].id}" in damaged[2].error
+
+
 # --- without the collection ------------------------------------------------------------------------------------------
 
 

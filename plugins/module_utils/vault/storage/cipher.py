@@ -110,17 +110,14 @@ def new_cipher(data_key: bytes) -> FileCipher:
 
 def key_id_of(path: str, header: bytes) -> bytes:
     """Return the id of the data key that a file is encrypted with; raise C(OSError) if it is none that we know."""
+    if header[: len(MAGIC)] != MAGIC[: len(header)]:
+        damaged(path, 0, "it is no encrypted file, as every file of an encrypted vault has to be")
     if len(header) < HEADER_SIZE:
-        damaged(path, len(header), "it ends within its header" if header[:8] == MAGIC[: len(header)] else _FOREIGN)
-    magic, version, chunk_size, key_id, _salt, _check = HEADER.unpack(header)
-    if magic != MAGIC:
-        damaged(path, 0, _FOREIGN)
+        damaged(path, len(header), "it ends within its header")
+    _magic, version, chunk_size, key_id, _salt, _check = HEADER.unpack(header)
     if (version, chunk_size) != (VERSION, CHUNK_SIZE):
         damaged(path, 8, f"it has version {version} and chunks of {chunk_size} bytes; known is {VERSION}, {CHUNK_SIZE}")
     return bytes(key_id)
-
-
-_FOREIGN = "it is no encrypted file, as every file of an encrypted vault has to be"
 
 
 def cipher_of(path: str, header: bytes, data_key: bytes) -> FileCipher:
