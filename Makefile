@@ -56,7 +56,7 @@ IN_STAGE = mkdir -p $(BUILD)/home $(BUILD)/tmp && cd $(STAGE) && env $(TOOL) PYT
 STEPS := fmt lint types docs sanity integration bed-tests controller molecule artifact versions unit:2 playbooks:2
 STEP_NAMES := $(foreach step,$(STEPS),$(firstword $(subst :, ,$(step))))
 
-.PHONY: bed bed-stop bed-skew bench bench-outage help site screenshots venv system guest-packages s3-packages stage home test demo simulator format clean packages test-matrix release-check $(STEP_NAMES)
+.PHONY: bed bed-stop bed-skew bench bench-encryption bench-outage help site screenshots venv system guest-packages s3-packages stage home test demo simulator format clean packages test-matrix release-check $(STEP_NAMES)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -194,6 +194,9 @@ bench: $(READY) system stage ## measure the engine against other tools, and how 
 
 bench-outage: $(READY) system stage ## measure the outage of a VM on NFS with one pass and with two (takes minutes)
 	@$(IN_STAGE) python tests/bench/outage.py $(BUILD)/bench-outage $(ARGS)
+
+bench-encryption: $(READY) stage ## measure what encryption costs beside a plain vault
+	@$(IN_STAGE) python tests/bench/encryption.py
 
 clean: ## remove everything that was made
 	rm -rf build .ansible collections tests/output

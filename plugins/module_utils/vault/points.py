@@ -46,6 +46,7 @@ from .storage.keys import KEYS_NAME
 
 VAULT_NAME = "ovm.backup vault"
 VAULT_VERSION = 1
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -307,17 +308,9 @@ class Vault:
 
     @classmethod
     def create(
-        cls,
-        path: str,
-        access: VaultAccess | None = None,
-        *,
-        encrypted: bool = False,
-        clock: Callable[[], float] = time.time,
+        cls, path: str, access: VaultAccess | None = None, *, encrypted: bool = False, clock: Clock = time.time
     ) -> Vault:
-        """Make a vault in a missing or empty directory, or below a prefix of a bucket that holds nothing.
-
-        An C(encrypted) one is opened by the key of C(access), and by those that are added later.
-        """
+        """Make a vault in a missing or empty directory, or below a prefix of a bucket that holds nothing."""
         attach(path, access)
         cls.check_new(path)
         key = key_of_new(path, encrypted=encrypted)

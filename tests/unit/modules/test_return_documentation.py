@@ -10,6 +10,7 @@ value by ``RV(...)``; each further ``RV(...)`` of such a description is a key th
 
 from __future__ import annotations
 
+import base64
 import importlib
 import re
 import shutil
@@ -255,6 +256,13 @@ def vault_leftovers_results(succeed: Any, estate: Estate) -> Results:
 @pytest.fixture
 def vault_results(succeed: Any, tmp_path: Path) -> Results:
     return [succeed("vault", {"vault": str(tmp_path / "vault")})]
+
+
+@pytest.fixture
+def vault_key_results(succeed: Any, tmp_path: Path) -> Results:
+    args = {"vault": str(tmp_path / "vault"), "vault_access": {"encryption_key": base64.b64encode(bytes(32)).decode()}}
+    succeed("vault", {**args, "encrypted": True})
+    return [succeed("vault_key", args)]
 
 
 @pytest.fixture
