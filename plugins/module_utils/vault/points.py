@@ -25,6 +25,7 @@ from .carried_script import carry_scripts, is_script
 from .chain import DiskChain, open_chain
 from .disk_writer import FrameCompressor
 from .files import (
+    create_json,
     entries,
     exists,
     file_entry,
@@ -329,7 +330,7 @@ class Vault:
         if key is not None:
             settings["encryption"] = encrypt(path, key, clock)
         carry_scripts(path)
-        write_json(os.path.join(path, "vault.json"), settings)
+        create_json(os.path.join(path, "vault.json"), settings)  # not over that of another who makes one, too
         return cls(path, settings)
 
     def clients(self) -> list[Client]:
