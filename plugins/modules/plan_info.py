@@ -53,8 +53,8 @@ options:
     default: [localhost]
   proxy_checks:
     description:
-      - What a loop over M(ovm.backup.proxy_check) registered in C(results), first for the host that plans, then for each
-        of the O(proxies). Each is planned with what it sees itself, and one that does not fit the others gets no VM.
+      - What a loop over M(ovm.backup.proxy_check) registered in C(results), first for the host that plans, then for
+        each of the O(proxies). Each is planned with what it sees, and one that does not fit the others gets no VM.
       - Without it the host that runs the module looks for the storage repositories, on behalf of all proxies.
     type: list
     elements: dict
