@@ -177,28 +177,9 @@ class Client:
             raise CorruptVaultError(f"{path} is damaged: its content has another hash", path=path, offset=0)
         return data
 
-    def lock(
-        self,
-        *,
-        owner: str,
-        run_id: str,
-        break_lock: bool = False,
-        hand_over: bool = False,
-        vm_id: str | None = None,
-        vm_name: str | None = None,
-        manager_id: str | None = None,
-    ) -> ClientLock:
-        """Return the lock of this client for a run; which VM it is about is noted in it."""
-        return ClientLock(
-            self.directory,
-            owner=owner,
-            run_id=run_id,
-            break_lock=break_lock,
-            hand_over=hand_over,
-            vm_id=vm_id,
-            vm_name=vm_name,
-            manager_id=manager_id,
-        )
+    def lock(self, *, owner: str, run_id: str, **options: Any) -> ClientLock:
+        """Return the lock of this client for a run; which VM it is about is noted in it. The options are its own."""
+        return ClientLock(self.directory, owner=owner, run_id=run_id, **options)
 
     def unpublished(self) -> list[str]:
         """Return the folders that interrupted runs left, or that a run is filling at this moment."""
