@@ -166,6 +166,7 @@ artifact: $(READY) system stage ## test: install the built collection elsewhere,
 	@$(IN_STAGE) ansible-galaxy collection build --output-path $(BUILD)/artifact --force
 	@env $(TOOL) tests/tools/check_artifact.sh $(BUILD)/artifact
 	@env $(TOOL) PYTHONPATH=tests $(VENV)/bin/python tests/tools/artifact_run.py $(BUILD)/artifact
+	@$(IN_STAGE) python $(CURDIR)/tests/tools/release_check.py --stage $(STAGE) --work $(BUILD)/release --quick
 
 release-check: $(READY) stage ## test: rehearse a release in a copy: changelog, artifact, galaxy-importer
 	@$(IN_STAGE) python $(CURDIR)/tests/tools/release_check.py --stage $(STAGE) --work $(BUILD)/release
