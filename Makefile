@@ -24,6 +24,8 @@ BUILD := $(CURDIR)/build
 VENV := $(BUILD)/venv
 STAGE := $(BUILD)/stage/ansible_collections/ovm/backup
 REQUIREMENTS := requirements.txt tests/requirements.txt tests/unit/requirements.txt tests/integration/requirements.txt
+# The collection of AWX's modules, which one role uses.
+AWX := $(BUILD)/collections/ansible_collections/awx/awx/MANIFEST.json
 READY := $(VENV)/.ready-$(shell cat $(REQUIREMENTS) | cksum | cut -d' ' -f1)
 
 # Ansible insists on a UTF-8 locale; Debian always has this one.
@@ -51,7 +53,7 @@ IN_STAGE = mkdir -p $(BUILD)/home $(BUILD)/tmp && cd $(STAGE) && env $(TOOL) PYT
 
 # What `make test` runs, as tests/tools/run_steps.py reads it: `:2` is a step that spreads its tests over both cores, and runs alone.
 # The others run two at a time; the long ones stand before the short ones, so that both lanes end together.
-STEPS := fmt lint types docs sanity integration bed-tests molecule artifact versions unit:2 playbooks:2
+STEPS := fmt lint types docs sanity integration bed-tests controller molecule artifact versions unit:2 playbooks:2
 STEP_NAMES := $(foreach step,$(STEPS),$(firstword $(subst :, ,$(step))))
 
 .PHONY: bed bed-stop bed-skew bench bench-outage help site screenshots venv system guest-packages stage home test demo simulator format clean packages test-matrix release-check $(STEP_NAMES)
@@ -130,7 +132,7 @@ types: $(READY) stage ## check: types, mypy strict
 	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml -p simulator
 	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml --exclude 'bed/(test_|conftest|hot_clones)' -p bed
 	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml -p bootable
-	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml tests/tools
+	@MYPYPATH=tests/tools:tests $(VENV)/bin/mypy --config-file pyproject.toml tests/tools
 
 unit: $(READY) system guest-packages stage ## test: pytest
 	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadfile tests/unit)
@@ -143,7 +145,7 @@ docs: $(READY) site ## check: documentation and changelog, and the site below
 	@$(IN_STAGE) antsibull-changelog lint
 
 site: $(READY) stage ## render the documentation site to build/site
-	@$(IN_STAGE) python $(CURDIR)/tests/tools/render_site.py --build $(BUILD)
+	@$(IN_STAGE) env PYTHONPATH=$(CURDIR)/tests python $(CURDIR)/tests/tools/render_site.py --build $(BUILD)
 
 screenshots: $(READY) system stage ## make the pictures of the documentation again, from a real run of the demonstration
 	@mkdir -p $(BUILD)/home $(BUILD)/tmp
@@ -154,6 +156,13 @@ integration: $(READY) system guest-packages stage ## test: integration targets a
 
 playbooks: $(READY) system stage ## test: the playbooks end to end, with everything that can go wrong
 	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadfile tests/playbooks)
+
+$(AWX): tests/tools/awx_collection.py $(READY)
+	@$(VENV)/bin/python tests/tools/awx_collection.py $(BUILD)/collections >&2
+	@touch $@
+
+controller: $(READY) system stage $(AWX) ## test: the role that sets AWX up, against a stand-in for AWX
+	@$(IN_STAGE) OVM_TEST_COLLECTIONS=$(BUILD)/collections pytest $(if $(ARGS),$(ARGS),tests/controller)
 
 molecule: $(READY) system stage ## test: the molecule scenario, converged twice and verified by restoring
 	@$(IN_STAGE) python $(CURDIR)/tests/tools/molecule.py --build $(BUILD)

@@ -234,6 +234,15 @@ def outside(value: Any) -> Any:
     return value
 
 
+def drop_empty_variables() -> None:
+    """Take variables of the environment that are empty for not set, as the modules do.
+
+    A credential of AWX sets all variables of its type, those of the fields that were left blank to nothing.
+    """
+    for name in [name for name, value in os.environ.items() if name.startswith("OVM_") and not value]:
+        del os.environ[name]
+
+
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     """VMs of Oracle VM Manager as hosts."""
 
@@ -246,6 +255,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
         """Fill the inventory."""
         super().parse(inventory, loader, path, cache)
+        drop_empty_variables()
         config = self._read_config_data(path)
         try:
             self._check_keys(config)

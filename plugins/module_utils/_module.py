@@ -22,8 +22,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible.module_utils.common.parameters import env_fallback
 
+from ._environment import env_fallback
 from ._libraries import missing_libraries
 from .errors import InvalidInputError, OvmBackupError
 from .manager.client import ManagerClient, connect

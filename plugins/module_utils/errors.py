@@ -101,6 +101,10 @@ class SubclientError(InvalidInputError):
     """The definition of a subclient is wrong. Details: C(subclient), C(key), C(value)."""
 
 
+class ProxyError(OvmBackupError):
+    """No proxy of the group can take part in a run. Details: C(proxies)."""
+
+
 class NothingSelectedError(InvalidInputError):
     """A content rule selects no VM and the subclient does not allow that."""
 

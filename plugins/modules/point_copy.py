@@ -130,7 +130,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 clients:
-  description: The clients of which anything is chosen, by name. Also returned when the task fails in the end.
+  description: The clients of which anything is chosen. Also returned when the task fails in the end.
   returned: success
   type: list
   elements: dict
@@ -300,6 +300,7 @@ from ..module_utils.vault.copy_summary import complaint, copy_summary
 from ..module_utils.vault.copying import Copier, CopyRequest
 from ..module_utils.vault.jobs import new_job_id
 from ..module_utils.vault.retention import RetentionPolicy
+from ..module_utils.vault.selection import named_clients
 
 
 def wishes_of(module: AnsibleModule) -> Wishes:
@@ -320,7 +321,7 @@ def copy(module: AnsibleModule, wishes: Wishes) -> list[ClientCopy]:
     given = module.params
     source, target = open_vault(module), open_target_vault(module)
     names = given["clients"]
-    clients = source.clients() if names is None else [source.client(name) for name in sorted(set(names))]
+    clients = source.clients() if names is None else named_clients(source, names)
     request = CopyRequest(wishes, lock_owner(module), new_job_id(target.id, time.time()), given["verify"])
     with status_file(given["progress_file"], vm=given["subclient"] or "vault") as status:
         copier = Copier(

@@ -15,6 +15,7 @@ import http.client
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -28,7 +29,9 @@ class Fault:
 
     C(kind): C(answer) (C(status) and C(code), the server is not asked), C(break) (the connection ends before the server
     is asked), C(lose) (the server does it, but the connection ends without an answer), C(cut) (the answer ends after
-    C(after) bytes of its content), C(ignore) (the header C(header) is left out).
+    C(after) bytes of its content), C(accept) (success if the request has the header C(header), whatever that demands;
+    the server is not asked). The last one stands in for a server that ignores a condition: conditions are signed, so
+    they cannot be left out on the way.
     """
 
     kind: str
@@ -75,10 +78,16 @@ class FaultProxy:
             self.faults.clear()
             self.requests.clear()
 
-    def took(self, method: str, path: str) -> list[Fault]:
+    def took(self, method: str, path: str, headers: Message) -> list[Fault]:
+        """Note a request; return what happens to it."""
+        query = urlsplit(path).query
         with self.lock:
             self.requests.append((method, path))
-            fitting = [fault for fault in self.faults if fault.times and fault.fits(method, urlsplit(path).query)]
+            fitting = [
+                fault
+                for fault in self.faults
+                if fault.times and fault.fits(method, query) and (not fault.header or fault.header in headers)
+            ]
             for fault in fitting:
                 fault.times -= 1
             return fitting
@@ -107,16 +116,18 @@ def faulty(target: str) -> Iterator[FaultProxy]:
 
         def serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            faults = proxy.took(self.command, self.path)
+            faults = proxy.took(self.command, self.path, self.headers)
             kinds = {fault.kind: fault for fault in faults}
             if "answer" in kinds:
                 self.answer(kinds["answer"])
                 return
+            if "accept" in kinds:
+                self.accept()
+                return
             if "break" in kinds:
                 self.close_connection = True
                 return
-            dropped = [fault.header.lower() for fault in faults if fault.kind == "ignore"]
-            headers = {name: value for name, value in self.headers.items() if name.lower() not in (*_HOP, *dropped)}
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP}
             if body or self.command in ("PUT", "POST"):
                 headers["Content-Length"] = str(len(body))
             try:
@@ -143,6 +154,12 @@ def faulty(target: str) -> Iterator[FaultProxy]:
                 self.close_connection = True
             if self.command != "HEAD":
                 self.wfile.write(content)
+
+        def accept(self) -> None:
+            self.send_response_only(200)
+            self.send_header("ETag", '"0123456789abcdef0123456789abcdef"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
 
         def answer(self, fault: Fault) -> None:
             text = f"<?xml version='1.0'?><Error><Code>{fault.code}</Code><Message>as told</Message></Error>"

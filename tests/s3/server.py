@@ -24,6 +24,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import trustme
+
 HOST = "127.0.0.1"
 PROGRAMS = ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph-authtool", "monmaptool", "ceph", "setpriv")
 ACCESS_KEY, SECRET_KEY = "OVMBACKUPTEST", "secret-of-the-test/+Key"
@@ -66,7 +68,7 @@ osd objectstore = memstore
 osd crush update on start = false
 memstore device bytes = 2147483648
 [client.rgw]
-rgw frontends = beast endpoint=127.0.0.1:{gateway}
+rgw frontends = beast endpoint=127.0.0.1:{gateway} {tls}
 rgw thread pool size = 32
 rgw enable usage log = false
 rgw enable gc threads = false
@@ -90,12 +92,18 @@ class Server:
 
     directory: Path
     port: int
+    secure_port: int
     _monitor: int
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
     def endpoint(self) -> str:
         return f"http://{HOST}:{self.port}"
+
+    @property
+    def secure_endpoint(self) -> str:
+        """The same server by TLS; its CA is in C(ca.pem)."""
+        return f"https://{HOST}:{self.secure_port}"
 
     def start_gateway(self) -> None:
         """Start the gateway (again), and wait until it answers."""
@@ -196,13 +204,18 @@ class Server:
 def serve(directory: Path) -> Iterator[Server]:
     """Run a server with its files in an empty directory."""
     (directory / "mon").mkdir(parents=True)
-    gateway, monitor = _free_ports(2)
+    gateway, secure, monitor = _free_ports(3)
     first = random.randrange(40_000, 60_000, 64)
+    pem = directory / "tls.pem"
+    tls = f"ssl_endpoint={HOST}:{secure} ssl_certificate={pem} ssl_private_key={pem}"
     text = _CONFIGURATION.format(
-        fsid=_FSID, directory=directory, monitor=monitor, gateway=gateway, first=first, last=first + 63
+        fsid=_FSID, directory=directory, monitor=monitor, gateway=gateway, tls=tls, first=first, last=first + 63
     )
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(directory / "ca.pem"))
+    authority.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(str(pem))
     (directory / "ceph.conf").write_text(text)
-    server = Server(directory, gateway, monitor)
+    server = Server(directory, gateway, secure, monitor)
     try:
         server._start_cluster()
         yield server

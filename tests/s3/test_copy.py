@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def test_to_a_bucket_and_back(s3_server: Server, tmp_path: Path, monkeypatch: py
         access_key_id=ACCESS_KEY,
         secret_access_key=SECRET_KEY,
         addressing_style="path",
-        encryption_key="correct horse battery staple, but longer",
+        encryption_key=base64.b64encode(bytes(range(32))).decode(),
     )
     pair = Pair(tmp_path, Vault.create(new_root(), access, encrypted=True))
 

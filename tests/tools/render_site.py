@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from site_check import problems_of
+from tools.site_check import problems_of
 
 SETTINGS = Path(__file__).with_name("site")
 DOCSITE = Path(__file__).resolve().parents[2] / "docs" / "docsite"

@@ -102,6 +102,7 @@ NEEDS: dict[str, tuple[dict[str, Any], str]] = {
     "job": ({"state": "finished", "job_id": "j"}, "blake3"),
     "job_info": ({"job_id": "j"}, "blake3"),
     "plan_info": ({"subclient": "s", "definition": {}, **CONNECTION}, "requests, blake3"),
+    "proxy_check": ({}, "requests, zstandard, blake3"),
     "job_vm": ({key: VM[key] for key in ("job_id", "plan", "started")}, "blake3"),
     "point_copy": ({"target_vault": "/v"}, "blake3, zstandard"),
     "point_export": ({key: VM[key] for key in ("client", "directory")}, "blake3, zstandard"),

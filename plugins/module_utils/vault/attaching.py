@@ -68,7 +68,7 @@ def encrypt(path: str, key: Key, clock: Callable[[], float]) -> dict[str, Any]:
     keys = create_keys(storage_of(path), path, [("first", key)], clock=clock)
     mount(path, encrypted_storage(keys))
     access, libraries = _attached(path)
-    _ATTACHED[path] = (access, (*libraries, "cryptography"))
+    _ATTACHED[_root(path)] = (access, (*libraries, "cryptography"))
     return encryption_setting()
 
 

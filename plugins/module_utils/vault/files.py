@@ -35,7 +35,10 @@ def vault_errors(verb: str, path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+        reason = error.strerror or str(error)
+        # What an object storage says tells more than the number; the words of the operating system tell less.
+        if reason == os.strerror(error.errno or 0):
+            reason = _REASONS.get(error.errno or 0, reason)
         raise VaultWriteError(f"Cannot {verb} {path}: {reason}", path=path, errno=error.errno) from error
 
 
@@ -121,6 +124,18 @@ def scratch_directory(path: str) -> str:
     return storage_of(path).scratch(path)
 
 
+def held_until(path: str) -> float | None:
+    """Return until when nobody can remove a file for good (seconds since 1970, infinity for no end), or nothing."""
+    with vault_errors("look at", path):
+        return storage_of(path).held_until(path)
+
+
+def drop_unfinished(path: str, minimum_age: float, *, check: bool) -> list[str]:
+    """Remove what was begun below a folder and never finished, where its entries do not show it; return the paths."""
+    with vault_errors("clear", path):
+        return storage_of(path).drop_unfinished(path, minimum_age, check=check)
+
+
 def free_space(directory: str) -> int | None:
     """Return how many bytes may be written into a folder, or nothing where there is no such limit."""
     with vault_errors("look at", directory):
@@ -159,9 +174,18 @@ def create_file(path: str, data: bytes) -> None:
 
 def write_json(path: str, document: Any) -> None:
     """Replace a JSON file in one step."""
+    write_file(path, _as_json(document))
+
+
+def create_json(path: str, document: Any) -> None:
+    """Make a JSON file, once: where there is one, that is an error."""
+    create_file(path, _as_json(document))
+
+
+def _as_json(document: Any) -> bytes:
     text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     # Half of a surrogate pair, which a name from outside may hold, becomes a JSON escape.
-    write_file(path, text.encode("utf-8", "backslashreplace"))
+    return text.encode("utf-8", "backslashreplace")
 
 
 def read_json(path: str) -> Any:

@@ -18,7 +18,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Callable
 
 from ..errors import CorruptVaultError, InvalidInputError, VaultLockedError
-from .files import entries, exists, file_entry, is_temporary, names, remove_empty_directory, remove_file, total_size
+from .files import (
+    drop_unfinished,
+    entries,
+    exists,
+    file_entry,
+    is_temporary,
+    names,
+    remove_empty_directory,
+    remove_file,
+    total_size,
+)
 from .jobs import JobStore, vault_of_run
 from .lock import ClientLock, owes
 from .manifest import MANIFEST_NAME
@@ -98,6 +108,9 @@ class Cleaner:
             self._client(client)
         for directory in (self._vault.path, os.path.join(self._vault.path, "jobs")):
             self._old_files(directory)
+        for path in drop_unfinished(self._vault.path, self._limit, check=self._check):
+            reason = "an upload that was interrupted"
+            self._findings.leftovers.append(Leftover("file", self._relative(path), reason))
         return self._findings
 
     # --- clients -----------------------------------------------------------------------------------------------------

@@ -65,7 +65,8 @@ class ClientLock:
 
     As a context manager it is held by this process, with a heartbeat; inside a run that has the lock already it joins
     in and leaves the lock to the run. C(hold) and C(release) are for the run. Taking it raises C(VaultLockedError) that
-    says who holds it and since when. C(taken_over) tells of a dead run's lock.
+    says who holds it and since when. C(taken_over) tells of a dead run's lock. C(hand_over) takes the lock away from
+    processes of this run that cannot be reached any more: should they be alive, they find that they have lost it.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class ClientLock:
         vm_name: str | None = None,
         manager_id: str | None = None,
         break_lock: bool = False,
+        hand_over: bool = False,
         clock: Callable[[], float] = time.time,
         heartbeat: float = HEARTBEAT_SECONDS,
     ) -> None:
@@ -85,6 +87,7 @@ class ClientLock:
         self._path = os.path.join(directory, "lock.json")
         self._client = os.path.basename(directory)
         self._break = break_lock
+        self._hand_over = hand_over
         self._clock = clock
         self._heartbeat = heartbeat
         self._stop = threading.Event()
@@ -161,7 +164,7 @@ class ClientLock:
         holder = self.status()
         if holder is None:
             return True
-        if not self._is_joinable(holder):
+        if not (self._is_joinable(holder) or self._is_handed_over(holder)):
             if holder["alive"] and not self._break:
                 raise self._refusal(holder)
             self.taken_over = holder
@@ -223,6 +226,7 @@ class ClientLock:
             found = self._on_disk()
             if found is None:
                 if self._create():
+                    self._hand_over = False
                     return False
                 continue  # another one made it in this moment
             holder = _parse(found)
@@ -234,18 +238,24 @@ class ClientLock:
                 # Only the lock that was there at first is broken, not one that another run takes meanwhile.
                 first = holder if first is None else first
                 broken = self._break and holder.get("run_id") == first.get("run_id")
-                if not (broken or self._is_gone(holder)):
+                if not (broken or self._is_handed_over(holder) or self._is_gone(holder)):
                     raise self._refusal(holder)
                 self._inherit(holder)
             with vault_errors("lock", self._path):
                 if self._storage.swap(self._path, found, self._content()):
+                    self._hand_over = False  # done: from now on it is renewed
                     return joins
         self.taken_over = before
         raise self._refusal(self._holder())
 
     def _is_joinable(self, holder: Mapping[str, Any]) -> bool:
         """Return whether the lock is held by this run, and by no other process of it."""
-        return self._is_of_run(holder) and "lease" in holder and (not holder.get("pid") or is_dead_process(holder))
+        if self._hand_over or not self._is_of_run(holder) or "lease" not in holder:
+            return False
+        return not holder.get("pid") or is_dead_process(holder)
+
+    def _is_handed_over(self, holder: Mapping[str, Any]) -> bool:
+        return self._hand_over and self._is_of_run(holder) and "lease" in holder
 
     def _create(self) -> bool:
         with vault_errors("lock", self._path):
@@ -275,7 +285,8 @@ class ClientLock:
 
     def _inherit(self, holder: dict[str, Any]) -> None:
         """Take over what a dead run owed, and what that run had inherited itself."""
-        self.taken_over = holder
+        if not self._is_of_run(holder):
+            self.taken_over = holder
         debts = holder.get("debts")
         owed = debts if isinstance(debts, dict) else {}
         self._document["debts"] = {**self._document["debts"], **{key: owed[key] for key in owed if owed[key]}}
@@ -308,9 +319,10 @@ class ClientLock:
         return self._is_mine(self._holder())
 
     def _is_mine(self, holder: Mapping[str, Any]) -> bool:
-        keys = ["owner", "run_id", "host"]
+        # By the time too: a lock that was handed over to another process of the run is not the one that it was.
+        keys = ["owner", "run_id", "host", "since"]
         if "lease" not in self._document:
-            keys += ["pid", "process_start", "since"]
+            keys += ["pid", "process_start"]
         return bool(holder) and all(holder.get(key) == self._document.get(key) for key in keys)
 
     def _is_of_run(self, holder: Mapping[str, Any]) -> bool:

@@ -25,6 +25,7 @@ from .carried_script import carry_scripts, is_script
 from .chain import DiskChain, open_chain
 from .disk_writer import FrameCompressor
 from .files import (
+    create_json,
     entries,
     exists,
     file_entry,
@@ -183,6 +184,7 @@ class Client:
         owner: str,
         run_id: str,
         break_lock: bool = False,
+        hand_over: bool = False,
         vm_id: str | None = None,
         vm_name: str | None = None,
         manager_id: str | None = None,
@@ -193,6 +195,7 @@ class Client:
             owner=owner,
             run_id=run_id,
             break_lock=break_lock,
+            hand_over=hand_over,
             vm_id=vm_id,
             vm_name=vm_name,
             manager_id=manager_id,
@@ -327,7 +330,7 @@ class Vault:
         if key is not None:
             settings["encryption"] = encrypt(path, key, clock)
         carry_scripts(path)
-        write_json(os.path.join(path, "vault.json"), settings)
+        create_json(os.path.join(path, "vault.json"), settings)  # not over that of another who makes one, too
         return cls(path, settings)
 
     def clients(self) -> list[Client]:

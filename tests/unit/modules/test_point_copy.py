@@ -101,6 +101,7 @@ def test_environment(
     ("options", "kind", "message"),
     [
         ({"clients": ["web_02"]}, "PointNotFoundError", "has no client 'web_02'"),
+        ({"clients": []}, "InvalidInputError", "clients must not be an empty list"),
         ({"subclient": "x"}, "PointNotFoundError", "has no recovery point that a run of subclient 'x' made"),
         ({"count": 1}, "InvalidInputError", "count is for points: newest and points: fulls"),
         ({"newer_than": "soon"}, "InvalidInputError", "newer_than: "),

@@ -290,6 +290,11 @@ def plan_info_results(succeed: Any, manager: dict[str, Any], keep_clone: Any, es
 
 
 @pytest.fixture
+def proxy_check_results(succeed: Any, estate: Estate) -> Results:
+    return [succeed("proxy_check", {"vault": estate.vault.path, "mark": "a-mark-of-a-run", "state": "present"})]
+
+
+@pytest.fixture
 def vm_info_results(succeed: Any, manager: dict[str, Any]) -> Results:
     return [succeed("vm_info", manager)]
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import json
 import os
@@ -172,7 +173,7 @@ def test_everything_goes_through_the_storage(pair: Pair, monkeypatch: pytest.Mon
 
 
 def test_encrypted_copy(pair: Pair, tmp_path: Path) -> None:
-    key = "correct horse battery staple, but longer"
+    key = base64.b64encode(bytes(range(32))).decode()
     pair.target = Vault.create(str(tmp_path / "secret"), VaultAccess(encryption_key=key), encrypted=True)
     size_there = pair.points[0].disks[0].file_size
     assert (pair.copy().errors, pair.copy().points) == ([], [])

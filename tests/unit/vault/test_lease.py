@@ -319,3 +319,51 @@ def test_giving_back_leaves_the_lock_of_another(tmp_path: Path, make: Callable[.
         make("three", break_lock=True).hold(100.0)
         before = content(tmp_path)
     assert content(tmp_path) == before
+
+
+# --- a proxy of the run is lost ---------------------------------------------------------------------------------------
+
+
+def test_a_lost_process_of_the_run_finds_that_its_lock_was_handed_over(
+    tmp_path: Path, make: Callable[..., ClientLock], clock: Clock
+) -> None:
+    """It stands on another host, so nobody can see whether it is dead; and it may be alive."""
+    make(vm_id="7", vm_name="web").hold(100.0, {"vm_stopped": True})
+    with make() as lost:
+        clock.now += 1
+        with pytest.raises(VaultLockedError):
+            make().hold(100.0)
+        other = make(hand_over=True)
+        assert other.hold(100.0)
+        assert (other.debts, other.taken_over) == ({"vm_stopped": True}, None)
+        assert (content(tmp_path)["vm_name"], content(tmp_path)["since"]) == ("web", clock.now)
+        assert not other.hold(100.0), "it is renewed by now"
+        with pytest.raises(VaultLockedError):
+            lost.check()
+    # Its end does not touch the lock.
+    assert content(tmp_path)["lease"] == 100.0
+    assert other.held
+    assert other.release()
+
+
+def test_only_the_lock_of_the_own_run_is_handed_over(
+    tmp_path: Path, make: Callable[..., ClientLock], clock: Clock
+) -> None:
+    make("two").hold(100.0)
+    before = content(tmp_path)
+    for attempt in (lambda: make(hand_over=True).hold(50.0), lambda: make(hand_over=True).foresee()):
+        with pytest.raises(VaultLockedError):
+            attempt()
+    assert content(tmp_path) == before
+    clock.now += 101
+    taken = make(hand_over=True)
+    assert taken.hold(50.0)
+    assert taken.taken_over is not None and taken.taken_over["run_id"] == "two"
+    own = make(hand_over=True)
+    assert not own.foresee()
+    assert own.debts == {}
+
+
+def test_a_lock_that_is_gone_is_made_anew(tmp_path: Path, make: Callable[..., ClientLock]) -> None:
+    assert make(hand_over=True).hold(50.0)
+    assert content(tmp_path)["debts"] == {}

@@ -210,6 +210,14 @@ class DirectoryStorage:
         os.rmdir(path)
         self.sync(os.path.dirname(path))
 
+    def held_until(self, path: str) -> float | None:
+        """Return nothing: whoever may write in a directory may remove."""
+        return None
+
+    def drop_unfinished(self, path: str, minimum_age: float, *, check: bool) -> list[str]:
+        """Return nothing: C(entries) shows all that there is."""
+        return []
+
     def free_space(self, path: str) -> int | None:
         """Return how many bytes may be written into a folder."""
         found = os.statvfs(path)

@@ -144,6 +144,14 @@ class EncryptedStorage:
         """Remove a folder that holds nothing."""
         self.inner.remove_empty_folder(path)
 
+    def held_until(self, path: str) -> float | None:
+        """Return until when nobody can remove a file for good."""
+        return self.inner.held_until(path)
+
+    def drop_unfinished(self, path: str, minimum_age: float, *, check: bool) -> list[str]:
+        """Remove what was never finished."""
+        return self.inner.drop_unfinished(path, minimum_age, check=check)
+
     def free_space(self, path: str) -> int | None:
         """Return how many bytes may be written there. Encryption adds less than one in a thousand."""
         return self.inner.free_space(path)

@@ -139,6 +139,17 @@ class Storage(Protocol):
         """Remove a folder that holds nothing; raise C(OSError) when it holds something. May do nothing."""
         ...
 
+    def held_until(self, path: str) -> float | None:
+        """Return until when nobody can remove a file for good (seconds since 1970, infinity for no end), or nothing."""
+        ...
+
+    def drop_unfinished(self, path: str, minimum_age: float, *, check: bool) -> list[str]:
+        """Remove what was begun below a folder and never finished, where C(entries) does not show it; return the paths.
+
+        Only that to which nothing came for C(minimum_age) seconds. With C(check) it is only told.
+        """
+        ...
+
     def free_space(self, path: str) -> int | None:
         """Return how many bytes may be written there, or nothing where there is no such limit."""
         ...

@@ -17,7 +17,7 @@ from typing import Callable
 from .interface import Entry, Reader, Turn, Writer
 from .s3_client import Bucket, Stored, make_client
 from .s3_copy import SINGLE_COPY, copy_object
-from .s3_errors import is_missing, s3_errors
+from .s3_errors import s3_errors
 from .s3_reader import S3Reader
 from .s3_settings import SCHEME, S3Settings, parse_place
 from .s3_turn import take_turn
@@ -168,7 +168,8 @@ class S3Storage:
         return [found[name] for name in sorted(found)]
 
     def make_folder(self, path: str) -> None:
-        """Do nothing: a folder is there as soon as something is in it."""
+        """Only see to it that a storage whose locks would be worthless gets no vault; folders need not be made."""
+        self._bucket.abilities(path)
 
     def sync(self, path: str) -> None:
         """Do nothing: what has been answered is durable."""
@@ -181,10 +182,10 @@ class S3Storage:
         for key in self._below(path):
             batch.append(key)
             if len(batch) == _BATCH:
-                self._bucket.delete_all(batch, path)
+                self._bucket.delete_all(batch, path, self._clock())
                 batch = []
         if batch:
-            self._bucket.delete_all(batch, path)
+            self._bucket.delete_all(batch, path, self._clock())
 
     def remove_empty_folder(self, path: str) -> None:
         """Raise C(ENOTEMPTY) if a folder holds something; an empty one is not there."""
@@ -221,17 +222,8 @@ class S3Storage:
         self._delete(path)
 
     def held_until(self, path: str) -> float | None:
-        """Return until when the storage does not let go of a file (seconds since 1970), or nothing.
-
-        That is the retention of object lock; a legal hold has no end.
-        """
-        found = self._bucket.head(self._key(path), path)
-        if found.get("ObjectLockLegalHoldStatus") == "ON":
-            return float("inf")
-        until = found.get("ObjectLockRetainUntilDate")
-        if until is None or until.timestamp() <= self._clock():
-            return None
-        return float(until.timestamp())
+        """Return until when object lock holds a file, or nothing: by its retention, or a legal hold, which has no end."""
+        return self._bucket.held_until(self._key(path), path, self._clock())
 
     def free_space(self, path: str) -> int | None:
         """Return nothing: a bucket has no such limit."""
@@ -247,17 +239,15 @@ class S3Storage:
 
     # --- uploads that nobody finished --------------------------------------------------------------------------------
 
-    def uploads(self, path: str, minimum_age: float | None = None) -> list[Upload]:
-        """Return the uploads below a folder that are not finished, and to which nothing came for so many seconds."""
-        found = find_uploads(self._bucket, self._prefix(path), path)
-        if minimum_age is None:
-            return list(found)
-        return [upload for upload in found if self._clock() - upload.active(self._bucket) >= minimum_age]
+    def uploads(self, path: str) -> list[Upload]:
+        """Return the uploads below a folder that are not finished."""
+        return list(find_uploads(self._bucket, self._prefix(path), path))
 
-    def abort_uploads(self, path: str, minimum_age: float) -> list[str]:
-        """Give up such uploads and free what they hold; return the paths that they were for."""
-        old = self.uploads(path, minimum_age)
-        for upload in old:
+    def drop_unfinished(self, path: str, minimum_age: float, *, check: bool) -> list[str]:
+        """Give such uploads up, and free what they hold, if nothing came to them for so many seconds."""
+        now = self._clock()
+        old = [one for one in self.uploads(path) if now - one.active(self._bucket) >= minimum_age]
+        for upload in () if check else old:
             abort_upload(self._bucket, upload)
         return [self._path(upload.key) for upload in old]
 
@@ -283,12 +273,14 @@ class S3Storage:
                 yield item["Key"]
 
     def _delete(self, path: str) -> None:
-        with s3_errors(path):
-            try:
-                self._bucket.client.delete_object(Bucket=self._bucket.name, Key=self._key(path))
-            except Exception as error:
-                if not is_missing(error):
-                    raise
+        key = self._key(path)
+        try:
+            with s3_errors(path):
+                self._bucket.client.delete_object(Bucket=self._bucket.name, Key=key)
+        except FileNotFoundError:
+            pass
+        except PermissionError as error:
+            raise self._bucket.refusal(key, path, self._clock(), error) from error
 
     def _is_tombstone(self, path: str, entry: Entry) -> bool:
         # Few files have this size; only those are looked into.

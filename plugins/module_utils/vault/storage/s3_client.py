@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import errno
 import json
 import threading
 import time
@@ -20,15 +21,17 @@ from typing import Any, NamedTuple
 
 from ..._libraries import boto3, botocore_config, botocore_exceptions
 from ...errors import VaultError
-from .s3_errors import as_os_error, code_of, is_failed_condition, is_missing, s3_errors
+from ..text import held_text
+from .s3_errors import MISSING, as_os_error, code_of, is_failed_condition, is_missing, s3_errors
 from .s3_settings import S3Settings
 
 # Which write made an object: so a try that came through without an answer is not taken for that of another.
 TOKEN = "ovm-write"
 # Connections that are kept: for the threads of several disks that are read or written at once.
 CONNECTIONS = 32
-# With the pauses of the library, which grow, half a minute of throttling is survived.
-_ATTEMPTS = 6
+# With the pauses of the library, which grow, this bridges half a minute.
+_ATTEMPTS = 7
+_CONTENT_TRIES = 4
 _CONNECT_TIMEOUT, _READ_TIMEOUT = 15, 60
 # How often a write that runs into another one is begun anew.
 _CONFLICTS = 5
@@ -103,6 +106,7 @@ class Bucket:
         self._endpoint = endpoint
         self._abilities: Abilities | None = None
         self._probing = threading.Lock()
+        self._locks: bool | None = None
         self._ahead = 0.0
         client.meta.events.register("after-call.s3", self._look_at_clock)
 
@@ -120,19 +124,23 @@ class Bucket:
     def get(self, key: str, path: str, byte_range: str | None = None) -> tuple[bytes, dict[str, Any]]:
         """Return an object, or a range of it, and the answer. A range of an empty object is empty."""
         options = {} if byte_range is None else {"Range": f"bytes={byte_range}"}
-        for attempt in range(_ATTEMPTS):
+        tries = 1
+        while True:
             with s3_errors(path):
                 try:
                     answer = self.client.get_object(Bucket=self.name, Key=key, **options)
-                    # A connection that breaks in the middle of the content is beyond the library's own retries.
-                    with contextlib.closing(answer["Body"]) as body:
-                        return bytes(body.read()), answer
                 except Exception as error:
                     if code_of(error) == "InvalidRange":
                         return b"", self.head(key, path)
-                    if code_of(error) or attempt == _ATTEMPTS - 1 or as_os_error(error, path) is None:
+                    raise
+                try:
+                    with contextlib.closing(answer["Body"]) as body:
+                        return bytes(body.read()), answer
+                except Exception as error:
+                    # A connection that breaks in the middle of the content is beyond the library's own retries.
+                    if tries == _CONTENT_TRIES or as_os_error(error, path) is None:
                         raise
-        raise AssertionError  # never reached: the last attempt returns or raises
+                    tries += 1
 
     def head(self, key: str, path: str) -> dict[str, Any]:
         """Return what is known of an object."""
@@ -290,13 +298,52 @@ class Bucket:
         with s3_errors(path):
             yield from self.client.get_paginator(method).paginate(Bucket=self.name, **options)
 
-    def delete_all(self, keys: list[str], path: str) -> None:
+    def delete_all(self, keys: list[str], path: str, now: float) -> None:
         """Remove up to 1,000 objects; what is not there is fine."""
         with s3_errors(path):
             wanted = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
-            for error in self.client.delete_objects(Bucket=self.name, Delete=wanted).get("Errors", []):
-                if error.get("Code") not in ("NoSuchKey",):
-                    raise as_client_error(error, "DeleteObjects")
+            failed = self.client.delete_objects(Bucket=self.name, Delete=wanted).get("Errors", [])
+        for error in failed:
+            if error.get("Code") in MISSING:
+                continue
+            made = as_os_error(botocore_exceptions.ClientError({"Error": error}, "DeleteObjects"), path)
+            if isinstance(made, PermissionError):
+                raise self.refusal(error["Key"], path, now, made)
+            raise made or OSError(errno.EIO, "it could not be removed", path)
+
+    # --- object lock -------------------------------------------------------------------------------------------------
+
+    def held_until(self, key: str, path: str, now: float) -> float | None:
+        """Return until when object lock holds an object, or nothing."""
+        if not self._may_lock(path):
+            return None
+        found = self.head(key, path)
+        if found.get("ObjectLockLegalHoldStatus") == "ON":
+            return float("inf")
+        until = found.get("ObjectLockRetainUntilDate")
+        return None if until is None or until.timestamp() <= now else float(until.timestamp())
+
+    def refusal(self, key: str, path: str, now: float, error: OSError) -> PermissionError:
+        """Return why an object cannot be removed: object lock, or what the C(error) says."""
+        with contextlib.suppress(OSError):
+            until = self.held_until(key, path, now)
+            if until is not None:
+                return PermissionError(errno.EACCES, f"it is {held_text(until)}", path)
+        return PermissionError(errno.EACCES, error.strerror, path)
+
+    def _may_lock(self, path: str) -> bool:
+        """Return whether the bucket has object lock, as far as we may know: asked once."""
+        if self._locks is None:
+            with s3_errors(path):
+                try:
+                    answer = self.client.get_object_lock_configuration(Bucket=self.name)
+                    self._locks = answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
+                except Exception as error:
+                    if code_of(error) == "NoSuchBucket" or not code_of(error):
+                        raise
+                    # Each object is asked where the credentials do not allow to ask the bucket.
+                    self._locks = code_of(error) == "AccessDenied"
+        return self._locks
 
 
 def _unsafe(path: str, header: str) -> VaultError:
@@ -306,12 +353,6 @@ def _unsafe(path: str, header: str) -> VaultError:
         "S3, Ceph, MinIO and others), or a vault in a directory",
         path=path,
     )
-
-
-def as_client_error(error: dict[str, Any], operation: str) -> Exception:
-    """Return the exception for an error that an answer holds for one of several objects."""
-    made: Exception = botocore_exceptions.ClientError({"Error": error}, operation)
-    return made
 
 
 def new_token() -> str:

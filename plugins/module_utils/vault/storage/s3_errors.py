@@ -19,6 +19,10 @@ from ..._libraries import botocore_exceptions
 _CODES: dict[str, tuple[int, str]] = {
     "NoSuchBucket": (errno.EIO, "there is no such bucket: create it, or correct the address of the vault"),
     "InvalidBucketName": (errno.EIO, "the storage does not accept this name of a bucket"),
+    "NoSuchUpload": (
+        errno.EIO,
+        "somebody gave this upload up, or the storage did: it took longer than a rule of the bucket lets it",
+    ),
     "InvalidAccessKeyId": (errno.EACCES, "the storage does not know this access_key_id"),
     "SignatureDoesNotMatch": (
         errno.EACCES,
@@ -59,7 +63,7 @@ _BY_STATUS = {
     403: (errno.EACCES, "the credentials do not allow this: see the policy in the guide"),
     507: (errno.ENOSPC, "the storage is full"),
 }
-MISSING = ("NoSuchKey", "404", "NotFound", "NoSuchVersion", "NoSuchUpload")
+MISSING = ("NoSuchKey", "404", "NotFound", "NoSuchVersion")
 FAILED_CONDITION = ("PreconditionFailed", "412", "ConditionalRequestConflict")
 
 
@@ -88,11 +92,9 @@ def is_failed_condition(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def s3_errors(path: str) -> Iterator[None]:
-    """Turn what the library raises into an C(OSError) about a path; an C(OSError) passes as it is."""
+    """Turn what the library raises into an C(OSError) about a path; all else passes as it is."""
     try:
         yield
-    except OSError:
-        raise
     except Exception as error:
         known = as_os_error(error, path)
         if known is None:

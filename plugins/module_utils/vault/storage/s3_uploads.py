@@ -27,11 +27,14 @@ class Upload:
     def active(self, bucket: Bucket) -> float:
         """Return when the last part came, or when it was begun if there is none."""
         last = self.begun
-        try:
-            for page in bucket.pages("list_parts", self.path, Key=self.key, UploadId=self.id):
-                last = max([last, *(part["LastModified"].timestamp() for part in page.get("Parts", ()))])
-        except FileNotFoundError:
-            pass  # it has been finished or given up meanwhile
+        with s3_errors(self.path):
+            try:
+                pages = bucket.client.get_paginator("list_parts")
+                for page in pages.paginate(Bucket=bucket.name, Key=self.key, UploadId=self.id):
+                    last = max([last, *(part["LastModified"].timestamp() for part in page.get("Parts", ()))])
+            except Exception as error:
+                if code_of(error) != "NoSuchUpload":  # else it has been finished or given up meanwhile
+                    raise
         return last
 
 

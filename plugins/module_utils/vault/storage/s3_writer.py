@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from .s3_client import TOKEN, Bucket, new_token
-from .s3_errors import code_of, is_failed_condition, s3_errors
+from .s3_errors import code_of, is_failed_condition, s3_errors, status_of
 
 MIB = 1 << 20
 # S3 takes up to 10,000 parts of 5 MiB to 5 GiB each; only the last one may be smaller.
@@ -30,6 +30,7 @@ _GROWTH = 1_000
 # Memory for parts on their way, where parts are so small that several fit in.
 _SENDING = 32 * MIB
 _SENDERS = 4
+_PART_TRIES = 3
 
 
 def part_size(offset: int, expected_size: int | None, smallest: int = PART_SIZE) -> int:
@@ -134,12 +135,21 @@ class S3Writer:
         self._limit = part_size(self._offset, self._expected, self._smallest)
 
     def _send(self, number: int, part: io.BytesIO) -> dict[str, Any]:
-        part.seek(0)
-        answer = self._bucket.client.upload_part(
-            Bucket=self._bucket.name, Key=self._key, UploadId=self._upload, PartNumber=number, Body=part
-        )
-        part.close()
-        return {"PartNumber": number, "ETag": answer["ETag"]}
+        tries = 1
+        while True:
+            part.seek(0)
+            try:
+                answer = self._bucket.client.upload_part(
+                    Bucket=self._bucket.name, Key=self._key, UploadId=self._upload, PartNumber=number, Body=part
+                )
+            except Exception as error:
+                # Hours of work hang on it, so the library may give up several times before we do.
+                if tries == _PART_TRIES or self._done or 0 < status_of(error) < 500:
+                    raise
+                tries += 1
+            else:
+                part.close()
+                return {"PartNumber": number, "ETag": answer["ETag"]}
 
     def _take_answer(self) -> None:
         """Wait for the oldest part on its way."""
@@ -172,8 +182,7 @@ class S3Writer:
                     return
                 if is_failed_condition(error):
                     raise self._exists() from None
-                text = "somebody gave this upload up, or the storage did: it took longer than a rule of the bucket lets"
-                raise OSError(errno.EIO, text, self._path) from None
+                raise
 
     def _is_there(self) -> bool:
         try:

@@ -82,6 +82,12 @@ class MemoryStorage:
         for name in [name for name in self.files if name.startswith(f"{path}/")]:
             del self.files[name]
 
+    def held_until(self, path: str) -> float | None:
+        return None
+
+    def drop_unfinished(self, path: str, minimum_age: float, *, check: bool) -> list[str]:
+        return []
+
     def free_space(self, path: str) -> int | None:
         return None
 
