@@ -36,7 +36,7 @@ ENGINE = ("images", "manager", "planning", "reporting", "transfer", "vault")  # 
 TESTS_RUN_ON = ("3.11", "3.12", "3.13")  # the tests and the simulator themselves; the plugins begin earlier
 NEED_SIMULATOR = ("manager",)  # on an older Python the integration targets test it, with a simulator on a newer one
 FAST_TARGET = "vm_info"  # one integration target, for --fast
-FAST_TESTS = ("tests/unit/planning",)
+FAST_ROOMS = ("planning",)
 NONE = "-"
 CORE_HEADS = ["ansible-core", "its Python", "the modules' Python", "unit", "sanity", "integration"]
 PYTHON_HEADS = ["Python of the modules", "import", "engine"]
@@ -150,7 +150,7 @@ class Matrix:
             return self.call(venv, "python", tool, *options, *([FAST_TARGET] if fast else []))
         if kind == "import":
             return self.call(venv, "python", "tests/tools/import_all.py")
-        return self.call(venv, "pytest", *(FAST_TESTS if fast else engine_tests(self.stage, python)))
+        return self.call(venv, "pytest", *engine_tests(self.stage, python, FAST_ROOMS if fast else ENGINE))
 
     def record(self, row: Row, kind: str) -> str:
         """Run one cell and keep what it came to."""
@@ -175,9 +175,9 @@ class Matrix:
         return str(json.loads(path.read_text(encoding="utf-8"))["result"]) if path.is_file() else "not run"
 
 
-def engine_tests(stage: Path, python: str) -> list[str]:
+def engine_tests(stage: Path, python: str, wanted_rooms: tuple[str, ...]) -> list[str]:
     """Return the test files of the engine that this Python can run: the tests themselves may use a newer one."""
-    rooms = ENGINE if python in TESTS_RUN_ON else [room for room in ENGINE if room not in NEED_SIMULATOR]
+    rooms = [room for room in wanted_rooms if python in TESTS_RUN_ON or room not in NEED_SIMULATOR]
     files = [path for room in rooms for path in sorted((stage / "tests/unit" / room).rglob("test_*.py"))]
     # The tool that finds them out is in the environment of the build, whose Python runs this.
     command = [str(Path(sys.executable).with_name("vermin")), "--no-tips", "--violations", f"--target={python}-"]
