@@ -173,11 +173,12 @@ molecule: $(READY) system stage ## test: the molecule scenario, converged twice 
 bed-tests: $(READY) system stage ## test: against a server with real OCFS2 behind ssh; skipped with a reason without root
 	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),-rs tests/bed)
 
-artifact: $(READY) system stage ## test: install the built collection elsewhere, back up and restore with it
+artifact: $(READY) system stage $(AWX) ## test: install the built collection elsewhere, back up and restore with it
 	@rm -rf $(BUILD)/artifact && mkdir -p $(BUILD)/artifact
 	@$(IN_STAGE) ansible-galaxy collection build --output-path $(BUILD)/artifact --force
-	@env $(TOOL) tests/tools/check_artifact.sh $(BUILD)/artifact
+	@env $(TOOL) tests/tools/check_artifact.sh $(BUILD)/artifact $(BUILD)/collections
 	@env $(TOOL) PYTHONPATH=tests $(VENV)/bin/python tests/tools/artifact_run.py $(BUILD)/artifact
+	@$(IN_STAGE) python $(CURDIR)/tests/tools/release_check.py --stage $(STAGE) --work $(BUILD)/release --quick
 
 release-check: $(READY) stage ## test: rehearse a release in a copy: changelog, artifact, galaxy-importer
 	@$(IN_STAGE) python $(CURDIR)/tests/tools/release_check.py --stage $(STAGE) --work $(BUILD)/release

@@ -50,8 +50,9 @@ class VaultAccess:
         return cls(**{key: value for key, value in (options or {}).items() if value is not None})
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> VaultAccess:
-        """Return what the variables say that C(environment) gives, which C(os.environ) may hold."""
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> VaultAccess:
+        """Return what the variables of an environment say, of this process without another."""
+        environment = os.environ if environment is None else environment
         found: dict[str, Any] = {}
         for name in option_names():
             value = environment.get(variable(name))
