@@ -29,7 +29,7 @@ from .types import Span
 _WINDOW = 8 * 1024 * 1024  # bytes on their way that no answer has come for
 _DEPTH = 64  # requests, likewise
 _STEP = 1024 * 1024  # what one request looks at
-_PATIENCE = 20  # tenths of a second for what an interrupted restore has left to end
+_PATIENCE = 100  # tenths of a second for what an interrupted restore has left to end
 _Item = TypeVar("_Item")
 
 
@@ -38,18 +38,22 @@ class RemoteTarget:
 
     Data that is there already, as after an interrupted restore, is found by its hash on the server and not sent. With
     C(create) it is a new image, which has its name only from C(finish) on: without that the server removes it, also
-    when nobody is there any more to ask for it.
+    when nobody is there any more to ask for it. C(patience): tenths of a second for another restore of it to end.
     """
 
     concurrent = False
 
-    def __init__(self, server: Server, path: str, size: int, *, create: bool = False) -> None:
+    def __init__(
+        self, server: Server, path: str, size: int, *, create: bool = False, patience: int = _PATIENCE
+    ) -> None:
         self.server = server
         self.path = path
         self.name = image_name(path, server.name)
         self.size = size
         self.kept = 0
         self._create = create
+        # The server says nothing meanwhile.
+        self._patience = max(1, min(patience, int(server.settings.stall_timeout * 5)))
         self._there = f"{path}.restoring" if create else path
         self._handles: dict[Channel, int] = {}
         self._channels: list[Channel] = []
@@ -208,9 +212,10 @@ class RemoteTarget:
         """Let a channel have the image open; the first one locks it, and makes it if that is wanted."""
         there = os.fsencode(self._there)
         if first and self._create:
-            frame = channel.ask({"do": "create", "size": self.size}, there + b"\0" + os.fsencode(self.path))
+            request = {"do": "create", "size": self.size, "lock": self._patience}
+            frame = channel.ask(request, there + b"\0" + os.fsencode(self.path))
         else:
-            frame = channel.ask({"do": "target", "lock": _PATIENCE if first else 0}, there)
+            frame = channel.ask({"do": "target", "lock": self._patience if first else 0}, there)
         header = frame.header or {}
         self._check(header, "create" if self._create else "open")
         self._handles[channel] = int(header["handle"])

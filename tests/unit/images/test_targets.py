@@ -19,8 +19,8 @@ from unit.images.stand_in import StandIn, server
 from unit.vault.builders import KIB, MIB, content_hash, noise, open_files, store, write_image, write_sparse
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import OvmBackupError, ServerError, TargetError
-from ansible_collections.ovm.backup.plugins.module_utils.images import remote_target
-from ansible_collections.ovm.backup.plugins.module_utils.images.dom0_write import forget
+from ansible_collections.ovm.backup.plugins.module_utils.images.dom0_files import Failure
+from ansible_collections.ovm.backup.plugins.module_utils.images.dom0_write import Writing, forget
 from ansible_collections.ovm.backup.plugins.module_utils.images.local_target import existing_image
 from ansible_collections.ovm.backup.plugins.module_utils.images.remote import Server
 from ansible_collections.ovm.backup.plugins.module_utils.images.remote_target import RemoteTarget
@@ -64,7 +64,7 @@ def opened(request: pytest.FixtureRequest, image: Path) -> Iterator[contextlib.A
 
 @contextlib.contextmanager
 def _on_server(ovs: Server, image: Path) -> Iterator[DiskTarget]:
-    with RemoteTarget(ovs, str(image), len(STATE)) as target:
+    with RemoteTarget(ovs, str(image), len(STATE), patience=1) as target:
         yield target
 
 
@@ -137,8 +137,7 @@ def test_what_is_no_image_is_refused(tmp_path: Path, image: Path, ovs: Server) -
                 pass
 
 
-def test_two_restores_do_not_write_the_same_image(image: Path, ovs: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_target, "_PATIENCE", 1)
+def test_two_restores_do_not_write_the_same_image(image: Path, ovs: Server) -> None:
     with image.open() as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         for opened in (existing_image(str(image), len(STATE)), _on_server(ovs, image)):
@@ -206,11 +205,45 @@ def test_a_strange_thing_in_the_place_of_a_new_image(tmp_path: Path, ovs: Server
     assert strange.is_symlink() or strange.is_dir()
 
 
-def test_an_image_that_somebody_has_open_is_not_written(
-    image: Path, ovs: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("request_", ["target", "create"])
+def test_the_end_of_an_interrupted_restore_is_waited_for(tmp_path: Path, request_: str) -> None:
+    left, name = tmp_path / "new.img.restoring", tmp_path / "new.img"
+    left.write_bytes(bytes(4096))
+    other = os.open(left, os.O_RDWR)  # as the program has it whose proxy was killed a moment ago
+    fcntl.flock(other, fcntl.LOCK_EX)
+    waited = []
+
+    def end() -> None:
+        waited.append(True)
+        if request_ == "create":
+            left.unlink()
+        os.close(other)
+
+    writing = Writing()
+    writing.alive = end  # type: ignore[method-assign]  # what it calls while it waits
+    paths = {"target": bytes(left), "create": bytes(left) + b"\0" + bytes(name)}
+    answer, _data = getattr(writing, f"do_{request_}")({"lock": 5, "size": 8192}, paths[request_])
+    assert waited == [True]
+    assert answer["size"] == {"target": 4096, "create": 8192}[request_]
+    os.close(answer["handle"])
+
+
+def test_a_restore_that_goes_on_is_waited_for_only_so_long(tmp_path: Path) -> None:
+    left = tmp_path / "new.img.restoring"
+    with left.open("wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        waited: list[bool] = []
+        writing = Writing()
+        writing.alive = lambda: waited.append(True)  # type: ignore[method-assign]
+        with pytest.raises(Failure) as caught:
+            writing.do_create({"lock": 2, "size": 1}, bytes(left) + b"\0" + bytes(tmp_path / "new.img"))
+    assert caught.value.details == {"text": "another restore is writing it"}
+    assert len(waited) == 1
+    assert left.exists()
+
+
+def test_an_image_that_somebody_has_open_is_not_written(image: Path, ovs: Server) -> None:
     # Stands in for the process that carries the disk of a running VM.
-    monkeypatch.setattr(remote_target, "_PATIENCE", 1)
     command = [sys.executable, "-c", "import sys; f = open(sys.argv[1]); print(flush=True); input()", str(image)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as user:
         assert user.stdin is not None
