@@ -23,7 +23,7 @@ from .dom0_write import DIGEST
 from .remote import BATCH_SPANS, RemoteImage, Server
 from .server_image import image_name
 from .spans import split_spans
-from .target import Bytes, Written, digest, not_what_was_written
+from .target import Bytes, Written, check_size, digest, not_what_was_written
 from .types import Span
 
 _WINDOW = 8 * 1024 * 1024  # bytes on their way that no answer has come for
@@ -61,18 +61,11 @@ class RemoteTarget:
         self._open: deque[tuple[Channel, int, Callable[[bytes, Mapping[str, Any]], None]]] = deque()
         self._on_the_way = 0
         self._late: deque[tuple[int, bytes]] = deque()
-        if server.method != "python":
-            raise TargetError(
-                f"Cannot write {self.name}: there is no Python on the server; restore through a path or by import",
-                path=path,
-            )
+        require_python(server, path)
         # This one holds the lock.
         header = self._prepare(server.connection.control, first=True)
         try:
-            if int(header["size"]) != size:
-                raise TargetError(
-                    f"Cannot restore to {self.name}: it has {header['size']} bytes, the disk {size}", path=path
-                )
+            check_size(self.name, path, int(header["size"]), size)
             self._data: list[Span] = [] if create else self._allocated()
         except BaseException:
             self.close()
@@ -255,6 +248,16 @@ class RemoteTarget:
 
     def _within_data(self, spans: Iterable[Span]) -> Iterator[Span]:
         return (part for part in split_spans(spans, _STEP) if self._overlaps(*part))
+
+
+def require_python(server: Server, path: str) -> None:
+    """Raise C(TargetError) for a server that only tools can read."""
+    if server.method != "python":
+        raise TargetError(
+            f"Cannot write {image_name(path, server.name)}: there is no Python on the server; restore through a path "
+            "or by import",
+            path=path,
+        )
 
 
 def batched(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:

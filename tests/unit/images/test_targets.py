@@ -13,19 +13,27 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from unit.images.stand_in import StandIn, server
 from unit.vault.builders import KIB, MIB, content_hash, noise, open_files, store, write_image, write_sparse
 
-from ansible_collections.ovm.backup.plugins.module_utils.errors import OvmBackupError, ServerError, TargetError
+from ansible_collections.ovm.backup.plugins.module_utils.errors import (
+    InvalidInputError,
+    OvmBackupError,
+    ServerError,
+    TargetError,
+)
 from ansible_collections.ovm.backup.plugins.module_utils.images.dom0_files import Failure
 from ansible_collections.ovm.backup.plugins.module_utils.images.dom0_write import Writing, forget
 from ansible_collections.ovm.backup.plugins.module_utils.images.local_target import existing_image
 from ansible_collections.ovm.backup.plugins.module_utils.images.remote import Server
 from ansible_collections.ovm.backup.plugins.module_utils.images.remote_target import RemoteTarget
+from ansible_collections.ovm.backup.plugins.module_utils.images.ssh import SshSettings
 from ansible_collections.ovm.backup.plugins.module_utils.images.target import DiskTarget, Written, digest
 from ansible_collections.ovm.backup.plugins.module_utils.images.types import Span
+from ansible_collections.ovm.backup.plugins.module_utils.transfer import targets
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore import RestoredImage, restore_to
 from ansible_collections.ovm.backup.plugins.module_utils.vault.chain import DiskChain
 
@@ -93,6 +101,16 @@ def test_what_is_right_already_is_kept_and_the_rest_overwritten(
         done = restore(chain, target, verify=True)
     assert image.read_bytes() == STATE
     assert (done.written, done.kept) == (DATA - MIB, MIB)
+
+
+def test_zeros_are_written_to_the_end(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image.write_bytes(noise(len(STATE)))
+    write = os.pwrite
+    # A system may write less at once than it is given.
+    monkeypatch.setattr(os, "pwrite", lambda descriptor, data, offset: write(descriptor, data[:300_000], offset))
+    with existing_image(str(image), len(STATE)) as target:
+        target.clear([Span(0, len(STATE))])
+    assert image.read_bytes() == bytes(len(STATE))
 
 
 def test_nothing_is_written_twice(
@@ -304,3 +322,22 @@ def test_a_full_file_system_is_named(stand_in: StandIn, image: Path) -> None:
     ):
         target.write(2 * MIB, noise(MIB))
         target.flush()
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_check_mode_looks_at_an_image_on_a_server(
+    chain: DiskChain, tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, existing: bool
+) -> None:
+    monkeypatch.setattr(targets, "Server", lambda *_where: server(stand_in.client()))
+    place = {"kind": "ssh", "server": {"name": "ovs1", "address": "127.0.0.1"}}
+    image = tmp_path / "disk.img"
+    options: dict[str, Any] = {"ssh": SshSettings(), "existing": existing}
+    # One that exists may be made by a task before this one.
+    targets.check_place(place, str(image), chain, **options)
+    write_sparse(image, 512, {})
+    message = f"it has 512 bytes, the disk {len(STATE)}" if existing else "Cannot create .* on server ovs1: it exists"
+    with pytest.raises(TargetError, match=message):
+        targets.check_place(place, str(image), chain, **options)
+    assert image.stat().st_size == 512
+    with pytest.raises(InvalidInputError, match="target.server or ssh is missing"):
+        targets.check_place(place, str(image), chain, ssh=None, existing=existing)
