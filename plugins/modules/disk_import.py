@@ -74,9 +74,15 @@ options:
     required: true
   address:
     description:
-      - Address of the host that runs the module, under which the servers of Oracle VM reach it.
+      - Address under which the servers of Oracle VM reach the host that runs the module.
     type: str
     required: true
+  listen_address:
+    description:
+      - Address of the host where it serves the disk, if servers reach it under another one, such as behind NAT.
+        V(0.0.0.0) stands for all of its addresses. O(port) has to be the same on both sides.
+      - O(address) by default.
+    type: str
   port:
     description:
       - Port to serve at. Any free one by default.
@@ -170,6 +176,7 @@ def make(module: AnsibleModule, manager: ManagerClient) -> dict[str, Any]:
     [disk] = chosen_disks(point, [given["slot"]])
     place = {"name": given["name"], "repository_id": given["repository_id"], "vm_id": point.vm_id, "size": disk.size}
     where = {"address": given["address"], "port": given["port"], "content_hash": disk.content_hash}
+    where["listen"] = given["listen_address"]
     with client.open_disk(point, disk) as chain, serve_disk(chain, disk.name, **where) as served:
         wanted = WantedDisk(**place, url=served.url, purpose=read_purpose(given["purpose"]))
         try:
@@ -201,6 +208,7 @@ def main() -> None:
             "repository_id": {"type": "str", "required": True},
             "address": {"type": "str", "required": True},
             "port": {"type": "int", "default": 0},
+            "listen_address": {"type": "str"},
         },
         supports_check_mode=True,
     )
