@@ -24,6 +24,8 @@ BUILD := $(CURDIR)/build
 VENV := $(BUILD)/venv
 STAGE := $(BUILD)/stage/ansible_collections/ovm/backup
 REQUIREMENTS := requirements.txt tests/requirements.txt tests/unit/requirements.txt tests/integration/requirements.txt
+# The collection of AWX's modules, which one role uses.
+AWX := $(BUILD)/collections/ansible_collections/awx/awx/MANIFEST.json
 READY := $(VENV)/.ready-$(shell cat $(REQUIREMENTS) | cksum | cut -d' ' -f1)
 
 # Ansible insists on a UTF-8 locale; Debian always has this one.
@@ -49,9 +51,12 @@ TOOL := HOME=$(BUILD)/home PATH="$(VENV)/bin:$$PATH"
 PYTHON_VERSION = $$($(VENV)/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 IN_STAGE = mkdir -p $(BUILD)/home $(BUILD)/tmp && cd $(STAGE) && env $(TOOL) PYTHONPATH=$(BUILD)/stage ANSIBLE_COLLECTIONS_PATH=$(BUILD)/stage
 
-STEPS := fmt lint types unit sanity docs integration playbooks molecule bed-tests artifact
+# What `make test` runs, as tests/tools/run_steps.py reads it: `:2` is a step that spreads its tests over both cores, and runs alone.
+# The others run two at a time; the long ones stand before the short ones, so that both lanes end together.
+STEPS := fmt lint types docs sanity integration bed-tests controller molecule artifact versions unit:2 playbooks:2
+STEP_NAMES := $(foreach step,$(STEPS),$(firstword $(subst :, ,$(step))))
 
-.PHONY: bed bed-stop bed-skew bench bench-outage help venv system guest-packages stage home test demo simulator format clean $(STEPS)
+.PHONY: bed bed-stop bed-skew bench bench-outage help site screenshots venv system guest-packages stage home test demo simulator format clean packages test-matrix release-check $(STEP_NAMES)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -70,6 +75,10 @@ system:
 guest-packages:
 	@tests/tools/guest-packages.sh >&2
 
+# All that any test needs. Where they cannot be installed, the tests that need them are skipped and say why.
+packages: system guest-packages
+	@for script in tests/*/packages.sh; do "$$script" >&2 || true; done
+
 stage: ## copy the work tree to build/stage/ansible_collections/ovm/backup
 	@$(PYTHON) tests/tools/stage.py $(CURDIR) $(STAGE) >&2
 
@@ -79,8 +88,9 @@ home: $(READY)
 
 # --- the two commands, and the simulator -----------------------------------------------------------------------------
 
-test: $(READY) system ## every check and test below, one after the other
-	@MAKE="$(MAKE)" $(VENV)/bin/python tests/tools/run_steps.py $(STEPS)
+# Packages are installed before the steps begin, because two at a time would be in each other's way.
+test: $(READY) packages stage home ## every check and test below, two at a time
+	@MAKE="$(MAKE)" $(VENV)/bin/python tests/tools/run_steps.py --logs $(BUILD)/steps $(STEPS)
 
 demo: $(READY) system stage ## back up, change, back up again and restore against the simulator (KEEP=1 keeps build/demo)
 	@mkdir -p $(BUILD)/home $(BUILD)/tmp
@@ -122,7 +132,7 @@ types: $(READY) stage ## check: types, mypy strict
 	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml -p simulator
 	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml --exclude 'bed/(test_|conftest|hot_clones)' -p bed
 	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml -p bootable
-	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml tests/tools
+	@MYPYPATH=tests/tools:tests $(VENV)/bin/mypy --config-file pyproject.toml tests/tools
 
 unit: $(READY) system guest-packages stage ## test: pytest
 	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadfile tests/unit)
@@ -130,16 +140,29 @@ unit: $(READY) system guest-packages stage ## test: pytest
 sanity: $(READY) stage home ## test: ansible-test sanity
 	@$(IN_STAGE) ansible-test sanity --color no --python $(PYTHON_VERSION) $(ARGS)
 
-docs: $(READY) stage ## check: documentation and changelog; render it to build/docs
+docs: $(READY) site ## check: documentation and changelog, and the site below
 	@$(IN_STAGE) antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=self --check-extra-docs-refs .
 	@$(IN_STAGE) antsibull-changelog lint
-	@$(IN_STAGE) python $(CURDIR)/tests/tools/render_docs.py --build $(BUILD)
+
+site: $(READY) stage ## render the documentation site to build/site
+	@$(IN_STAGE) env PYTHONPATH=$(CURDIR)/tests python $(CURDIR)/tests/tools/render_site.py --build $(BUILD)
+
+screenshots: $(READY) system stage ## make the pictures of the documentation again, from a real run of the demonstration
+	@mkdir -p $(BUILD)/home $(BUILD)/tmp
+	@exec env $(TOOL) ANSIBLE_COLLECTIONS_PATH=$(BUILD)/stage $(VENV)/bin/python tests/tools/screenshots.py --build $(BUILD)
 
 integration: $(READY) system guest-packages stage ## test: integration targets against the simulator
 	@$(IN_STAGE) python $(CURDIR)/tests/tools/integration.py --build $(BUILD) --python $(PYTHON_VERSION) $(ARGS)
 
 playbooks: $(READY) system stage ## test: the playbooks end to end, with everything that can go wrong
 	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadfile tests/playbooks)
+
+$(AWX): tests/tools/awx_collection.py $(READY)
+	@$(VENV)/bin/python tests/tools/awx_collection.py $(BUILD)/collections >&2
+	@touch $@
+
+controller: $(READY) system stage $(AWX) ## test: the role that sets AWX up, against a stand-in for AWX
+	@$(IN_STAGE) OVM_TEST_COLLECTIONS=$(BUILD)/collections pytest $(if $(ARGS),$(ARGS),tests/controller)
 
 molecule: $(READY) system stage ## test: the molecule scenario, converged twice and verified by restoring
 	@$(IN_STAGE) python $(CURDIR)/tests/tools/molecule.py --build $(BUILD)
@@ -152,6 +175,15 @@ artifact: $(READY) system stage ## test: install the built collection elsewhere,
 	@$(IN_STAGE) ansible-galaxy collection build --output-path $(BUILD)/artifact --force
 	@env $(TOOL) tests/tools/check_artifact.sh $(BUILD)/artifact
 	@env $(TOOL) PYTHONPATH=tests $(VENV)/bin/python tests/tools/artifact_run.py $(BUILD)/artifact
+
+release-check: $(READY) stage ## test: rehearse a release in a copy: changelog, artifact, galaxy-importer
+	@$(IN_STAGE) python $(CURDIR)/tests/tools/release_check.py --stage $(STAGE) --work $(BUILD)/release
+
+versions: $(READY) system ## test: the lowest Python and the lowest ansible-core, one thing of each kind
+	@$(VENV)/bin/python tests/tools/matrix.py --build $(BUILD) --fast
+
+test-matrix: $(READY) system guest-packages ## test: unit, sanity and integration on each ansible-core, modules on each Python (ARGS=core-2.16/unit: one cell)
+	@$(VENV)/bin/python tests/tools/matrix.py --build $(BUILD) $(ARGS)
 
 bench: $(READY) system stage ## measure the engine against other tools, and how its cost grows (takes an hour; ARGS=--quick: minutes)
 	@mkdir -p $(BUILD)/home

@@ -73,8 +73,10 @@ options:
       - name: OVM_REQUEST_TIMEOUT
   vault:
     description:
-      - Directory of the vault on the control node. With it it is told of each host how it is protected. Without it,
-        there are no groups by subclient and protection.
+      - Directory of the vault on the control node, or V(s3://BUCKET/PREFIX). With it it is told of each host how it is
+        protected. Without it, there are no groups by subclient and protection.
+      - What a bucket or an encrypted vault needs comes from the environment (C(OVM_VAULT_ACCESS_KEY_ID) and so on), as
+        for the suboptions of O(ovm.backup.verify#module:vault_access).
     type: path
     env:
       - name: OVM_VAULT
@@ -198,6 +200,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.planning.durations impo
 from ansible_collections.ovm.backup.plugins.module_utils.planning.host_list import KINDS, host_list
 from ansible_collections.ovm.backup.plugins.module_utils.planning.subclient import Subclient
 from ansible_collections.ovm.backup.plugins.module_utils.planning.vault_reader import read_coverage_state
+from ansible_collections.ovm.backup.plugins.module_utils.vault.access import VaultAccess
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
 from ansible_collections.ovm.backup.plugins.plugin_utils._definitions import Definitions
 
@@ -231,6 +234,15 @@ def outside(value: Any) -> Any:
     return value
 
 
+def drop_empty_variables() -> None:
+    """Take variables of the environment that are empty for not set, as the modules do.
+
+    A credential of AWX sets all variables of its type, those of the fields that were left blank to nothing.
+    """
+    for name in [name for name, value in os.environ.items() if name.startswith("OVM_") and not value]:
+        del os.environ[name]
+
+
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     """VMs of Oracle VM Manager as hosts."""
 
@@ -243,6 +255,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
         """Fill the inventory."""
         super().parse(inventory, loader, path, cache)
+        drop_empty_variables()
         config = self._read_config_data(path)
         try:
             self._check_keys(config)
@@ -291,7 +304,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         # Encrypted strings are strings only when they are asked to be.
         values = {name: self.get_option(name) for name in _CONNECTION}
         settings = ConnectionSettings(**{**values, "password": str(values["password"])})
-        vault = Vault.open(vault_path) if vault_path else None
+        vault = Vault.open(vault_path, VaultAccess.from_environment()) if vault_path else None
         with connect(settings) as client:
             inventory = read_inventory(client)
         coverage = None

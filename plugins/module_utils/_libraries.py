@@ -41,21 +41,43 @@ if TYPE_CHECKING:
     import blake3
     import requests
     import zstandard
+    from cryptography import exceptions as crypto_exceptions
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import x25519
+    from cryptography.hazmat.primitives.ciphers import aead
+    from cryptography.hazmat.primitives.kdf import hkdf
+
+    # These say nothing of types.
+    boto3: Any
+    botocore_config: Any
+    botocore_exceptions: Any
 else:
     blake3, requests, zstandard = _Library("blake3"), _Library("requests"), _Library("zstandard")
+    boto3 = _Library("boto3")
+    botocore_config, botocore_exceptions = _Library("botocore.config"), _Library("botocore.exceptions")
+    crypto_exceptions = _Library("cryptography.exceptions")
+    hashes = _Library("cryptography.hazmat.primitives.hashes")
+    serialization = _Library("cryptography.hazmat.primitives.serialization")
+    x25519 = _Library("cryptography.hazmat.primitives.asymmetric.x25519")
+    aead = _Library("cryptography.hazmat.primitives.ciphers.aead")
+    hkdf = _Library("cryptography.hazmat.primitives.kdf.hkdf")
+
+# Libraries that every user of the vault or the manager needs, and those that only some vaults need.
+_ALWAYS = ("requests", "zstandard", "blake3")
+_SOMETIMES = ("boto3", "cryptography")
 
 
 def missing_libraries(*names: str) -> list[tuple[str, str]]:
     """Return (name, traceback text) of each named library that cannot be imported, in the order asked.
 
-    Without names all libraries of the engine are checked. A name that this file does not offer is a ValueError.
+    Without names those are checked that are always needed. A name that this file does not offer is a ValueError.
     """
-    offered = ("requests", "zstandard", "blake3")
+    offered = (*_ALWAYS, *_SOMETIMES)
     for name in names:
         if name not in offered:
             raise ValueError(f"{name!r} is not one of the libraries of the engine: {', '.join(offered)}")
     missing = []
-    for name in names or offered:
+    for name in names or _ALWAYS:
         try:
             importlib.import_module(name)
         except ImportError:
@@ -63,4 +85,18 @@ def missing_libraries(*names: str) -> list[tuple[str, str]]:
     return missing
 
 
-__all__ = ["blake3", "missing_libraries", "requests", "zstandard"]
+__all__ = [
+    "aead",
+    "blake3",
+    "boto3",
+    "botocore_config",
+    "botocore_exceptions",
+    "crypto_exceptions",
+    "hashes",
+    "hkdf",
+    "missing_libraries",
+    "requests",
+    "serialization",
+    "x25519",
+    "zstandard",
+]

@@ -22,13 +22,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible.module_utils.common.parameters import env_fallback
 
+from ._environment import env_fallback
 from ._libraries import missing_libraries
 from .errors import InvalidInputError, OvmBackupError
 from .manager.client import ManagerClient, connect
 from .manager.settings import ConnectionSettings
 from .planning.reading import Problems, problem_details, read_duration
+from .vault.access import (
+    ADDRESSING_STYLES,
+    ENVIRONMENT,
+    SECRETS,
+    TARGET_ENVIRONMENT,
+    VaultAccess,
+    option_names,
+    variable,
+)
 from .vault.manifest import Point
 from .vault.points import Vault
 
@@ -51,7 +60,34 @@ def manager_options() -> dict[str, Any]:
 
 def vault_options(*, required: bool = True) -> dict[str, Any]:
     """Return the options of the documentation fragment C(vault)."""
-    return {"vault": {"type": "path", "required": required, "fallback": (env_fallback, ["OVM_VAULT"])}}
+    return {
+        "vault": {"type": "path", "required": required, "fallback": (env_fallback, ["OVM_VAULT"])},
+        "vault_access": vault_access_option(),
+    }
+
+
+def target_vault_options() -> dict[str, Any]:
+    """Return the options of the documentation fragment C(vault.target)."""
+    return {
+        "target_vault": {"type": "path", "required": True, "fallback": (env_fallback, ["OVM_TARGET_VAULT"])},
+        "target_vault_access": vault_access_option(TARGET_ENVIRONMENT),
+    }
+
+
+def vault_access_option(environment: str = ENVIRONMENT) -> dict[str, Any]:
+    """Return the option C(vault_access); what is not given comes from the variables that begin so."""
+    options: dict[str, Any] = {}
+    for name in option_names():
+        options[name] = {
+            "type": "str",
+            "no_log": name in SECRETS,
+            "fallback": (env_fallback, [variable(name, environment)]),
+        }
+    for name in ("ca_path", "encryption_key_file"):
+        options[name]["type"] = "path"
+    options["validate_certs"].update(type="bool", default=True)
+    options["addressing_style"].update(default="auto", choices=list(ADDRESSING_STYLES))
+    return {"type": "dict", "apply_defaults": True, "options": options}
 
 
 def connection_settings(parameters: dict[str, Any]) -> ConnectionSettings:
@@ -70,7 +106,17 @@ def manager_client(module: AnsibleModule) -> Iterator[ManagerClient]:
 
 def open_vault(module: AnsibleModule) -> Vault:
     """Return the vault that the options name."""
-    return Vault.open(module.params["vault"])
+    return Vault.open(module.params["vault"], vault_access(module))
+
+
+def open_target_vault(module: AnsibleModule) -> Vault:
+    """Return the vault that the options of C(target_vault_options) name."""
+    return Vault.open(module.params["target_vault"], VaultAccess.from_options(module.params["target_vault_access"]))
+
+
+def vault_access(module: AnsibleModule) -> VaultAccess:
+    """Return how to get at the vault that the options name."""
+    return VaultAccess.from_options(module.params["vault_access"])
 
 
 def duration_option(module: AnsibleModule, name: str) -> int:

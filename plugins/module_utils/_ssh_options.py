@@ -11,8 +11,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ansible.module_utils.common.parameters import env_fallback
-
+from ._environment import env_fallback
 from .images.ssh import COMPARE, HOST_KEYS, SshSettings
 
 

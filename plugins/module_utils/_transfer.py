@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.common.parameters import env_fallback
 
+from ._environment import env_fallback
 from ._module import compression_level, lock_owner
 from ._passed_on import check_clone, check_vm_plan
 from ._ssh_options import ssh_options

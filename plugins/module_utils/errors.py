@@ -101,6 +101,10 @@ class SubclientError(InvalidInputError):
     """The definition of a subclient is wrong. Details: C(subclient), C(key), C(value)."""
 
 
+class ProxyError(OvmBackupError):
+    """No proxy of the group can take part in a run. Details: C(proxies)."""
+
+
 class NothingSelectedError(InvalidInputError):
     """A content rule selects no VM and the subclient does not allow that."""
 
@@ -184,6 +188,12 @@ class VaultLockedError(VaultError):
 
 class CorruptVaultError(VaultError):
     """Data in the vault is not what was written. Details: C(path), C(offset) in bytes."""
+
+
+class VaultKeyError(VaultError):
+    """The key of an encrypted vault is missing, is not one of its keys, or cannot be had. Details: C(recipients), the
+    ids of its keys, and C(key), the id of the one that was given.
+    """
 
 
 class PointNotFoundError(VaultError):

@@ -89,6 +89,13 @@ options:
       - Take the lock even if another run holds it. Make sure that this run is dead.
     type: bool
     default: false
+  hand_over:
+    description:
+      - Take the lock away from the processes of the run O(run_id) on a proxy that cannot be reached any more. Should
+        one of them be alive, it publishes nothing. What the run owes stays.
+      - The lock of another run is refused as ever.
+    type: bool
+    default: false
   max_failed_percent:
     description:
       - Share of the VMs of the job O(run_id) that may have failed. When it is more, the lock is not taken. With V(100)
@@ -189,6 +196,7 @@ def take(module: AnsibleModule) -> dict[str, Any]:
         owner=lock_owner(module),
         run_id=parameters["run_id"],
         break_lock=parameters["break_lock"],
+        hand_over=parameters["hand_over"],
         vm_id=parameters["vm_id"],
         vm_name=parameters["vm_name"],
         manager_id=parameters["manager_id"],
@@ -262,6 +270,7 @@ def main() -> None:
             },
             "slot_timeout": {"type": "float", "default": 43200.0},
             "break_lock": {"type": "bool", "default": False},
+            "hand_over": {"type": "bool", "default": False},
             "max_failed_percent": {"type": "float", "default": 100.0},
         },
         supports_check_mode=True,

@@ -233,7 +233,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, open_vault, vault_options
 from ..module_utils._passed_on import check_plan
-from ..module_utils.vault.carried_script import carry_script
+from ..module_utils.vault.carried_script import carry_scripts
 from ..module_utils.vault.jobs import JobStore, new_job, new_job_id
 from ..module_utils.vault.summary import job_summary
 
@@ -244,7 +244,7 @@ def open_job(module: AnsibleModule) -> dict[str, Any]:
     check_plan(plan)
     job = new_job(new_job_id(vault.id, now), plan, now=now)
     if not module.check_mode:
-        carry_script(vault.path)
+        carry_scripts(vault.path)
         JobStore(vault).start(job)
     return {"changed": True, "job": job}
 

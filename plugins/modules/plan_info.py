@@ -51,6 +51,16 @@ options:
     type: list
     elements: str
     default: [localhost]
+  proxy_checks:
+    description:
+      - What a loop over M(ovm.backup.proxy_check) has registered in C(results), first for the host that plans, then for
+        each of the O(proxies).
+      - With it each proxy is planned with what it sees itself. A proxy that cannot be reached, that sees another vault,
+        or whose clock is more than a minute off that of the host that plans, gets no VM, and the plan warns of it.
+      - Without it the host that runs the module looks for the storage repositories, on behalf of all proxies.
+    type: list
+    elements: dict
+    default: []
   restart_job:
     description:
       - Id of a finished job of the subclient, or V(latest), which is looked for among the last 1000 jobs of the vault.
@@ -63,7 +73,6 @@ options:
     default: {}
 notes:
   - Diff mode compares the plan with the last job of the subclient.
-  - The host that runs the module looks for the storage repositories, on behalf of all proxies.
 seealso:
   - module: ovm.backup.vm_info
   - module: ovm.backup.backup
@@ -300,6 +309,13 @@ plan:
           type: list
           elements: dict
           returned: always
+        stand_ins:
+          description:
+            - The proxies that may go on with the VM when its own is lost, the first one first. The filter
+              P(ovm.backup.stand_in#filter) makes the plan for one of them.
+          type: list
+          elements: dict
+          returned: always
         order:
           description: Place in the run, from 1.
           type: int
@@ -320,6 +336,7 @@ failure:
   type: dict
 """
 
+import dataclasses
 import time
 from typing import Any
 
@@ -336,6 +353,7 @@ from ..module_utils.planning.additional_settings import read_additional_settings
 from ..module_utils.planning.configuration import with_configuration
 from ..module_utils.planning.plan import make_plan
 from ..module_utils.planning.preview import plan_diff, plan_summary
+from ..module_utils.planning.proxies import fit_proxies, with_warnings
 from ..module_utils.planning.subclient import Subclient
 from ..module_utils.planning.synthetic import plan_synthetic_fulls
 from ..module_utils.planning.vault_reader import read_vault_state
@@ -346,9 +364,10 @@ def make(module: AnsibleModule, subclient: Subclient) -> dict[str, Any]:
     """Return the plan, and the manager that was asked for it."""
     parameters = module.params
     settings = SshSettings.parse(parameters["ssh"]) if parameters["ssh"] else None
+    fit = fit_proxies(parameters["proxies"], parameters["proxy_checks"])
     common: dict[str, Any] = {
         "backup_type": parameters["backup_type"],
-        "proxies": parameters["proxies"],
+        "proxies": fit.names,
         "settings": read_additional_settings(parameters["additional_settings"]),
         "restart": parameters["restart_job"] is not None,
     }
@@ -356,13 +375,15 @@ def make(module: AnsibleModule, subclient: Subclient) -> dict[str, Any]:
     state = read_vault_state(vault, subclient.name, job_id=None if restart == "latest" else restart)
     synthetic = plan_synthetic_fulls(subclient, state, **common)
     if synthetic is not None:
-        return {"plan": synthetic.as_dict()}
+        return {"plan": with_warnings(synthetic, fit.warnings).as_dict()}
     with manager_client(module) as client:
         inventory = read_inventory(client)
     mounted = mounted_repositories(parameters["repositories_path"], inventory.repositories)
     access = Access(mounted, settings is not None, settings.addresses if settings is not None else {})
-    common.update(force=parameters["force"], now=time.time(), is_ours=is_ours, access=access)
-    plan = with_configuration(make_plan(subclient, inventory, state, **common), subclient.source, inventory, access)
+    accesses = {name: dataclasses.replace(access, mounted=seen) for name, seen in fit.repositories.items()}
+    common.update(force=parameters["force"], now=time.time(), is_ours=is_ours, access=access, accesses=accesses)
+    made = with_warnings(make_plan(subclient, inventory, state, **common), fit.warnings)
+    plan = with_configuration(made, subclient.source, inventory, access, accesses)
     known = {"id": inventory.manager_id, "version": inventory.manager_version}
     return {"manager": known, "locks": describe_locks(vault, lock_owner(module)), "plan": plan}
 
@@ -380,6 +401,7 @@ def main() -> None:
             "force": {"type": "bool", "default": False},
             "restart_job": {"type": "str"},
             "proxies": {"type": "list", "elements": "str", "default": ["localhost"]},
+            "proxy_checks": {"type": "list", "elements": "dict", "default": []},
             "additional_settings": {"type": "dict", "default": {}},
             "ssh": ssh_options(),
         },

@@ -361,8 +361,8 @@ def make(module: AnsibleModule, wishes: Wishes) -> dict[str, Any]:
         os_types = supported_os_types(manager)
     mounted = mounted_repositories(parameters["repositories_path"], inventory.repositories)
     access = Access(mounted, settings is not None, settings.addresses if settings is not None else {})
-    known = {"needed": needed, "made": made, "os_types": os_types}
-    found = plan_restore(point, document, inventory, networks, wishes, access, **known)
+    facts = (point, document, inventory, networks, wishes, access)
+    found = plan_restore(*facts, needed=needed, made=made, os_types=os_types)
     return found.as_dict()
 
 

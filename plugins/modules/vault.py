@@ -25,7 +25,7 @@ extends_documentation_fragment:
 options:
   vault:
     description:
-      - Directory of the vault on the host that runs the module.
+      - Directory of the vault on the host that runs the module, or V(s3://BUCKET/PREFIX).
       - Falls back to E(OVM_VAULT).
 attributes:
   check_mode:
@@ -86,18 +86,20 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, vault_options
+from ..module_utils._module import engine, vault_access, vault_options
 from ..module_utils.errors import NotAVaultError
-from ..module_utils.vault.carried_script import carry_script, script_is_due
+from ..module_utils.vault.access import VaultAccess
+from ..module_utils.vault.carried_script import carry_scripts, due_scripts
+from ..module_utils.vault.files import exists
 from ..module_utils.vault.points import VAULT_VERSION, Vault
 
 
-def existing(path: str) -> Vault | None:
+def existing(path: str, access: VaultAccess) -> Vault | None:
     """Return the vault at C(path), or nothing when one can be made there."""
     try:
-        return Vault.open(path)
+        return Vault.open(path, access)
     except NotAVaultError:
-        if os.path.lexists(os.path.join(path, "vault.json")):
+        if exists(os.path.join(path, "vault.json")):
             raise
         Vault.check_new(path)
         return None
@@ -105,7 +107,7 @@ def existing(path: str) -> Vault | None:
 
 def is_due(vault: Vault | None) -> bool:
     """Return whether the script has to be written into the vault."""
-    return vault is None or script_is_due(vault.path)
+    return vault is None or bool(due_scripts(vault.path))
 
 
 def main() -> None:
@@ -113,12 +115,13 @@ def main() -> None:
     module = AnsibleModule(argument_spec=vault_options(), supports_check_mode=True)
     path = module.params["vault"]
     with engine(module):
-        vault = existing(path)
+        access = vault_access(module)
+        vault = existing(path, access)
         before = {"state": "absent" if vault is None else "present", "script": "due" if is_due(vault) else "current"}
         after = {"state": "present", "script": "current"}
         if not module.check_mode:
-            vault = vault or Vault.create(path)
-            carry_script(path)
+            vault = vault or Vault.create(path, access)
+            carry_scripts(path)
         result: dict[str, Any] = {
             "changed": before != after,
             "vault": {"path": path, "id": vault.id if vault else None, "version": VAULT_VERSION},

@@ -71,8 +71,8 @@ leftovers:
   contains:
     kind:
       description:
-        - V(point), a recovery point that was never published. V(file) and V(lock_file), a temporary file. V(lock), a
-          lock that owes nothing. V(client), an empty folder of a client.
+        - V(point), a recovery point that was never published. V(file), a temporary file. V(lock), a lock that owes
+          nothing. V(client), an empty folder of a client.
         - V(job), an open job, which is closed and not removed. V(job_folder), a folder of a job that needs none.
       type: str
       returned: always

@@ -261,7 +261,7 @@ from ..module_utils._module import engine, open_vault, vault_options
 from ..module_utils._progress import progress_options, status_file
 from ..module_utils.planning.subclient import Subclient
 from ..module_utils.planning.verify_reading import VerifySettings, checked_verify
-from ..module_utils.vault.carried_script import script_is_due, script_path
+from ..module_utils.vault.carried_script import due_scripts
 from ..module_utils.vault.verification_run import DUE, Outcome, survey, verify_targets
 from ..module_utils.vault.verification_summary import bad_list, complaint, verification_summary
 
@@ -300,9 +300,9 @@ def main() -> None:
         found = survey(
             vault, clients=parameters["clients"], subclient=parameters["subclient"], point=parameters["point"]
         )
-        if script_is_due(vault.path):
+        for path in due_scripts(vault.path):
             module.warn(
-                f"{script_path(vault.path)} is missing, old or not as it was written: the ovm.backup.vault module or "
+                f"{path} is missing, old or not as it was written: the ovm.backup.vault module or "
                 "playbook writes it anew"
             )
         started = time.time()

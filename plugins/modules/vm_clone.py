@@ -19,6 +19,7 @@ author:
   - The ovm.backup contributors (@ovm-backup)
 extends_documentation_fragment:
   - ovm.backup.manager
+  - ovm.backup.vault.access
   - ovm.backup.attributes
   - ovm.backup.attributes.manager_group
 options:

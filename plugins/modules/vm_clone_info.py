@@ -18,6 +18,7 @@ author:
   - The ovm.backup contributors (@ovm-backup)
 extends_documentation_fragment:
   - ovm.backup.manager
+  - ovm.backup.vault.access
   - ovm.backup.attributes
   - ovm.backup.attributes.read_only
   - ovm.backup.attributes.manager_group

@@ -110,7 +110,7 @@ def test_a_disk_that_a_guest_may_have_is_not_written(bed: Bed, ovs: Server, disk
     try:
         name = device.rsplit("/", 1)[1]
         with pytest.raises(TargetError, match=f"Cannot open .*: loop device {name} has it open: stop what uses it"):
-            RemoteTarget(ovs, disk, len(STATE))
+            RemoteTarget(ovs, disk, len(STATE), patience=1)
     finally:
         bed.run(["losetup", "--detach", device])
     with RemoteTarget(ovs, disk, len(STATE)) as target:

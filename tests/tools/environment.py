@@ -27,12 +27,12 @@ def works(python: str) -> bool:
     return subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
 
 
-def build(venv: str, stamp: str, requirements: list[str]) -> None:
+def build(venv: str, stamp: str, requirements: list[str], interpreter: str = sys.executable) -> None:
     """Create the environment if it is missing or broken, install the requirements, leave the stamp."""
     python = os.path.join(venv, "bin", "python")
     if not works(python):
         print(f"Creating the virtual environment {venv}")
-        subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
+        subprocess.run([interpreter, "-m", "venv", "--clear", venv], check=True)
     print(f"Installing {', '.join(requirements)} into {venv} (the first time takes a minute or two)", flush=True)
     command = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     for path in requirements:
@@ -45,6 +45,16 @@ def build(venv: str, stamp: str, requirements: list[str]) -> None:
         pass
 
 
+def make_ready(venv: str, stamp: str, requirements: list[str], interpreter: str = sys.executable) -> None:
+    """Build the environment unless its stamp is there; one process at a time."""
+    os.makedirs(os.path.dirname(venv), exist_ok=True)
+    with open(venv + ".lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(stamp):
+            build(venv, stamp, requirements, interpreter)
+        os.utime(stamp)
+
+
 def main() -> int:
     """Run as a program."""
     if sys.version_info < LOWEST:
@@ -53,16 +63,11 @@ def main() -> int:
         print(f"Name another one, for example: make PYTHON=python{wanted} test", file=sys.stderr)
         return 1
     venv, stamp, *requirements = sys.argv[1:]
-    os.makedirs(os.path.dirname(venv), exist_ok=True)
-    with open(venv + ".lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not os.path.exists(stamp):
-            try:
-                build(venv, stamp, requirements)
-            except subprocess.CalledProcessError as error:
-                print(f"The virtual environment could not be made: {error}", file=sys.stderr)
-                return 1
-        os.utime(stamp)
+    try:
+        make_ready(venv, stamp, requirements)
+    except subprocess.CalledProcessError as error:
+        print(f"The virtual environment could not be made: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -4,7 +4,7 @@
 
 """Run the integration targets with ansible-test, from the staged collection.
 
-Usage: python integration.py --build BUILD --python X.Y [TARGET...]
+Usage: python integration.py --build BUILD --python X.Y [--venv VENV] [--modules PYTHON] [TARGET...]
 
 The targets find in integration_config.yml what they cannot know: the interpreter that has all requirements, where
 the simulator can be imported from, and a directory that keeps disk images between the targets of a run.
@@ -26,6 +26,8 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", type=Path, required=True)
     parser.add_argument("--python", required=True)
+    parser.add_argument("--venv", type=Path, help="the environment that runs Ansible, unless it is BUILD/venv")
+    parser.add_argument("--modules", help="VERSION@PATH of another interpreter, for the modules alone")
     parser.add_argument("targets", nargs="*")
     arguments = parser.parse_args()
 
@@ -35,14 +37,22 @@ def main() -> int:
     images = arguments.build / "cache" / "images"
     images.mkdir(parents=True, exist_ok=True)
     configuration = {
-        "ovm_test_python": str(arguments.build / "venv" / "bin" / "python"),
+        "ovm_test_python": str((arguments.venv or arguments.build / "venv") / "bin" / "python"),
         "ovm_test_pythonpath": str(Path("tests").absolute()),
         "ovm_test_images": str(images),
     }
     # JSON is YAML.
     path = TARGETS.parent / "integration_config.yml"
     path.write_text(json.dumps(configuration, indent=2) + "\n", encoding="utf-8")
-    command = ["ansible-test", "integration", "--color", "no", "--python", arguments.python, *arguments.targets]
+    where = ["--python", arguments.python]
+    if arguments.modules:
+        where = [
+            "--controller",
+            f"origin:python={arguments.python}",
+            "--target",
+            f"controller:python={arguments.modules}",
+        ]
+    command = ["ansible-test", "integration", "--color", "no", *where, *arguments.targets]
     return subprocess.run(command, check=False).returncode
 
 

@@ -91,7 +91,7 @@ def begin_serving(client: Client, point: Point, wanted: dict[str, Any], *, secon
         prepare(client, point, directory, slots=[disk["slot"] for disk in wanted["disks"]], about=about)
         # nbdkit ends with its parent: with timeout, which nothing but its time ends.
         keeper = ["setsid", "--fork", "timeout", "--kill-after=10", str(seconds)]
-        start([*keeper, *nbdkit_command(find_nbdkit(), directory)], directory).wait()
+        start([*keeper, *nbdkit_command(find_nbdkit(), directory)], directory, client.vault_path).wait()
     except BaseException:
         with contextlib.suppress(Exception):
             end_serving(directory)

@@ -24,13 +24,14 @@ from typing import Any
 
 from .._libraries import missing_libraries
 from ..errors import OvmBackupError, ServingError
+from ..vault.access import VaultAccess
 from ..vault.chain import open_chain
+from ..vault.points import Vault
 from ..vault.processes import this_process
 from ..vault.random_access import DiskReader, preferred_size
 
 SETTINGS, SCRIPT_NAME, SOCKET, LOG = "settings.json", "plugin.py", "socket", "log"
 PROBLEM, ABOUT = "problem.json", "served.json"
-LIBRARIES = ("blake3", "zstandard")
 # The largest request that NBD allows in practice.
 _LARGEST = 32 * 1024 * 1024
 
@@ -83,17 +84,18 @@ class Plugin:
         self._nbdkit = nbdkit
         self._exports: dict[str, _Export] = {}
         with self._noted():
-            missing = ", ".join(name for name, _trace in missing_libraries(*LIBRARIES))
+            with open(os.path.join(directory, SETTINGS), encoding="utf-8") as file:
+                settings = json.load(file)
+            missing = ", ".join(name for name, _trace in missing_libraries(*settings["libraries"]))
             if missing:
                 version = ".".join(map(str, sys.version_info[:2]))
                 raise ServingError(
                     f"nbdkit's Python {version} cannot import {missing}: install the Python packages "
-                    f"{' and '.join(LIBRARIES)} for it, or use a Python {version} as the interpreter of the task that "
-                    "has them",
+                    f"{', '.join(settings['libraries'])} for it, or use a Python {version} as the interpreter of the "
+                    "task that has them",
                     package=missing,
                 )
-            with open(os.path.join(directory, SETTINGS), encoding="utf-8") as file:
-                settings = json.load(file)
+            Vault.open(settings["vault"], VaultAccess.from_environment())
             for disk in settings["disks"]:
                 chain = open_chain(list(map(tuple, disk["files"])))
                 reader = DiskReader(chain, cache_size=settings["cache_size"] // len(settings["disks"]))

@@ -24,14 +24,17 @@ from typing import Any
 
 from .. import errors
 from ..errors import OvmBackupError, ServingError
+from ..vault.attaching import environment_for, libraries_for
 from ..vault.manifest import Point, chosen_disks
 from ..vault.points import Client
 from ..vault.random_access import CACHE_SIZE
 from . import plugin
-from .plugin import LIBRARIES, LOG, PROBLEM, SCRIPT, SCRIPT_NAME, SETTINGS, SOCKET
+from .plugin import LOG, PROBLEM, SCRIPT, SCRIPT_NAME, SETTINGS, SOCKET
 
 # What a unix socket's path may be long, in bytes; Linux ends it with a zero byte.
 SOCKET_LIMIT = 107
+# What nbdkit's Python needs for any vault.
+LIBRARIES = ("blake3", "zstandard")
 # The tables of a long chain on a slow network file system take their time; this is for what never gets ready.
 _START_LIMIT = 600.0
 _END_LIMIT = 10.0
@@ -88,7 +91,7 @@ def serve_point(client: Client, point: Point, *, slots: Collection[int] | None =
     process = None
     try:
         disks = prepare(client, point, directory, slots=slots)
-        process = start(nbdkit_command(program, directory), directory)
+        process = start(nbdkit_command(program, directory), directory, client.vault_path)
         yield ServedPoint(directory, disks, process)
     finally:
         if process is not None:
@@ -131,7 +134,11 @@ def prepare(
     """
     check_length(directory)
     chosen = chosen_disks(point, slots)
+    vault = client.vault_path
+    libraries = [*LIBRARIES, *libraries_for(vault)]
     settings = {
+        "vault": vault,
+        "libraries": libraries,
         "about": about,
         "cache_size": cache_size,
         "disks": [
@@ -147,7 +154,7 @@ def prepare(
     script = SCRIPT.format(
         packages=_packages(),
         version=list(sys.version_info[:2]),
-        libraries=_library_directories(),
+        libraries=_library_directories(libraries),
         module=plugin.__name__,
         directory=directory,
     )
@@ -165,10 +172,16 @@ def check_length(directory: str) -> None:
         )
 
 
-def start(command: Sequence[str], directory: str) -> subprocess.Popen[bytes]:
-    """Run a command that ends in one of C(nbdkit_command), and return when the socket accepts connections."""
-    # What the task's own Python has in its environment may be for another version than nbdkit's.
+def start(command: Sequence[str], directory: str, vault: str) -> subprocess.Popen[bytes]:
+    """Run a command that ends in one of C(nbdkit_command), and return when the socket accepts connections.
+
+    C(vault) is the path of the vault that the disks are in.
+    """
+    # What the task's own Python has in its environment may be for another version than nbdkit's. That one finds its
+    # standard library by the first python3 of the path, which has to be the one that it was built with.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment["PATH"] = f"/usr/bin:/bin:{environment.get('PATH', os.defpath)}"
+    environment.update(environment_for(vault))
     ready, tell = os.pipe()
     try:
         with open(os.path.join(directory, LOG), "wb") as log:
@@ -251,10 +264,10 @@ def _packages() -> str:
     return here[: here.rindex(f"{os.sep}ansible_collections{os.sep}")] + f"{os.sep}ansible_collections"
 
 
-def _library_directories() -> list[str]:
+def _library_directories(libraries: Sequence[str]) -> list[str]:
     """Return the directories that our libraries are in, for a Python of the same version as ours."""
     found = []
-    for name in LIBRARIES:
+    for name in libraries:
         with contextlib.suppress(ImportError):
             file = importlib.import_module(name).__file__
             if file is not None:

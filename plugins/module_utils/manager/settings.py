@@ -8,12 +8,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import ssl
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from .._certificates import check_ca
 from ..errors import InvalidInputError
 
 BASE_PATH = "/ovm/core/wsapi/rest"
@@ -102,14 +101,3 @@ def normalised_fingerprint(fingerprint: str) -> str:
             option="fingerprint",
         )
     return digits
-
-
-def check_ca(ca_path: str) -> None:
-    """Refuse a CA file or directory that cannot be used, before anything is sent."""
-    if os.path.isdir(ca_path):
-        return
-    try:
-        ssl.create_default_context(cafile=ca_path)
-    except OSError as error:  # ssl.SSLError is one of them: no certificate inside
-        reason = "it holds no certificate in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
-        raise InvalidInputError(f"The CA file {ca_path!r} cannot be used: {reason}.", option="ca_path") from error

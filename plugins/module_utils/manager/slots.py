@@ -70,7 +70,7 @@ def map_disk(
     physical = old is not None and held is None
     if held == disk_id and not physical:
         return held, False
-    if expected is not None and held not in (expected or [None]):
+    if expected is not None and (held not in expected if expected else held is not None):
         raise InvalidInputError(
             f'Slot {slot} of VM "{object_name(vm)}" holds {_disk(held)} now, not {_disk(*expected)} as it did: it was '
             "changed meanwhile and is left alone",

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from .disks import repository_label
 from .reading import did_you_mean, quoted
 
 SOURCES = ("auto", "path", "ssh")
+_ID = re.compile(r"[0-9a-f]{8,}\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -113,18 +115,19 @@ def unknown_addresses(access: Access, inventory: Inventory) -> list[str]:
     ]
 
 
-def mounted_repositories(repositories_path: str, repository_ids: Iterable[str]) -> frozenset[str]:
+def mounted_repositories(repositories_path: str, repository_ids: Iterable[str] | None = None) -> frozenset[str]:
     """Return the ids of the storage repositories that this host sees as directories under a path.
 
     An empty directory is a mount point where nothing is mounted. The ids come from the manager: only what is found in
-    the path itself is looked at, so that none leads out of it.
+    the path itself is looked at, so that none leads out of it. Without ids it is whatever may be one by its name.
     """
-    wanted = set(repository_ids)
+    wanted = None if repository_ids is None else set(repository_ids)
     try:
         with os.scandir(repositories_path) as entries:
-            found = [entry.name for entry in entries if entry.name in wanted]
+            names = [entry.name for entry in entries]
     except OSError:
         return frozenset()
+    found = [name for name in names if (_ID.match(name) if wanted is None else name in wanted)]
     return frozenset(name for name in found if _holds_something(os.path.join(repositories_path, name)))
 
 

@@ -8,29 +8,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from ..manager.inventory import Inventory
 from .access import Access
-from .plan_types import Plan
+from .plan_types import Plan, VmPlan
 from .sources import config_source
 
 
-def with_configuration(plan: Plan, wanted: str, inventory: Inventory, access: Access) -> dict[str, Any]:
-    """Return the plan in plain types; each VM carries the configuration, C(wanted) is the source of the subclient."""
+def with_configuration(
+    plan: Plan, wanted: str, inventory: Inventory, access: Access, accesses: Mapping[str, Access]
+) -> dict[str, Any]:
+    """Return the plan in plain types; each VM carries the configuration, C(wanted) is the source of the subclient.
+
+    C(access) is what the proxies reach, C(accesses) what single ones of them reach instead.
+    """
     document = plan.as_dict()
     for item, entry in zip(plan.vms, document["vms"]):
         vm = inventory.vms[item.vm_id]
-        source = config_source(item, wanted, inventory, access)
+        place = _place(item, wanted, inventory, accesses.get(item.proxy, access))
         entry["configuration"] = {
             "document": vm.document,
             "vm_cfg": {
                 "repository_id": vm.repository_id,
                 "path": vm.config_path,
-                "source": source.kind,
-                "server": asdict(source.server) if source.server is not None else None,
+                **place,
             },
             "manager": {"id": inventory.manager_id, "version": inventory.manager_version},
         }
+        for stand_in in entry["stand_ins"]:
+            stand_in["vm_cfg"] = _place(item, wanted, inventory, accesses.get(stand_in["proxy"], access))
     return document
+
+
+def _place(item: VmPlan, wanted: str, inventory: Inventory, access: Access) -> dict[str, Any]:
+    source = config_source(item, wanted, inventory, access)
+    return {"source": source.kind, "server": asdict(source.server) if source.server is not None else None}

@@ -20,9 +20,9 @@ from .additional_settings import check_offered
 from .backup_type import SYNTHETIC_FULL, TypeDecision, combine_types, decide_disk_type
 from .consolidation import plan_consolidation
 from .content import Selected, Selection, select
+from .dealing import Proxies, deal, without_way
 from .disks import DiskChoice, choose_disks, disk_label
 from .durations import format_duration
-from .limits import slots_of
 from .method import MethodDecision, decide_method
 from .names import assign_clients, client_name
 from .order import Candidate, round_robin
@@ -30,7 +30,6 @@ from .outage import plan_outage
 from .plan_types import ChangeDetection, DiskPlan, Named, Plan, VmPlan
 from .reading import problem_details, problem_text, quoted
 from .reference import Changes, choose_reference
-from .sources import with_sources
 from .state import ClientState, LastJob, VaultState
 from .subclient import Subclient, checked_backup_type
 
@@ -55,14 +54,16 @@ def make_plan(
     settings: Mapping[str, bool] | None = None,
     is_ours: Callable[[Vm], bool] = _nobody,
     access: Access | None = None,
+    accesses: Mapping[str, Access] | None = None,
 ) -> Plan:
     """Return what a backup run of the subclient does at the time C(now) (epoch seconds).
 
     C(backup_type) overrides the subclient's, C(force) backs up whatever the age of the newest recovery point is,
     C(restart) backs up only what the job C(vault.last_job) did not, C(settings) are the additional settings of the
-    site, C(is_ours) tells the clones that we made ourselves, which are no VMs to back up, and C(access) what the
-    proxies reach. For synthetic fulls the VMs that have a recovery point are consolidated, the others get their first
-    backup; runs that do not need the content are planned by C(plan_synthetic_fulls).
+    site, C(is_ours) tells the clones that we made ourselves, which are no VMs to back up, C(access) what the proxies
+    reach, and C(accesses) what single ones of them reach instead, by name. For synthetic fulls the VMs that have a
+    recovery point are consolidated, the others get their first backup; runs that do not need the content are planned by
+    C(plan_synthetic_fulls).
 
     Raises C(NothingSelectedError) if a rule, a group or the whole content selects nothing and the subclient does not
     allow that, C(InvalidInputError) for a backup type that is wrong or not offered, for an empty list of proxies, for
@@ -85,7 +86,8 @@ def make_plan(
     states = vault.by_vm()
     planner = _Planner(subclient, inventory, states, _assign(vms, states), requested, force, restarted, now, is_ours)
     planned = [planner.plan_vm(item) for item in selection.selected]
-    planned = with_sources(planned, subclient.source, inventory, access)
+    group = Proxies.alike(proxies, access, accesses)
+    planned = [without_way(item, subclient.source, inventory, group) for item in planned]
     if planned and all(item.action == "skip" for item in planned):
         warnings.append("the content selects no VM that can be backed up")
     return dataclasses.replace(
@@ -93,7 +95,7 @@ def make_plan(
         last_job=vault.last_job.id if vault.last_job is not None else None,
         new=_new(selection, vault.last_job),
         gone=_gone(selection, vault.last_job),
-        vms=_in_run_order(planned, states, subclient, inventory, proxies),
+        vms=tuple(deal(_in_run_order(planned, states), group, subclient, inventory)),
         excluded=tuple(sorted(selection.excluded, key=lambda item: (item.vm_name, item.vm_id))),
         warnings=tuple(warnings),
     )
@@ -183,13 +185,7 @@ def _assign(vms: Sequence[Vm], states: Mapping[str, ClientState]) -> dict[str, s
     return {**clients, **assign_clients((vm for vm in vms if vm.is_template), {**known, **clients})}
 
 
-def _in_run_order(
-    planned: Sequence[VmPlan],
-    states: Mapping[str, ClientState],
-    subclient: Subclient,
-    inventory: Inventory,
-    proxies: Sequence[str],
-) -> tuple[VmPlan, ...]:
+def _in_run_order(planned: Sequence[VmPlan], states: Mapping[str, ClientState]) -> list[VmPlan]:
     by_id = {item.vm_id: item for item in planned}
     candidates = [
         Candidate(
@@ -204,27 +200,7 @@ def _in_run_order(
     backups = [by_id[candidate.vm_id] for candidate in round_robin(candidates)]
     others = [item for item in planned if item.action != "backup"]
     others.sort(key=lambda item: (_ACTIONS.index(item.action), item.vm_name, item.vm_id))
-    return tuple(
-        with_slots(
-            dataclasses.replace(item, order=number + 1, proxy=proxies[number % len(proxies)]), subclient, inventory
-        )
-        for number, item in enumerate([*backups, *others])
-    )
-
-
-def with_slots(item: VmPlan, subclient: Subclient, inventory: Inventory | None) -> VmPlan:
-    """Return the plan of a VM that has its proxy, with the places that it needs before it is worked on."""
-    if item.action != "backup":
-        return item
-    own = inventory.vms[item.vm_id].server_id if inventory is not None else None
-    read_through = [disk.server.id for disk in item.disks if disk.server is not None]
-    slots = slots_of(
-        subclient.limits,
-        repository_ids=[disk.repository_id for disk in item.disks if disk.repository_id is not None],
-        server_ids=[*([own] if own is not None else []), *read_through],
-        proxy=item.proxy,
-    )
-    return dataclasses.replace(item, slots=slots)
+    return [*backups, *others]
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,29 @@ class DiskPlan:
     changes: str = "all"
     changes_reason: str = ""
 
+    @property
+    def place(self) -> DiskSource:
+        """Return from where it is read."""
+        return DiskSource(self.source, self.server, self.source_reason)
+
+
+@dataclass(frozen=True)
+class DiskSource:
+    """From where a disk is read."""
+
+    source: str
+    server: SourceServer | None
+    source_reason: str
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """Another proxy that may go on with a VM when its own is lost: the places it needs, the sources of the disks."""
+
+    proxy: str
+    slots: tuple[Slot, ...]
+    disks: tuple[DiskSource, ...]
+
 
 @dataclass(frozen=True)
 class VmPlan:
@@ -69,6 +92,7 @@ class VmPlan:
     order: int = 0
     proxy: str = ""
     slots: tuple[Slot, ...] = ()  # the places that the VM needs before it is worked on
+    stand_ins: tuple[StandIn, ...] = ()  # who goes on with it when the proxy is lost
     warnings: tuple[str, ...] = ()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..manager.inventory import Inventory
 from .access import Access, Source, choose_source
@@ -18,18 +18,35 @@ from .disks import disk_label
 from .plan_types import DiskPlan, VmPlan
 
 
-def with_sources(planned: Sequence[VmPlan], wanted: str, inventory: Inventory, access: Access) -> list[VmPlan]:
-    """Return the VMs with the sources of their disks; a VM with a disk that cannot be read at all fails.
+def with_sources(
+    planned: Sequence[VmPlan], wanted: str, inventory: Inventory, accesses: Mapping[str, Access]
+) -> list[VmPlan]:
+    """Return the VMs with the sources of their disks, by what their proxies reach.
 
     First come the VMs whose own server decides: the others are then dealt to the servers that have the least to do.
     """
     loads: Counter[str] = Counter()
     found: dict[str, VmPlan] = {}
-    for item in sorted(planned, key=lambda item: (not _reads_own(item, wanted, inventory, access), item.vm_id)):
-        found[item.vm_id] = _with_sources(item, wanted, inventory, access, loads)
+
+    def key(item: VmPlan) -> tuple[bool, str]:
+        return (not _reads_own(item, wanted, inventory, accesses[item.proxy]), item.vm_id)
+
+    for item in sorted(planned, key=key):
+        found[item.vm_id] = _with_sources(item, wanted, inventory, accesses[item.proxy], loads)
         if found[item.vm_id].action == "backup":
             loads.update({disk.server.id for disk in found[item.vm_id].disks if disk.server is not None})
     return [found[item.vm_id] for item in planned]
+
+
+def sources_elsewhere(item: VmPlan, wanted: str, inventory: Inventory, access: Access) -> VmPlan:
+    """Return a VM with the sources of its disks for a proxy that reaches something else."""
+    return _with_sources(item, wanted, inventory, access, Counter())
+
+
+def no_way_to(item: VmPlan, wanted: str, inventory: Inventory, access: Access) -> list[str]:
+    """Return for each disk of a VM that cannot be read why that is so."""
+    found = [(disk, choose_source(disk.repository_id, wanted, inventory, access)) for disk in item.disks]
+    return [f"{disk_label(disk)}: {source.reason}" for disk, source in found if source.is_missing]
 
 
 def config_source(item: VmPlan, wanted: str, inventory: Inventory, access: Access) -> Source:
@@ -52,7 +69,6 @@ def _reads_own(item: VmPlan, wanted: str, inventory: Inventory, access: Access) 
 
 def _with_sources(item: VmPlan, wanted: str, inventory: Inventory, access: Access, loads: Counter[str]) -> VmPlan:
     disks: list[DiskPlan] = []
-    problems = []
     for disk in item.disks:
         source = choose_source(
             disk.repository_id,
@@ -64,15 +80,4 @@ def _with_sources(item: VmPlan, wanted: str, inventory: Inventory, access: Acces
             loads=loads,
         )
         disks.append(dataclasses.replace(disk, source=source.kind, server=source.server, source_reason=source.reason))
-        if source.is_missing:
-            problems.append(f"{disk_label(disk)}: {source.reason}")
-    item = dataclasses.replace(item, disks=tuple(disks))
-    if item.action != "backup" or not problems:
-        return item
-    return dataclasses.replace(
-        item,
-        action="fail",
-        method="skip",
-        new_client=False,
-        reason=f"there is no way to its data: {'; '.join(problems)}",
-    )
+    return dataclasses.replace(item, disks=tuple(disks))

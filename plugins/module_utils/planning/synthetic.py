@@ -11,10 +11,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from .access import Access
 from .backup_type import SYNTHETIC_FULL
 from .consolidation import plan_consolidation
+from .dealing import Proxies, with_slots, with_stand_ins
 from .order import Candidate, round_robin
-from .plan import checked_run, empty_plan, judge_restart, restarted_job, with_slots
+from .plan import checked_run, empty_plan, judge_restart, restarted_job
 from .plan_types import Plan
 from .state import VaultState
 from .subclient import Subclient
@@ -54,10 +56,12 @@ def plan_synthetic_fulls(
         planned[state.vm_id] = plan_consolidation(state, selected_by=selected_by, due=due, why=why)
     queue = round_robin(Candidate(state.vm_id, state.vm_name, "", state.protected_at) for state in members)
     order = sorted((planned[item.vm_id] for item in queue), key=lambda item: item.action)  # backup before current, fail
-    vms = [
-        with_slots(dataclasses.replace(item, order=number + 1, proxy=proxies[number % len(proxies)]), subclient, None)
+    group = Proxies.alike(proxies, Access())  # all of them see the vault
+    dealt = [
+        dataclasses.replace(item, order=number + 1, proxy=proxies[number % len(proxies)])
         for number, item in enumerate(order)
     ]
+    vms = [with_stand_ins(with_slots(item, subclient, None), proxies, group, subclient, None) for item in dealt]
     names = restarted.vms if restarted is not None else {}
     warnings = [
         f"{names.get(vm_id, vm_id)} failed in the job, too, but has no recovery point of this subclient: run another "

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import time
 from typing import Callable
 
@@ -21,7 +20,7 @@ from ..vault.disk_reader import DiskFile
 from ..vault.disk_writer import FrameCompressor
 from ..vault.distrust import clear_distrust
 from ..vault.drafts import FINAL, FIRST, SECOND, Draft, FirstPassDisk, base_files
-from ..vault.files import exists, file_size, require_space, vault_errors
+from ..vault.files import exists, file_size, rename_file, require_space
 from ..vault.format import Geometry
 from ..vault.lock import ClientLock
 from ..vault.manifest import Point, PointDisk
@@ -116,8 +115,7 @@ def _merge(draft: Draft, disk: PointDisk, first: FirstPassDisk, path: str, compr
     with open_overlay([(draft.path(SECOND, disk.file), disk.header_hash), (below, first.header_hash)]) as overlay:
         if not overlay.files[0].records:
             # Nothing was changed between the passes.
-            with vault_errors("rename", below):
-                os.rename(below, path)
+            rename_file(below, path)
             return first.header_hash
         kind = "incremental" if first.base is not None else "full"
         writer = draft.disk_writer(FINAL, disk.file, Geometry(first.size), kind, compressor)

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import CorruptVaultError, PointNotFoundError
 from . import format as fmt
-from .files import read_json, remove_file, write_file, write_json
+from .files import file_entry, read_file, read_json, remove_file, write_file, write_json
 from .manifest import is_published
 from .shape import is_count, is_number, is_text, is_time, optional
 
@@ -83,10 +83,9 @@ def read_screenshot(directory: str, result: BootTest) -> bytes | None:
     """Return the screenshot of a result, or nothing if there is none or it is another one."""
     path = os.path.join(directory, SCREENSHOT_NAME)
     try:
-        if result.screenshot is None or os.path.getsize(path) > _LARGEST_FILE:
+        if result.screenshot is None or file_entry(path).size > _LARGEST_FILE:
             return None
-        with open(path, "rb") as file:
-            data = file.read()
+        data = read_file(path)
     except OSError:
         return None
     return data if fmt.digest(data) == result.screenshot else None

@@ -4,60 +4,65 @@
 
 # Private to the collection: not a public API, may change in any release.
 
-"""The script that every vault carries, so that its disks can be restored where nothing of ours is installed."""
+"""The scripts that a vault carries, so that its disks can be restored where nothing of ours is installed."""
 
 from __future__ import annotations
 
 import inspect
 import os
 import re
-import uuid
 
-from . import restore_script
-from .files import vault_errors, write_file
+from . import decrypt_script, restore_script
+from .files import exists, read_file, vault_errors, write_file
+from .storage.keys import keys_path
 
-SCRIPT_NAME = "restore.py"
+RESTORE, DECRYPT = "restore.py", "decrypt.py"
+_SCRIPTS = {RESTORE: restore_script, DECRYPT: decrypt_script}
+_OURS = {
+    RESTORE: b"Restore disks out of the vault in which this script lies",
+    DECRYPT: b"Decrypt the vault in which this script lies",
+}
 _VERSION = re.compile(rb"^VERSION = ([0-9]{1,9})\b", re.MULTILINE)
-_OURS = b"Restore disks out of the vault in which this script lies"
 
 
-def script() -> bytes:
-    """Return the script that this version of the collection puts into vaults."""
-    return inspect.getsource(restore_script).encode("utf-8")
-
-
-def script_path(vault: str) -> str:
-    """Return where the script lies in a vault."""
-    return os.path.join(vault, SCRIPT_NAME)
+def script(name: str = RESTORE) -> bytes:
+    """Return the script that this version of the collection puts into vaults under this name."""
+    return inspect.getsource(_SCRIPTS[name]).encode("utf-8")
 
 
 def is_script(path: str) -> bool:
     """Return whether a file is such a script, of whatever version."""
-    content = _read(path)
-    return content is not None and _OURS in content
+    ours = _OURS.get(os.path.basename(path))
+    return ours is not None and ours in (_read(path) or b"")
 
 
-def script_is_due(vault: str) -> bool:
-    """Return whether the script of a vault is missing, older than ours, or not as it was written."""
-    found = _read(script_path(vault))
-    return found != script() and _version(found) <= restore_script.VERSION
+def due_scripts(vault: str) -> list[str]:
+    """Return the paths of the scripts of a vault that are missing, older than ours, or not as they were written.
+
+    Only an encrypted vault carries that which decrypts.
+    """
+    names = [RESTORE, DECRYPT] if exists(keys_path(vault)) else [RESTORE]
+    return [path for path in (os.path.join(vault, name) for name in names) if _is_due(path)]
 
 
-def carry_script(vault: str) -> bool:
-    """Write the script into a vault where it is due, in one step; return whether it was."""
-    if not script_is_due(vault):
-        return False
-    # Any number of runs may do this at once, and each needs a name of its own until its file is complete.
-    write_file(script_path(vault), script(), temporary=f".{SCRIPT_NAME}.{uuid.uuid4().hex}.new")
-    return True
+def carry_scripts(vault: str) -> bool:
+    """Write the scripts into a vault that are due, each in one step; return whether any was."""
+    due = due_scripts(vault)
+    for path in due:
+        write_file(path, script(os.path.basename(path)))
+    return bool(due)
+
+
+def _is_due(path: str) -> bool:
+    found, name = _read(path), os.path.basename(path)
+    return found != script(name) and _version(found) <= _version(script(name))
 
 
 def _read(path: str) -> bytes | None:
     """Return the file, or nothing where there is none; an I/O error is an error, not an absence."""
     with vault_errors("read", path):
         try:
-            with open(path, "rb") as file:
-                return file.read(1 << 20)
+            return read_file(path, 1 << 20)
         except FileNotFoundError:
             return None
 

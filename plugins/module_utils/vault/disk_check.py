@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Callable
 
@@ -16,6 +15,7 @@ from .._libraries import zstandard
 from ..errors import CorruptVaultError, PointNotFoundError
 from . import format as fmt
 from .disk_reader import DiskFile
+from .files import file_entry
 from .pool import OrderedPool
 
 # A file with more damage than this is not read to its end: that may take hours on a failing storage.
@@ -71,7 +71,7 @@ def check_disk_file(
 
 def _size_of(path: str) -> int | None:
     try:
-        return os.stat(path).st_size
+        return file_entry(path).size
     except OSError:
         return None
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import threading
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from .._libraries import blake3, zstandard
 from ..errors import CorruptVaultError, PointNotFoundError, VaultError
 from . import format as fmt
 from .content_hash import parse_state, zeros
+from .files import open_file
 from .tables import HASHES_PER_PIECE, RECORDS_PER_PIECE, RecordMisfit, RecordTable, Table
 
 # Larger than any header that a writer makes; a damaged size field must not make us read gigabytes.
@@ -54,7 +54,7 @@ class DiskFile:
     def __init__(self, path: str, header_hash: str | None = None) -> None:
         self.path = path
         try:
-            self._descriptor = os.open(path, os.O_RDONLY)
+            self._file = open_file(path)
         except FileNotFoundError as error:
             raise PointNotFoundError(f"{path} is missing from the vault", path=path) from error
         except OSError as error:
@@ -63,7 +63,7 @@ class DiskFile:
             # Too many open files or a missing permission say nothing about the data.
             raise VaultError(f"Cannot open {path}: {error.strerror}", path=path, errno=error.errno) from error
         try:
-            self.size = os.fstat(self._descriptor).st_size
+            self.size = self._file.size
             # Where the frames of the header and of the seek table begin.
             self._header_at = self.seek_table = 0
             self.header = self._read_header(header_hash)
@@ -82,9 +82,7 @@ class DiskFile:
 
     def close(self) -> None:
         """Close the file."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._file.close()
 
     @property
     def is_full(self) -> bool:
@@ -305,18 +303,13 @@ class DiskFile:
         return b"".join(parts)
 
     def _pread(self, length: int, offset: int) -> bytes:
-        parts = []
-        while length:
-            try:
-                part = os.pread(self._descriptor, length, offset)
-            except OSError as error:
-                raise self._corrupt(f"cannot be read ({error.strerror})", offset) from error
-            if not part:
-                raise self._corrupt("the file ends too early", offset)
-            parts.append(part)
-            offset += len(part)
-            length -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        try:
+            part = self._file.pread(length, offset)
+        except OSError as error:
+            raise self._corrupt(f"cannot be read ({error.strerror})", offset) from error
+        if len(part) != length:
+            raise self._corrupt("the file ends too early", offset + len(part))
+        return part
 
     def _corrupt(self, what: str, offset: int) -> CorruptVaultError:
         return CorruptVaultError(f"{self.path} is damaged at offset {offset}: {what}", path=self.path, offset=offset)

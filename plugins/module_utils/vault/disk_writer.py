@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import threading
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
@@ -17,14 +16,12 @@ from typing import Any, BinaryIO, NamedTuple
 from .._libraries import blake3, zstandard
 from . import format as fmt
 from .content_hash import parse_state
-from .files import vault_errors
+from .files import new_file, vault_errors
 from .spool import Spool
 
 # A run of zeros of a full is written as frames of at most this many segments, so that no decoder needs much memory.
 _ZERO_FRAME_SEGMENTS = 64
 _CHUNK = 256 * 1024
-# Bytes that are left to the kernel before it is asked to begin writing them.
-_WRITE_BEHIND = 64 * 1024 * 1024
 
 
 class Frame(NamedTuple):
@@ -89,12 +86,12 @@ class DiskWriter:
         self._kind = kind
         self._compressor = compressor
         self._records, self._hashes, self._seek = self._tables = (Spool(path), Spool(path), Spool(path))
-        self._offset = self._begun = 0
+        self._offset = 0
         self._next_segment = 0
         self._zero_frames: dict[int, bytes] = {}
         self._run: tuple[int, int] | None = None
-        with vault_errors("create", path):
-            self._file: BinaryIO = open(path, "xb")  # noqa: SIM115 - closed by finish or abort
+        # Compressed data is hardly larger than the disk; a decoder's tables need a hundredth of it at most.
+        self._file = new_file(path, geometry.size + geometry.size // 64)
 
     @property
     def full(self) -> bool:
@@ -159,20 +156,14 @@ class DiskWriter:
         self._append(fmt.skippable(fmt.MAGIC_HEADER, text), 0)
         self._write_seek_table()
         with vault_errors("write", self._path):
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+            self._file.finish()
         self._close_tables()
         return DiskFileSummary(self._offset, fmt.digest(text), frames)
 
     def abort(self) -> None:
-        """Close the file; the caller removes it with the unpublished point."""
+        """Throw the file away, unless it was finished."""
         self._close_tables()
-        try:
-            self._file.close()
-        except OSError:
-            # What could not be flushed is thrown away anyway.
-            pass
+        self._file.abort()
 
     def _header(self) -> dict[str, Any]:
         return {
@@ -264,13 +255,3 @@ class DiskWriter:
         with vault_errors("write", self._path):
             self._file.write(data)
         self._offset += len(data)
-        if self._offset - self._begun >= _WRITE_BEHIND:
-            self._begin_writing()
-
-    def _begin_writing(self) -> None:
-        """Let the kernel write what it has, so that C(finish) need not wait for all of the file."""
-        with vault_errors("write", self._path):
-            self._file.flush()
-            # The one call of Python that starts writing and does not wait: what is not on the disk yet stays in memory.
-            os.posix_fadvise(self._file.fileno(), self._begun, self._offset - self._begun, os.POSIX_FADV_DONTNEED)
-        self._begun = self._offset

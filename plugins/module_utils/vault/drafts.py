@@ -12,8 +12,6 @@ run; every other run removes it as it removes all that was not published.
 
 from __future__ import annotations
 
-import contextlib
-import glob
 import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -21,9 +19,10 @@ from typing import Any
 from ..errors import CorruptVaultError, PointNotFoundError
 from . import format as fmt
 from .disk_writer import DiskWriter, FrameCompressor
-from .files import make_directory, read_json, remove_tree, vault_errors, write_json
+from .files import is_temporary, make_directory, names, read_json, remove_file, remove_tree, write_json
 from .manifest import Point, parse_point
-from .points import Client, PointWriter
+from .point_writer import PointWriter
+from .points import Client
 
 DRAFT_NAME = "draft.json"
 # Where the passes have their files; what is no part of either lies where the recovery point will have it.
@@ -79,7 +78,7 @@ class Draft:
 
     def remove(self, part: str, file: str) -> None:
         """Remove such a file; a missing one is fine."""
-        _remove(self.path(part, file))
+        remove_file(self.path(part, file))
 
     def files_below(self, client: Client, disk: FirstPassDisk) -> list[tuple[str, str]]:
         """Return path and header hash of the first pass's file of a disk and of those that it builds on."""
@@ -104,12 +103,9 @@ class Draft:
         """Remove everything that is no part of the recovery point."""
         for part in (FIRST, SECOND):
             remove_tree(os.path.join(self.writer.directory, part))
-        _remove(os.path.join(self.writer.directory, DRAFT_NAME))
-
-
-def _remove(path: str) -> None:
-    with vault_errors("remove", path), contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+        for name in names(self.writer.directory):
+            if name == DRAFT_NAME or is_temporary(name):  # a step of this run may have been killed while it wrote
+                remove_file(os.path.join(self.writer.directory, name))
 
 
 def base_files(client: Client, base: str | None, disk_id: str) -> list[tuple[str, str]]:
@@ -125,13 +121,12 @@ def base_files(client: Client, base: str | None, disk_id: str) -> list[tuple[str
 
 def find_draft(client: Client, run_id: str) -> Draft | None:
     """Return the draft of a run, or nothing. One that cannot be read is that of no run."""
-    for path in sorted(glob.glob(os.path.join(glob.escape(client.directory), "*", DRAFT_NAME))):
-        directory = os.path.dirname(path)
+    for point_id in client.unpublished():
+        directory = os.path.join(client.directory, point_id)
         try:
-            found: dict[str, Any] = read_json(path)
+            found: dict[str, Any] = read_json(os.path.join(directory, DRAFT_NAME))
             if found["run_id"] != run_id:
                 continue
-            point_id = os.path.basename(directory)
             return Draft(
                 writer=PointWriter(directory, point_id, int(point_id.rpartition("-")[2]), FrameCompressor()),
                 run_id=run_id,

@@ -14,16 +14,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import VaultError, VaultLockedError
+from .files import held_until
 from .health import Health
-from .lock import ClientLock, owes
-from .manifest import Point
+from .lock import ClientLock
+from .manifest import MANIFEST_NAME, Point
 from .pins import read_pin
 from .points import Client, DamagedPoint
 from .removal import expire_point
 from .retention import Decision, PointFacts, RetentionPolicy, Review, decide
-
-# Seconds after which another run may take the lock of one that died while it removed points.
-_LEASE = 300.0
+from .text import held_text
+from .visit import check_free, visit
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Expiration:
             done.vm_name = client.document.get("vm_name")
             done.review = self.review(client)
             if done.review.expired:
-                _check_free(client, self._lock(client))
+                check_free(client, owner=self.owner, run_id=self.run_id)
                 if dry_run:
                     done.removed = done.review.expired
                 else:
@@ -101,24 +101,12 @@ class Expiration:
         expired = sorted(done.removed, key=lambda decision: decision.point.sequence)
         return Expiry(client.name, done.vm_name, tuple(kept), tuple(expired), done.review.warnings, skipped, failed)
 
-    def _lock(self, client: Client) -> ClientLock:
-        # Without the VM's id: a run that plans a backup cares for the locks of dead runs that worked on a VM.
-        return client.lock(owner=self.owner, run_id=self.run_id)
-
     def _remove(self, client: Client, done: _Done) -> None:
         """Remove under the lock. C(done) grows with each point, so that an error does not hide what was removed."""
-        lock = self._lock(client)
-        lock.hold(_LEASE)
-        try:
-            if lock.taken_over is not None and owes({**lock.taken_over, "debts": lock.debts}):
-                # A run has died in this very moment: leave what it has left to the next backup.
-                raise VaultLockedError(f"Client {client.name} has the lock of a run that has just died", holder={})
-            with lock:  # renews the lease
-                client.remove_unpublished()
-                while self._remove_some(client, lock, done):
-                    pass
-        finally:
-            lock.give_back()
+        with visit(client, owner=self.owner, run_id=self.run_id) as lock:
+            client.remove_unpublished()
+            while self._remove_some(client, lock, done):
+                pass
 
     def _remove_some(self, client: Client, lock: ClientLock, done: _Done) -> bool:
         """Decide and remove from new to old; return whether that has to begin anew because a point was just pinned."""
@@ -151,10 +139,11 @@ def _facts(client: Client) -> list[PointFacts]:
     """Return what retention has to know of all recovery points of a client."""
     points, damaged = client.scan()
     health = Health(client)
-    return [_facts_of(client, point, health) for point in points] + [_unreadable(bad) for bad in damaged]
+    return [facts_of(client, point, health) for point in points] + [unreadable(bad) for bad in damaged]
 
 
-def _facts_of(client: Client, point: Point, health: Health) -> PointFacts:
+def facts_of(client: Client, point: Point, health: Health) -> PointFacts:
+    """Return what retention has to know of a recovery point."""
     pin = read_pin(os.path.join(client.directory, point.id))
     return PointFacts(
         id=point.id,
@@ -164,26 +153,22 @@ def _facts_of(client: Client, point: Point, health: Health) -> PointFacts:
         bases=frozenset(disk.base for disk in point.disks if disk.base is not None),
         problem=health.problem_of(point),
         pin=None if pin is None else pin.note,
+        held=_held(os.path.join(client.directory, point.id)),
         consolidates=point.consolidates,
         content=frozenset((disk.disk_id, disk.content_hash) for disk in point.disks),
         stored=point.stored,
     )
 
 
-def _unreadable(bad: DamagedPoint) -> PointFacts:
+def _held(directory: str) -> str | None:
+    """Return how the storage keeps a point from being removed: by the lock of its manifest, which came last."""
+    until = held_until(os.path.join(directory, MANIFEST_NAME))
+    return None if until is None else held_text(until)
+
+
+def unreadable(bad: DamagedPoint) -> PointFacts:
+    """Return what retention has to know of a recovery point whose manifest cannot be read."""
     return PointFacts(id=bad.id, sequence=bad.sequence, created=None, type=None, problem=bad.error)
-
-
-def _check_free(client: Client, lock: ClientLock) -> None:
-    """Raise C(VaultLockedError) when another run works on the client, or has died and left work for the next backup."""
-    lock.foresee()
-    left = lock.taken_over
-    if left is not None and owes(left):
-        raise VaultLockedError(
-            f"Client {client.name} has the lock of run {left.get('run_id')}, which has died: the next backup with this "
-            "vault settles what that run left",
-            holder=left,
-        )
 
 
 def _as_dict(decision: Decision) -> dict[str, Any]:

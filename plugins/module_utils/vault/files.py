@@ -4,7 +4,7 @@
 
 # Private to the collection: not a public API, may change in any release.
 
-"""Small files of the vault: written whole, durable, and read with errors that say what to do."""
+"""The files of a vault, wherever it is: written whole, durable, and read with errors that say what to do."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import contextlib
 import errno
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 from ..errors import CorruptVaultError, VaultWriteError
+from .storage.directory import TEMPORARY
+from .storage.interface import Entry, Reader, Turn, Writer
+from .storage.mounts import storage_of
 
 _REASONS = {
     errno.ENOSPC: "the vault is full: free space there or let recovery points expire",
@@ -33,37 +35,117 @@ def vault_errors(verb: str, path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+        reason = error.strerror or str(error)
+        # What an object storage says tells more than the number; the words of the operating system tell less.
+        if reason == os.strerror(error.errno or 0):
+            reason = _REASONS.get(error.errno or 0, reason)
         raise VaultWriteError(f"Cannot {verb} {path}: {reason}", path=path, errno=error.errno) from error
 
 
 def exists(path: str) -> bool:
-    """Return whether there is such a file; an I/O error is an error, not an absence."""
+    """Return whether there is such a file or folder; an I/O error is an error, not an absence."""
     with vault_errors("look at", path):
         try:
-            os.lstat(path)
-        except FileNotFoundError:
+            storage_of(path).entry(path)
+        except (FileNotFoundError, NotADirectoryError):
             return False
     return True
+
+
+def is_folder(path: str) -> bool:
+    """Return whether there is such a folder; an I/O error is an error, not an absence."""
+    with vault_errors("look at", path):
+        try:
+            return storage_of(path).entry(path).is_folder
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+
+def file_entry(path: str) -> Entry:
+    """Return what is known of a file without reading it; raise C(OSError)."""
+    return storage_of(path).entry(path)
 
 
 def file_size(path: str) -> int:
     """Return the size of a file in bytes."""
     with vault_errors("look at", path):
-        return os.stat(path).st_size
+        return storage_of(path).entry(path).size
 
 
-def free_space(directory: str) -> int:
-    """Return how many bytes may be written into a directory."""
+def entries(path: str) -> list[Entry]:
+    """Return what is in a folder, by name; raise C(OSError)."""
+    return storage_of(path).entries(path)
+
+
+def listing(path: str) -> list[str]:
+    """Return the names in a folder, sorted; raise C(OSError)."""
+    return storage_of(path).names(path)
+
+
+def names(path: str) -> list[str]:
+    """Return the names in a folder, sorted; none for a missing one. Raises C(VaultWriteError)."""
+    with vault_errors("list", path):
+        try:
+            return listing(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+
+def read_file(path: str, limit: int | None = None) -> bytes:
+    """Return a small file, or its first C(limit) bytes; raise C(OSError)."""
+    return storage_of(path).read(path, limit)
+
+
+def open_file(path: str) -> Reader:
+    """Open a file for reading anywhere in it; raise C(OSError)."""
+    return storage_of(path).open(path)
+
+
+def new_file(path: str, expected_size: int | None = None) -> Writer:
+    """Begin a large file; C(expected_size) is about how many bytes it may become at most."""
+    with vault_errors("create", path):
+        return storage_of(path).new(path, expected_size)
+
+
+def rename_file(old: str, new: str) -> None:
+    """Give a file another name, durably."""
+    with vault_errors("rename", old):
+        storage_of(old).rename(old, new)
+
+
+def take_turn(path: str) -> Turn | None:
+    """Take the turn of a path, or return nothing while another process has it."""
+    with vault_errors("open", path):
+        return storage_of(path).turn(path)
+
+
+def scratch_directory(path: str) -> str:
+    """Return a directory of this host for what does not stay in memory while a file is written."""
+    return storage_of(path).scratch(path)
+
+
+def held_until(path: str) -> float | None:
+    """Return until when nobody can remove a file for good (seconds since 1970, infinity for no end), or nothing."""
+    with vault_errors("look at", path):
+        return storage_of(path).held_until(path)
+
+
+def drop_unfinished(path: str, minimum_age: float, *, check: bool) -> list[str]:
+    """Remove what was begun below a folder and never finished, where its entries do not show it; return the paths."""
+    with vault_errors("clear", path):
+        return storage_of(path).drop_unfinished(path, minimum_age, check=check)
+
+
+def free_space(directory: str) -> int | None:
+    """Return how many bytes may be written into a folder, or nothing where there is no such limit."""
     with vault_errors("look at", directory):
-        found = os.statvfs(directory)
-    return found.f_bavail * found.f_frsize
+        return storage_of(directory).free_space(directory)
 
 
 def require_space(refusal: str, directory: str, needed: int) -> None:
     """Raise C(VaultWriteError), which begins with the C(refusal), when there is no room for so many bytes."""
     free = free_space(directory)
-    if needed > free:
+    if free is not None and needed > free:
         raise VaultWriteError(
             f"{refusal}: up to {needed} bytes are needed, {free} are free in {directory}. Free space there or let "
             "recovery points expire",
@@ -73,51 +155,42 @@ def require_space(refusal: str, directory: str, needed: int) -> None:
 
 
 def sync_directory(path: str) -> None:
-    """Make the entries of a directory durable."""
+    """Make the entries of a folder durable."""
     with vault_errors("sync", path):
-        descriptor = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            # Some network file systems cannot sync directories, and need not.
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-                raise
-        finally:
-            os.close(descriptor)
+        storage_of(path).sync(path)
 
 
-def write_file(path: str, data: bytes, *, temporary: str | None = None) -> None:
-    """Replace a small file in one step: readers see the old or the new content, also after a crash.
-
-    C(temporary) is its name until it is complete, for a file that several processes may write at once.
-    """
-    directory, name = os.path.split(path)
-    temporary = os.path.join(directory, temporary or f".{name[:200]}.new")
+def write_file(path: str, data: bytes) -> None:
+    """Replace a small file in one step: readers see the old or the new content, also after a crash."""
     with vault_errors("write", path):
-        try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-    sync_directory(directory)
+        storage_of(path).write(path, data)
+
+
+def create_file(path: str, data: bytes) -> None:
+    """Make a small file durably; one that is there already is an error."""
+    with vault_errors("create", path):
+        storage_of(path).create(path, data)
 
 
 def write_json(path: str, document: Any) -> None:
     """Replace a JSON file in one step."""
+    write_file(path, _as_json(document))
+
+
+def create_json(path: str, document: Any) -> None:
+    """Make a JSON file, once: where there is one, that is an error."""
+    create_file(path, _as_json(document))
+
+
+def _as_json(document: Any) -> bytes:
     text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     # Half of a surrogate pair, which a name from outside may hold, becomes a JSON escape.
-    write_file(path, text.encode("utf-8", "backslashreplace"))
+    return text.encode("utf-8", "backslashreplace")
 
 
 def read_json(path: str) -> Any:
     """Return the content of a JSON file; raise C(CorruptVaultError) if it is not JSON, C(OSError) if not readable."""
-    with open(path, "rb") as file:
-        data = file.read()
+    data = read_file(path)
     try:
         return json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -128,23 +201,40 @@ def read_json(path: str) -> Any:
 
 
 def make_directory(path: str) -> None:
-    """Make a directory and its entry durable; an existing one is fine."""
-    path = os.path.abspath(path)
+    """Make a folder and its entry durable; an existing one is fine."""
     with vault_errors("create", path):
-        os.makedirs(path, exist_ok=True)
-    sync_directory(os.path.dirname(path))
+        storage_of(path).make_folder(path)
 
 
 def remove_file(path: str) -> None:
     """Remove a file durably; a missing one is fine."""
     with vault_errors("remove", path), contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-        sync_directory(os.path.dirname(path))
+        storage_of(path).remove(path)
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory with all that it holds; a missing one is fine."""
-    if os.path.lexists(path):
-        with vault_errors("remove", path):
-            shutil.rmtree(path)
-        sync_directory(os.path.dirname(path))
+    """Remove a folder with all that it holds; a missing one is fine."""
+    with vault_errors("remove", path):
+        storage_of(path).remove_folder(path)
+
+
+def remove_empty_directory(path: str) -> None:
+    """Remove a folder durably; one that holds something is an error."""
+    with vault_errors("remove", path):
+        storage_of(path).remove_empty_folder(path)
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a file of this name is one that is being written, or whose writing was interrupted."""
+    return name.startswith(".") and name.endswith(TEMPORARY)
+
+
+def total_size(path: str) -> int:
+    """Return the bytes of a file, or of all files below a folder; what vanishes meanwhile counts nothing."""
+    try:
+        entry = file_entry(path)
+        if not entry.is_folder:
+            return entry.size
+        return sum(total_size(os.path.join(path, one.name)) if one.is_folder else one.size for one in entries(path))
+    except OSError:
+        return 0

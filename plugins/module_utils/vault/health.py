@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import VaultError
+from .files import file_entry
 from .manifest import Point, PointDisk
 from .verification_record import Verification, read_verification
 
@@ -91,9 +92,9 @@ class Health:
     def _problem_of_file(self, point: Point, disk: PointDisk) -> str | None:
         path = os.path.join(self._client.directory, point.id, disk.file)
         try:
-            found = os.stat(path).st_size
+            found = file_entry(path).size
         except OSError as error:
-            return f"{error.filename}: {error.strerror}"
+            return f"{path}: {error.strerror}"
         return None if found == disk.file_size else f"{path} has {found} bytes instead of {disk.file_size}"
 
     def _found_bad(self, point: Point, disk: PointDisk) -> str | None:

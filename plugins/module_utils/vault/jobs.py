@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CorruptVaultError, InvalidInputError, JobStoppedError, PointNotFoundError
-from .files import make_directory, read_json, remove_tree, write_json
+from .files import listing, make_directory, read_json, remove_tree, write_json
 from .job_shape import check_finished
 from .points import Vault
 
@@ -317,7 +317,7 @@ class JobStore:
 
     def _ids(self) -> list[str]:
         try:
-            names = os.listdir(self.directory)
+            names = listing(self.directory)
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -331,7 +331,7 @@ class JobStore:
         """Return the records of the VMs, and what is wrong with those that cannot be read."""
         folder = self._folder(job_id)
         try:
-            found = os.listdir(folder)
+            found = listing(folder)
         except FileNotFoundError:
             return [], []
         names = sorted(name for name in found if name.endswith(".json"))

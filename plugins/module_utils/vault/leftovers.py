@@ -18,7 +18,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Callable
 
 from ..errors import CorruptVaultError, InvalidInputError, VaultLockedError
-from .files import sync_directory, vault_errors
+from .files import (
+    drop_unfinished,
+    entries,
+    exists,
+    file_entry,
+    is_temporary,
+    names,
+    remove_empty_directory,
+    remove_file,
+    total_size,
+)
 from .jobs import JobStore, vault_of_run
 from .lock import ClientLock, owes
 from .manifest import MANIFEST_NAME
@@ -29,7 +39,6 @@ from .summary import format_bytes
 from .text import one_line
 
 _LEASE = 1800.0  # seconds
-_TEMPORARY = ".new"
 
 
 @dataclass(frozen=True)
@@ -52,9 +61,9 @@ class Kept:
     reason: str
 
 
-# An unpublished recovery point, a temporary file, one of a lock, a lock that owes nothing, an empty folder of a client,
+# An unpublished recovery point, a temporary file, a lock that owes nothing, an empty folder of a client,
 # an open job (which is closed and not removed), a folder of a job that is closed.
-KINDS = ("point", "file", "lock_file", "lock", "client", "job", "job_folder")
+KINDS = ("point", "file", "lock", "client", "job", "job_folder")
 
 
 @dataclass
@@ -99,6 +108,9 @@ class Cleaner:
             self._client(client)
         for directory in (self._vault.path, os.path.join(self._vault.path, "jobs")):
             self._old_files(directory)
+        for path in drop_unfinished(self._vault.path, self._limit, check=self._check):
+            reason = "an upload that was interrupted"
+            self._findings.leftovers.append(Leftover("file", self._relative(path), reason))
         return self._findings
 
     # --- clients -----------------------------------------------------------------------------------------------------
@@ -121,11 +133,9 @@ class Cleaner:
             self._findings.kept.append(Kept(self._relative(client.directory), error.message))
             return
         try:
-            # Looked for again: what was there before the lock was ours may have been finished since. What was left of
-            # the writing of locks went when the lock was taken.
+            # Looked for again: what was there before the lock was ours may have been finished since.
             taken = {**lock.taken_over, "debts": lock.debts} if lock.taken_over is not None else None
             found = list(self._of_client(client, taken))
-            found += [item for item in seen if item.kind == "lock_file"]
             removed = client.remove_unpublished()
             for item in found:
                 if item.kind == "file":
@@ -143,13 +153,10 @@ class Cleaner:
             if is_kept(path):
                 continue  # whoever clears away puts it back
             reason = "a recovery point that was never published, or whose removal was interrupted"
-            yield Leftover("point", self._relative(path), reason, client.name, run_id, _size(path))
-        for name in _names(client.directory):
+            yield Leftover("point", self._relative(path), reason, client.name, run_id, total_size(path))
+        for name in names(client.directory):
             path = os.path.join(client.directory, name)
-            if status is None and name.startswith("lock.json.") and name.endswith(_TEMPORARY):
-                reason = "a lock whose writing was interrupted"
-                yield Leftover("lock_file", self._relative(path), reason, client.name, run_id, _size(path))
-            elif os.path.lexists(os.path.join(path, MANIFEST_NAME)):  # what is not published goes as a whole
+            if exists(os.path.join(path, MANIFEST_NAME)):  # what is not published goes as a whole
                 yield from self._old_files_of(path, client.name)
         # Some files of a client are written without its lock.
         yield from self._old_files_of(client.directory, client.name)
@@ -160,16 +167,14 @@ class Cleaner:
 
     def _is_deserted(self, client: Client) -> bool:
         """Remove the folder of a client that nobody ever filled; return whether it is one."""
-        if _names(client.directory):
+        if names(client.directory):
             return False
         if self._age_of(client.directory) <= self._limit:
             return True  # a run may be about to take its lock
         reason = "an empty folder: nothing was ever backed up into it"
         item = Leftover("client", self._relative(client.directory), reason, client.name)
         if not self._check:
-            with vault_errors("remove", client.directory):
-                os.rmdir(client.directory)
-            sync_directory(os.path.dirname(client.directory))
+            remove_empty_directory(client.directory)
         self._findings.leftovers.append(item)
         return True
 
@@ -186,9 +191,9 @@ class Cleaner:
 
     def _jobs(self) -> None:
         directory = os.path.join(self._vault.path, "jobs")
-        names = [name for name in _names(directory) if not name.startswith(".")]
-        jobs = {name[: -len(".json")] for name in names if name.endswith(".json")}
-        folders = {name for name in names if os.path.isdir(os.path.join(directory, name))}
+        found = [entry for entry in entries(directory) if not entry.name.startswith(".")] if exists(directory) else []
+        jobs = {entry.name[: -len(".json")] for entry in found if entry.name.endswith(".json")}
+        folders = {entry.name for entry in found if entry.is_folder}
         store, states = JobStore(self._vault), {}
         for run_id in sorted(jobs | folders):
             try:
@@ -218,20 +223,19 @@ class Cleaner:
         path = os.path.join(self._vault.path, "jobs", run_id)
         if state == "finished":
             reason = "the records of the VMs of a job that is closed, which holds them"
-        elif _names(path):
+        elif names(path):
             self._findings.kept.append(Kept(f"jobs/{run_id}", "records of VMs without the job that they belong to"))
             return
         elif self._age_of(path) <= self._limit:
             return  # a job that is being opened
         else:
             reason = "an empty folder: its job was never opened"
-        item = Leftover("job_folder", f"jobs/{run_id}", reason, None, run_id, _size(path))
+        item = Leftover("job_folder", f"jobs/{run_id}", reason, None, run_id, total_size(path))
         if not self._check:
             if state == "finished":
                 store.finish(run_id, now=self._clock())
             else:
-                with vault_errors("remove", path):
-                    os.rmdir(path)
+                remove_empty_directory(path)
         self._findings.leftovers.append(item)
 
     # --- files without a lock ----------------------------------------------------------------------------------------
@@ -244,23 +248,18 @@ class Cleaner:
 
     def _old_files_of(self, directory: str, client: str | None) -> Iterator[Leftover]:
         """Yield the temporary files in a folder of which nobody knows who writes there: only old ones are left."""
-        for name in _names(directory):
+        for name in names(directory):
             path = os.path.join(directory, name)
-            if name.startswith(".") and name.endswith(_TEMPORARY) and self._age_of(path) > self._limit:
+            if is_temporary(name) and self._age_of(path) > self._limit:
                 reason = "a file whose writing was interrupted"
-                yield Leftover("file", self._relative(path), reason, client, None, _size(path))
+                yield Leftover("file", self._relative(path), reason, client, None, total_size(path))
 
     def _unlink(self, relative: str) -> None:
-        path = os.path.join(self._vault.path, relative)
-        with vault_errors("remove", path):
-            try:
-                os.unlink(path)
-            except FileNotFoundError:
-                return
+        remove_file(os.path.join(self._vault.path, relative))
 
     def _age_of(self, path: str) -> float:
         try:
-            return self._clock() - os.lstat(path).st_mtime
+            return self._clock() - file_entry(path).modified
         except OSError:
             return 0.0
 
@@ -275,26 +274,3 @@ def leftover_lines(found: Mapping[str, Any]) -> list[str]:
         for item in found["leftovers"]
     ]
     return [one_line(text) for text in [*lines, *(f"kept: {item['path']}: {item['reason']}" for item in found["kept"])]]
-
-
-def _names(directory: str) -> list[str]:
-    try:
-        return sorted(os.listdir(directory))
-    except FileNotFoundError:
-        return []
-    except NotADirectoryError:
-        return []
-
-
-def _size(path: str) -> int:
-    """Return the bytes of a file, or of all files below a folder; what vanishes meanwhile counts nothing."""
-    if not os.path.isdir(path):
-        return _file_size(path)
-    return sum(_file_size(os.path.join(parent, name)) for parent, _folders, names in os.walk(path) for name in names)
-
-
-def _file_size(path: str) -> int:
-    try:
-        return os.lstat(path).st_size
-    except OSError:
-        return 0

@@ -24,15 +24,15 @@ import contextlib
 import json
 import os
 import platform
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import VaultLockedError, VaultWriteError
-from .files import sync_directory, vault_errors
+from .files import vault_errors
 from .processes import is_dead_process, this_process
+from .storage.mounts import storage_of
 
 HEARTBEAT_SECONDS = 30.0
 STALE_SECONDS = 300.0
@@ -65,7 +65,8 @@ class ClientLock:
 
     As a context manager it is held by this process, with a heartbeat; inside a run that has the lock already it joins
     in and leaves the lock to the run. C(hold) and C(release) are for the run. Taking it raises C(VaultLockedError) that
-    says who holds it and since when. C(taken_over) tells of a dead run's lock.
+    says who holds it and since when. C(taken_over) tells of a dead run's lock. C(hand_over) takes the lock away from
+    processes of this run that cannot be reached any more: should they be alive, they find that they have lost it.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class ClientLock:
         vm_name: str | None = None,
         manager_id: str | None = None,
         break_lock: bool = False,
+        hand_over: bool = False,
         clock: Callable[[], float] = time.time,
         heartbeat: float = HEARTBEAT_SECONDS,
     ) -> None:
@@ -85,12 +87,13 @@ class ClientLock:
         self._path = os.path.join(directory, "lock.json")
         self._client = os.path.basename(directory)
         self._break = break_lock
+        self._hand_over = hand_over
         self._clock = clock
         self._heartbeat = heartbeat
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._joined = False
-        self._token = secrets.token_hex(8)
+        self._storage = storage_of(directory)
         self._document: dict[str, Any] = {
             "owner": owner,
             "run_id": run_id,
@@ -133,17 +136,15 @@ class ClientLock:
     def status(self) -> dict[str, Any] | None:
         """Return who holds the lock, with C(alive) (whether that run may be at work), or nothing if it is free."""
         found = self._on_disk()
-        if found is not None:
-            holder = _parse(found)
-            return {**holder, "alive": not self._is_gone(holder)}
-        for path in self._beside(".aside"):
-            return {**_parse(self._read(path)), "alive": False}
-        return None
+        if found is None:
+            return None
+        holder = _parse(found)
+        return {**holder, "alive": not self._is_gone(holder)}
 
     @property
     def held(self) -> bool:
         """Return whether this run has the lock."""
-        return bool(self._holder().get("run_id") == self._document["run_id"])
+        return self._is_of_run(self._holder())
 
     def hold(self, lease: float, debts: Mapping[str, Any] | None = None) -> bool:
         """Take the lock for the whole run, or renew it, for C(lease) seconds; return whether it was taken just now.
@@ -160,10 +161,10 @@ class ClientLock:
 
     def foresee(self) -> bool:
         """Return what C(hold) would return, and refuse as it would, but write nothing; then ask for C(debts)."""
-        holder = self.status() if os.path.isdir(os.path.dirname(self._path)) else None
+        holder = self.status()
         if holder is None:
             return True
-        if not self._is_joinable(holder):
+        if not (self._is_joinable(holder) or self._is_handed_over(holder)):
             if holder["alive"] and not self._break:
                 raise self._refusal(holder)
             self.taken_over = holder
@@ -172,12 +173,16 @@ class ClientLock:
 
     def release(self) -> bool:
         """Give the lock back; return whether it was ours to give."""
-        # Any process of the run may give back what the run holds; a lock without lease belongs to one process.
-        if not (self._mine() or (self.held and "lease" in self._holder())):
-            return False
-        with vault_errors("remove", self._path):
-            os.unlink(self._path)
-        return True
+        for _attempt in range(_ATTEMPTS):
+            found = self._on_disk()
+            holder = _parse(found)
+            # Any process of the run may give back what the run holds; a lock without lease belongs to one process.
+            if not found or not (self._is_mine(holder) or (self._is_of_run(holder) and "lease" in holder)):
+                return False
+            with vault_errors("remove", self._path):
+                if self._storage.discard(self._path, found):
+                    return True
+        raise self._refusal(self._holder())
 
     def give_back(self) -> None:
         """Release the lock; but if a dead run had it and left something to be settled, it is that run's again.
@@ -191,14 +196,18 @@ class ClientLock:
         if "lease" not in left or not self._is_gone(left):
             # Of a process that may be looked for on another host, or broken knowingly.
             left = {**{key: left[key] for key in left if key not in _PROCESS_KEYS}, "lease": 0.0}
-        self._replace(json.dumps(left, sort_keys=True).encode("utf-8"))
+        self._replace(lambda: json.dumps(left, sort_keys=True).encode("utf-8"))
 
     def check(self) -> None:
         """Raise C(VaultLockedError) when the lock is no longer ours, because somebody broke it."""
-        if self._mine():
+        self._require(self._on_disk())
+
+    def _require(self, found: bytes | None) -> None:
+        holder = _parse(found)
+        if self._is_mine(holder):
             return
-        if self._on_disk() is not None:
-            raise self._refusal(self._holder())
+        if found is not None:
+            raise self._refusal(holder)
         raise VaultLockedError(
             f"The lock of client {self._client}, which this run ({self._document['run_id']}) held, was removed by "
             "somebody else: nothing more is written",
@@ -209,51 +218,51 @@ class ClientLock:
     def _take(self, process: Mapping[str, Any]) -> bool:
         """Make the lock, join our own run's (then return true), or take over that of a dead run."""
         first: dict[str, Any] | None = None
+        own, before = dict(self._document), self.taken_over
         for _attempt in range(_ATTEMPTS):
             now = self._clock()
-            self._document.update(process, since=now, heartbeat=now)
-            if self._create():
-                self._settle_in()
-                return False
+            self._document = {**own, **process, "since": now, "heartbeat": now}
+            self.taken_over = before
             found = self._on_disk()
-            if found is None:  # it was given back in this moment
-                continue
+            if found is None:
+                if self._create():
+                    self._hand_over = False
+                    return False
+                continue  # another one made it in this moment
             holder = _parse(found)
-            if self._is_joinable(holder):
-                for key in _PROCESS_KEYS:
-                    holder.pop(key, None)
-                self._document = {**holder, **process, "heartbeat": now}
-                self._renew()
-                return True
-            # Only the lock that was there at first is broken, not one that another run takes meanwhile.
-            first = holder if first is None else first
-            broken = self._break and holder.get("run_id") == first.get("run_id")
-            if not (broken or self._is_gone(holder)):
-                raise self._refusal(holder)
-            self._set_aside(found)
+            joins = self._is_joinable(holder)
+            if joins:
+                kept = {key: holder[key] for key in holder if key not in _PROCESS_KEYS}
+                self._document = {**kept, **process, "heartbeat": now}
+            else:
+                # Only the lock that was there at first is broken, not one that another run takes meanwhile.
+                first = holder if first is None else first
+                broken = self._break and holder.get("run_id") == first.get("run_id")
+                if not (broken or self._is_handed_over(holder) or self._is_gone(holder)):
+                    raise self._refusal(holder)
+                self._inherit(holder)
+            with vault_errors("lock", self._path):
+                if self._storage.swap(self._path, found, self._content()):
+                    self._hand_over = False  # done: from now on it is renewed
+                    return joins
+        self.taken_over = before
         raise self._refusal(self._holder())
 
     def _is_joinable(self, holder: Mapping[str, Any]) -> bool:
         """Return whether the lock is held by this run, and by no other process of it."""
-        same_run = holder.get("run_id") == self._document["run_id"] and "lease" in holder
-        return same_run and (not holder.get("pid") or is_dead_process(holder))
+        if self._hand_over or not self._is_of_run(holder) or "lease" not in holder:
+            return False
+        return not holder.get("pid") or is_dead_process(holder)
+
+    def _is_handed_over(self, holder: Mapping[str, Any]) -> bool:
+        return self._hand_over and self._is_of_run(holder) and "lease" in holder
 
     def _create(self) -> bool:
         with vault_errors("lock", self._path):
             try:
-                descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+                self._storage.create(self._path, self._content())
             except FileExistsError:
                 return False
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(self._content())
-                    file.flush()
-                    os.fsync(file.fileno())
-            except BaseException:
-                # A full vault must not be left with a lock that nobody holds.
-                with contextlib.suppress(OSError):
-                    os.unlink(self._path)
-                raise
         return True
 
     def _content(self) -> bytes:
@@ -262,78 +271,28 @@ class ClientLock:
     def _renew(self) -> None:
         """Write the lock again; raise C(VaultLockedError) when it is somebody else's by now."""
         self._document["heartbeat"] = self._clock()
-        self._replace(self._content())
+        self._replace(self._content)
 
-    def _replace(self, content: bytes) -> None:
+    def _replace(self, content: Callable[[], bytes]) -> None:
         # Other processes of the run may do the same at the same time.
-        temporary = f"{self._path}.{self._token}.new"
-        with vault_errors("write", self._path):
-            try:
-                with open(temporary, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                # Asked as late as can be: to write may have taken long, and a lock that was lost must stay lost.
-                self.check()
-                os.replace(temporary, self._path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
-                raise
-        sync_directory(os.path.dirname(self._path))
+        for _attempt in range(_ATTEMPTS):
+            found = self._on_disk()
+            self._require(found)
+            with vault_errors("write", self._path):
+                if self._storage.swap(self._path, found or b"", content()):
+                    return
+        raise self._refusal(self._holder())
 
-    def _set_aside(self, content: bytes) -> None:
-        """Move the lock with this content out of the way, but not one that somebody else made in the meantime.
-
-        It goes for good only when a new lock says what it says of debts: until then nothing is forgotten.
-        """
-        aside = f"{self._path}.{self._token}.aside"
-        with vault_errors("remove", self._path), contextlib.suppress(FileNotFoundError):
-            os.rename(self._path, aside)
-            if self._read(aside) != content:
-                with contextlib.suppress(FileExistsError):
-                    os.link(aside, self._path)
-                os.unlink(aside)
-
-    def _beside(self, ending: str) -> list[str]:
-        directory, name = os.path.split(self._path)
-        with vault_errors("list", directory):
-            found = sorted(os.listdir(directory))
-        return [os.path.join(directory, one) for one in found if one.startswith(name) and one.endswith(ending)]
-
-    def _settle_in(self) -> None:
-        try:
-            # What a run that lost the lock may still be about to put in its place.
-            for path in self._beside(".new"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)
-            self.check()
-            self._inherit()
-        except BaseException:
-            with contextlib.suppress(OSError):
-                if self._mine():
-                    os.unlink(self._path)
-            raise
-
-    def _inherit(self) -> None:
-        """Take over what dead runs owed, also those whose lock was set aside by a run that then died too."""
-        left = self._beside(".aside")
-        for path in left:
-            found, before = _parse(self._read(path)), self.taken_over or {}
-            if before.get("vm_id") and not found.get("vm_id"):
-                found.update({key: before.get(key) for key in _VM_KEYS})
-            self.taken_over = found
-            debts = found.get("debts")
-            owed = debts if isinstance(debts, dict) else {}
-            self._document["debts"] = {**self._document["debts"], **{key: owed[key] for key in owed if owed[key]}}
-            # Should this run die as well, whoever settles that has to know of which VM it is.
-            if found.get("vm_id") and not self._document.get("vm_id"):
-                self._document.update({key: found.get(key) for key in _VM_KEYS})
-        if left:
-            self._renew()
-        for path in left:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+    def _inherit(self, holder: dict[str, Any]) -> None:
+        """Take over what a dead run owed, and what that run had inherited itself."""
+        if not self._is_of_run(holder):
+            self.taken_over = holder
+        debts = holder.get("debts")
+        owed = debts if isinstance(debts, dict) else {}
+        self._document["debts"] = {**self._document["debts"], **{key: owed[key] for key in owed if owed[key]}}
+        # Should this run die as well, whoever settles that has to know of which VM it is.
+        if holder.get("vm_id") and not self._document.get("vm_id"):
+            self._document.update({key: holder.get(key) for key in _VM_KEYS})
 
     def _beat(self) -> None:
         while not self._stop.wait(self._heartbeat):
@@ -346,12 +305,8 @@ class ClientLock:
 
     def _on_disk(self) -> bytes | None:
         """Return the content of the lock, nothing when there is none, no bytes when it cannot be read."""
-        return self._read(self._path)
-
-    def _read(self, path: str) -> bytes | None:
         try:
-            with open(path, "rb") as file:
-                return file.read()
+            return self._storage.read(self._path)
         except FileNotFoundError:
             return None
         except OSError:
@@ -361,11 +316,17 @@ class ClientLock:
         return _parse(self._on_disk())
 
     def _mine(self) -> bool:
-        holder = self._holder()
-        keys = ["owner", "run_id", "host"]
+        return self._is_mine(self._holder())
+
+    def _is_mine(self, holder: Mapping[str, Any]) -> bool:
+        # By the time too: a lock that was handed over to another process of the run is not the one that it was.
+        keys = ["owner", "run_id", "host", "since"]
         if "lease" not in self._document:
-            keys += ["pid", "process_start", "since"]
+            keys += ["pid", "process_start"]
         return bool(holder) and all(holder.get(key) == self._document.get(key) for key in keys)
+
+    def _is_of_run(self, holder: Mapping[str, Any]) -> bool:
+        return bool(holder.get("run_id") == self._document["run_id"])
 
     def _is_gone(self, holder: dict[str, Any]) -> bool:
         if "lease" in holder:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError
 from . import format as fmt
-from .files import read_json, vault_errors, write_json
+from .files import open_file, read_json, vault_errors, write_json
 
 MANIFEST_NAME = "point.json"
 MANIFEST_VERSION = 1
@@ -145,10 +145,10 @@ def is_published(directory: str) -> bool:
     with vault_errors("open", path):
         try:
             # To open it asks the server of a network file system, where a look at the directory may not.
-            with open(path, "rb"):
-                return True
+            open_file(path).close()
         except FileNotFoundError:
             return False
+    return True
 
 
 def read_manifest(directory: str) -> Point:

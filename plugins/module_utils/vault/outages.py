@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import CorruptVaultError
-from .files import read_json, write_json
+from .files import is_folder, read_json, write_json
 
 FILE_NAME = "outages.json"
 _KEPT = 10
@@ -55,7 +55,7 @@ def read_outages(directory: str) -> tuple[Outage, ...]:
 
 def add_outage(directory: str, outage: Outage) -> None:
     """Add a measured outage and forget the oldest. The file is replaced whole, so no lock is needed."""
-    if not os.path.isdir(directory):
+    if not is_folder(directory):
         return
     kept = (*read_outages(directory), outage)[-_KEPT:]
     write_json(os.path.join(directory, FILE_NAME), {"outages": [asdict(one) for one in kept]})

@@ -18,7 +18,8 @@ from .._libraries import blake3, zstandard
 from .._version import COLLECTION_VERSION
 from .lock import ClientLock
 from .manifest import Point
-from .points import Client, PointWriter
+from .point_writer import PointWriter
+from .points import Client
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,31 @@ from typing import Any
 
 from ..errors import CorruptVaultError, NotAVaultError, PointNotFoundError, VaultError
 from . import format as fmt
-from .carried_script import SCRIPT_NAME, carry_script, is_script
+from .access import VaultAccess
+from .attaching import attach, encrypt, key_of_new, unlock
+from .carried_script import carry_scripts, is_script
 from .chain import DiskChain, open_chain
-from .disk_writer import DiskWriter, FrameCompressor
-from .files import exists, make_directory, read_json, sync_directory, vault_errors, write_file, write_json
+from .disk_writer import FrameCompressor
+from .files import (
+    create_json,
+    entries,
+    exists,
+    file_entry,
+    is_temporary,
+    listing,
+    make_directory,
+    read_file,
+    read_json,
+    remove_tree,
+    vault_errors,
+    write_json,
+)
 from .health import Health
 from .lock import ClientLock
-from .manifest import MANIFEST_NAME, Point, PointDisk, disk_file_name, read_manifest, write_manifest
-from .removal import clear_away, remove_point
+from .manifest import MANIFEST_NAME, Point, PointDisk, read_manifest
+from .point_writer import PointWriter
+from .removal import clear_away
+from .storage.keys import KEYS_NAME
 
 VAULT_NAME = "ovm.backup vault"
 VAULT_VERSION = 1
@@ -42,42 +59,13 @@ class DamagedPoint:
     error: str
 
 
-class PointWriter:
-    """A recovery point in the making. It does not exist for anybody before C(publish)."""
-
-    def __init__(self, directory: str, point_id: str, sequence: int, compressor: FrameCompressor) -> None:
-        self.directory = directory
-        self.id = point_id
-        self.sequence = sequence
-        self._compressor = compressor
-
-    def disk_writer(self, slot: int, name: str, geometry: fmt.Geometry, kind: str) -> tuple[str, DiskWriter]:
-        """Return the name of a new disk file and its writer."""
-        file_name = disk_file_name(slot, name)
-        return file_name, DiskWriter(os.path.join(self.directory, file_name), geometry, kind, self._compressor)
-
-    def add_file(self, name: str, data: bytes) -> dict[str, Any]:
-        """Store a small file with the point; return what the manifest says of it."""
-        write_file(os.path.join(self.directory, name), data)
-        return {"file": name, "size": len(data), "blake3": fmt.digest(data)}
-
-    def publish(self, point: Point) -> None:
-        """Make the point exist: everything durable first, the manifest last."""
-        sync_directory(self.directory)
-        sync_directory(os.path.dirname(self.directory))
-        write_manifest(self.directory, point)
-
-    def discard(self) -> None:
-        """Remove everything that was written."""
-        remove_point(self.directory)
-
-
 class Client:
     """A client's folder in the vault. Reading needs no lock, writing needs C(lock)."""
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
         self.name = os.path.basename(directory)
+        self.vault_path = os.path.dirname(os.path.dirname(directory))
         # Manifests never change: those that were listed are not read again for each point that builds on them.
         self._listed: dict[str, Point] = {}
 
@@ -102,7 +90,7 @@ class Client:
             except PointNotFoundError:
                 continue
             except CorruptVaultError as error:
-                damaged.append(DamagedPoint(name, _sequence_of(name), error.message))
+                damaged.append(DamagedPoint(name, sequence_of(name), error.message))
         self._listed = {point.id: point for point in points}
         return sorted(points, key=lambda point: point.sequence), damaged
 
@@ -129,7 +117,7 @@ class Client:
 
     def newest_readable(self) -> Point | None:
         """Return the newest recovery point whose manifest can be trusted, or nothing; reads no more than it has to."""
-        for name in sorted(self._folders(), key=_sequence_of, reverse=True):
+        for name in sorted(self._folders(), key=sequence_of, reverse=True):
             with contextlib.suppress(PointNotFoundError, CorruptVaultError):
                 return read_manifest(os.path.join(self.directory, name))
         return None
@@ -183,8 +171,7 @@ class Client:
             raise PointNotFoundError(f"Recovery point {point.id} of client {self.name} holds no {kind}", point=point.id)
         path = os.path.join(self.directory, point.id, str(entry["file"]))
         try:
-            with open(path, "rb") as file:
-                data = file.read()
+            data = read_file(path)
         except OSError as error:
             raise CorruptVaultError(f"Cannot read {path}: {error.strerror}", path=path, offset=0) from error
         if fmt.digest(data) != entry["blake3"]:
@@ -197,6 +184,7 @@ class Client:
         owner: str,
         run_id: str,
         break_lock: bool = False,
+        hand_over: bool = False,
         vm_id: str | None = None,
         vm_name: str | None = None,
         manager_id: str | None = None,
@@ -207,6 +195,7 @@ class Client:
             owner=owner,
             run_id=run_id,
             break_lock=break_lock,
+            hand_over=hand_over,
             vm_id=vm_id,
             vm_name=vm_name,
             manager_id=manager_id,
@@ -222,18 +211,22 @@ class Client:
 
     def new_point(self, *, now: float, level: int = 1) -> PointWriter:
         """Begin a recovery point. Only the holder of the lock may call this."""
-        sequence = max((_sequence_of(name) for name in self._folders()), default=0) + 1
+        sequence = max((sequence_of(name) for name in self._folders()), default=0) + 1
         point_id = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{sequence:04d}"
         directory = os.path.join(self.directory, point_id)
-        with vault_errors("create", directory):
-            os.mkdir(directory)
+        try:
+            make_directory(directory)
+        except VaultError:
+            with contextlib.suppress(VaultError):
+                remove_tree(directory)
+            raise
         return PointWriter(directory, point_id, sequence, FrameCompressor(level))
 
     def _is_unpublished(self, directory: str) -> bool:
         """Return whether it is certain that there is no manifest: an I/O error must never let a point be removed."""
         with vault_errors("look at", directory):
             try:
-                os.lstat(os.path.join(directory, MANIFEST_NAME))
+                file_entry(os.path.join(directory, MANIFEST_NAME))
             except FileNotFoundError:
                 return True
             except NotADirectoryError:
@@ -242,7 +235,7 @@ class Client:
 
     def _folders(self) -> list[str]:
         try:
-            return sorted(name for name in os.listdir(self.directory) if _POINT_ID.match(name))
+            return [name for name in listing(self.directory) if _POINT_ID.match(name)]
         except OSError as error:
             raise PointNotFoundError(
                 f"Cannot list {self.directory}: {error.strerror}", path=self.directory, client=self.name
@@ -270,8 +263,13 @@ class Vault:
         return str(self.settings["id"])
 
     @classmethod
-    def open(cls, path: str) -> Vault:
-        """Return the vault at C(path); raise C(NotAVaultError) for anything else: a missing mount is noticed."""
+    def open(cls, path: str, access: VaultAccess | None = None) -> Vault:
+        """Return the vault at C(path), a directory or C(s3://BUCKET/PREFIX), for this process.
+
+        Raises C(NotAVaultError) for anything else, so a missing mount is noticed, and C(VaultKeyError) when it is
+        encrypted and the key is missing or wrong.
+        """
+        attach(path, access)
         name = os.path.join(path, "vault.json")
         try:
             settings = read_json(name)
@@ -291,13 +289,14 @@ class Vault:
                 f"{VAULT_VERSION}",
                 path=path,
             )
+        unlock(path, settings)
         return cls(path, settings)
 
     @classmethod
     def check_new(cls, path: str) -> None:
         """Raise C(NotAVaultError) unless a vault can be made at C(path): the directory is missing or empty."""
         try:
-            found = sorted(os.listdir(path))
+            found = listing(path)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -309,34 +308,47 @@ class Vault:
             )
 
     @classmethod
-    def create(cls, path: str, *, clock: Callable[[], float] = time.time) -> Vault:
-        """Make a vault in a missing or empty directory."""
+    def create(
+        cls,
+        path: str,
+        access: VaultAccess | None = None,
+        *,
+        encrypted: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> Vault:
+        """Make a vault in a missing or empty directory, or below a prefix of a bucket that holds nothing.
+
+        An C(encrypted) one is opened by the key of C(access), and by those that are added later.
+        """
+        attach(path, access)
         cls.check_new(path)
+        key = key_of_new(path, encrypted=encrypted)
         make_directory(path)
         make_directory(os.path.join(path, "clients"))
         make_directory(os.path.join(path, "jobs"))
         settings = {"format": VAULT_NAME, "version": VAULT_VERSION, "id": str(uuid.uuid4()), "created": clock()}
-        carry_script(path)
-        write_json(os.path.join(path, "vault.json"), settings)
+        if key is not None:
+            settings["encryption"] = encrypt(path, key, clock)
+        carry_scripts(path)
+        create_json(os.path.join(path, "vault.json"), settings)  # not over that of another who makes one, too
         return cls(path, settings)
 
     def clients(self) -> list[Client]:
         """Return the clients that have a folder with C(client.json), by name."""
-        return [one for one in self.client_folders() if os.path.isfile(os.path.join(one.directory, "client.json"))]
+        return [one for one in self.client_folders() if exists(os.path.join(one.directory, "client.json"))]
 
     def client_folders(self) -> list[Client]:
         """Return all folders of clients, also of those that have no recovery point yet."""
         parent = os.path.join(self.path, "clients")
         try:
-            with os.scandir(parent) as entries:
-                return [Client(entry.path) for entry in sorted(entries, key=lambda entry: entry.name) if entry.is_dir()]
+            return [Client(os.path.join(parent, entry.name)) for entry in entries(parent) if entry.is_folder]
         except OSError as error:
             raise NotAVaultError(f"Cannot list {parent}: {error.strerror}", path=self.path) from error
 
     def client(self, name: str) -> Client:
         """Return a client by its name; raise C(PointNotFoundError) when it is unknown."""
         directory = self._directory(name)
-        if not os.path.isfile(os.path.join(directory, "client.json")):
+        if not exists(os.path.join(directory, "client.json")):
             raise PointNotFoundError(f"The vault {self.path} has no client {name!r}", client=name)
         return Client(directory)
 
@@ -376,15 +388,16 @@ class Vault:
 
 def _is_left_over(path: str, name: str) -> bool:
     """Return whether an interrupted C(Vault.create) may have left this."""
-    if name == ".vault.json.new" or (name.startswith(f".{SCRIPT_NAME}.") and name.endswith(".new")):
-        return True
-    if name == SCRIPT_NAME:
-        return is_script(os.path.join(path, name))
+    if is_temporary(name):
+        return name.startswith((".vault.json.", ".keys.json.", ".restore.py.", ".decrypt.py."))
     with contextlib.suppress(OSError):
-        return name in ("clients", "jobs") and not os.listdir(os.path.join(path, name))
-    return False
+        if name in ("clients", "jobs"):
+            return not listing(os.path.join(path, name))
+    # Keys that encrypt nothing yet. Who has one of them may go on with the vault (see create_keys).
+    return name == KEYS_NAME or is_script(os.path.join(path, name))
 
 
-def _sequence_of(name: str) -> int:
+def sequence_of(name: str) -> int:
+    """Return the number in the name of a recovery point, 0 for any other name."""
     found = _POINT_ID.match(name)
     return int(found.group(1)) if found else 0

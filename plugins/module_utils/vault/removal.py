@@ -12,10 +12,9 @@ of it then is like what an interrupted backup leaves, and the next writer clears
 
 from __future__ import annotations
 
-import contextlib
 import os
 
-from .files import remove_tree, sync_directory, vault_errors
+from .files import names, remove_file, remove_tree, rename_file
 from .manifest import MANIFEST_NAME
 from .pins import PIN_NAME
 
@@ -25,9 +24,7 @@ HIDDEN_NAME = f".{MANIFEST_NAME}.expired"
 
 def remove_point(directory: str, manifest: str = MANIFEST_NAME) -> None:
     """Remove a folder of a point with all that it holds, published or not; a missing one is fine."""
-    with vault_errors("remove", directory), contextlib.suppress(FileNotFoundError):
-        os.unlink(os.path.join(directory, manifest))
-        sync_directory(directory)
+    remove_file(os.path.join(directory, manifest))
     remove_tree(directory)
 
 
@@ -50,11 +47,7 @@ def clear_away(directory: str) -> bool:
 
 def is_kept(directory: str) -> bool:
     """Return whether a folder holds a hidden point that is pinned: that is not cleared away, but published again."""
-    with vault_errors("look at", directory):
-        try:
-            found = os.listdir(directory)
-        except FileNotFoundError:
-            return False
+    found = names(directory)
     return PIN_NAME in found and HIDDEN_NAME in found
 
 
@@ -67,6 +60,4 @@ def _put_back(directory: str) -> bool:
 
 
 def _rename(directory: str, old: str, new: str) -> None:
-    with vault_errors("rename", os.path.join(directory, old)):
-        os.rename(os.path.join(directory, old), os.path.join(directory, new))
-    sync_directory(directory)
+    rename_file(os.path.join(directory, old), os.path.join(directory, new))

@@ -376,7 +376,8 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
-        read_json(os.path.join(given.vault, "vault.json"), "ovm.backup vault")
+        if read_json(os.path.join(given.vault, "vault.json"), "ovm.backup vault").get("encryption"):
+            raise RestoreError(f"{given.vault} is encrypted: decrypt it first, with decrypt.py that lies beside this")
         client = Client(given.vault, given.client) if given.client is not None else None
         point = client.point(given.point) if client is not None and given.point is not None else None
         if client is None or point is None or given.directory is None:

@@ -45,8 +45,9 @@ class PointFacts:
     """What counts of a recovery point.
 
     C(created) is null when its manifest cannot be read, C(bases) are the points that its disks build on, C(problem) is
-    why it cannot be restored, C(pin) the note of its pin, C(consolidates) the point that a synthetic full takes the
-    place of. C(content) says what its disks hold, C(stored) how many bytes its files take.
+    why it cannot be restored, C(pin) the note of its pin, C(held) how the storage keeps it from removal,
+    C(consolidates) the point that a synthetic full takes the place of. C(content) says what its disks hold, C(stored)
+    how many bytes its files take.
     """
 
     id: str
@@ -56,6 +57,7 @@ class PointFacts:
     bases: frozenset[str] = frozenset()
     problem: str | None = None
     pin: str | None = None
+    held: str | None = None
     consolidates: str | None = None
     content: frozenset[tuple[str, str]] = frozenset()
     stored: int = 0
@@ -236,11 +238,13 @@ def _fill(slots: _Slots, count: int, points: Sequence[PointFacts], zone: datetim
 
 
 def _keep_what_is_special(reasons: dict[str, list[str]], ordered: Sequence[PointFacts], ahead: set[str]) -> None:
-    """Keep pins, points from the future, and those whose manifest cannot be read with all that they may need."""
+    """Keep pins, what the storage holds, points from the future, and unreadable ones with all that they may need."""
     unreadable = [point for point in ordered if point.created is None]
     for point in ordered:
         if point.pin is not None:
             reasons[point.id].append(f"pinned: {point.pin}" if point.pin else "pinned")
+        if point.held is not None:
+            reasons[point.id].append(point.held)
         if point.id in ahead:
             reasons[point.id].append("created in the future")
         if point.created is None:

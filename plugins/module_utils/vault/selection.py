@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from .._reading import Problems, problem_details, read_time
 from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError
 from .health import Health
 from .manifest import Point
-from .points import Client
+from .points import Client, Vault
 from .summary import utc_time
 
 LATEST = "latest"
@@ -36,6 +37,13 @@ class Selection:
 
     point: Point
     passed_over: tuple[PassedOver, ...] = ()
+
+
+def named_clients(vault: Vault, names: Collection[str]) -> list[Client]:
+    """Return the clients with these names, each once; raise C(InvalidInputError) for no name at all."""
+    if not names:
+        raise InvalidInputError("clients must not be an empty list: leave it out for all clients", option="clients")
+    return [vault.client(name) for name in dict.fromkeys(names)]
 
 
 def select_point(client: Client, point: str = LATEST, before: str | None = None) -> Point:

@@ -23,8 +23,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Callable
 
-from ..errors import CorruptVaultError, VaultLockedError
-from .files import make_directory, read_json, vault_errors, write_json
+from ..errors import CorruptVaultError, VaultLockedError, VaultWriteError
+from .files import is_folder, make_directory, names, read_json, remove_file, write_json
 from .lock import HEARTBEAT_SECONDS
 from .points import Vault
 from .turns import turns
@@ -103,10 +103,11 @@ def let_go(vault: Vault, client: str, *, owner: str, run_id: str, owes: bool = F
 
 def free_slots(vault: Vault, client: str) -> None:
     """Give back all slots of a client. What fails here does no harm: without its lock a slot does not count."""
-    with contextlib.suppress(OSError), os.scandir(os.path.join(vault.path, "slots")) as entries:
-        for entry in entries:
+    folder = os.path.join(vault.path, "slots")
+    with contextlib.suppress(OSError, VaultWriteError):
+        for name in names(folder):
             for ending in (_SLOT, _TICKET):
-                _unlink(os.path.join(entry.path, _file_name(client, ending)))
+                _unlink(os.path.join(folder, name, _file_name(client, ending)))
 
 
 def _full(
@@ -135,15 +136,14 @@ def _read(vault: Vault, name: str, ending: str, tidy: bool) -> list[dict[str, An
     """Return the slots or tickets that count, by client."""
     folder = _folder(vault, name)
     found = []
-    with vault_errors("list", folder), contextlib.suppress(FileNotFoundError):
-        for file_name in os.listdir(folder):
-            if file_name.endswith(ending):
-                path = os.path.join(folder, file_name)
-                document = _document(path)
-                if document is not None and _counts(vault, document):
-                    found.append(document)
-                elif tidy:
-                    _unlink(path)
+    for file_name in names(folder):
+        if file_name.endswith(ending):
+            path = os.path.join(folder, file_name)
+            document = _document(path)
+            if document is not None and _counts(vault, document):
+                found.append(document)
+            elif tidy:
+                _unlink(path)
     return sorted(found, key=lambda one: str(one["client"]))
 
 
@@ -162,12 +162,12 @@ def _document(path: str) -> dict[str, Any] | None:
 def _counts(vault: Vault, document: Mapping[str, Any]) -> bool:
     """Return whether the run that a slot or a ticket names has the lock of its client."""
     lock = vault.client_folder(document["client"]).lock(owner="", run_id=document["run"])
-    status = lock.status() if os.path.isdir(lock.directory) else None
+    status = lock.status()
     return status is not None and bool(status["alive"]) and status.get("run_id") == document["run"]
 
 
 def _write(folder: str, ending: str, document: Mapping[str, Any]) -> None:
-    if not os.path.isdir(folder):
+    if not is_folder(folder):  # to make it durable once more costs writes
         make_directory(folder)
     write_json(os.path.join(folder, _file_name(document["client"], ending)), document)
 
@@ -182,5 +182,5 @@ def _folder(vault: Vault, name: str) -> str:
 
 
 def _unlink(path: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(path)
+    with contextlib.suppress(VaultWriteError):
+        remove_file(path)

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import tempfile
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
 from .._libraries import blake3
-from .files import vault_errors
+from .files import scratch_directory, vault_errors
 
 _IN_MEMORY = 256 * 1024
 
@@ -23,7 +22,8 @@ _IN_MEMORY = 256 * 1024
 class Spool:
     """Bytes that are appended and then read once, from the first on.
 
-    What does not stay in memory goes to a file without a name beside C(path), the file that it is for, and with it.
+    What does not stay in memory goes to a file without a name, where the storage of C(path) has room for it, and goes
+    with it.
     Raises C(VaultWriteError) when the vault does not take it.
     """
 
@@ -69,7 +69,7 @@ class Spool:
         self._hasher.update(self._buffer)
         with self._errors():
             if self._file is None:
-                directory = os.path.dirname(os.path.abspath(self._path))
+                directory = scratch_directory(self._path)
                 self._file = cast(BinaryIO, tempfile.TemporaryFile(dir=directory, buffering=0))  # noqa: SIM115 - closed by close
             with memoryview(self._buffer) as rest:
                 while rest:

@@ -24,7 +24,8 @@ from .jobs import new_job_id, vault_of_run
 from .lock import ClientLock
 from .manifest import Point, PointDisk
 from .point_making import PointOutcome, clear_away_left, make_point, taken_over, versions
-from .points import Client, DamagedPoint, PointWriter, Vault
+from .point_writer import PointWriter
+from .points import Client, DamagedPoint, Vault
 
 SYNTHETIC_FULL = "synthetic_full"
 
@@ -145,7 +146,8 @@ def check_space(client: Client, point: Point) -> None:
     """Raise C(VaultWriteError) when the vault has no room for the disks of a point as fulls."""
     # Sizes of files cost nothing to add up. Only where they are too much it is worth to leave out what is superseded.
     needed = sum(size for disk in point.disks for _path, _hash, size in client.disk_files(point, disk))
-    if needed > free_space(client.directory):
+    free = free_space(client.directory)
+    if free is not None and needed > free:
         needed = sum(_wanted(client, point, disk) for disk in point.disks)
     require_space(f"No synthetic full of client {client.name} can be made", client.directory, needed)
 

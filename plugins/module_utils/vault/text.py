@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import time
 import unicodedata
 
 # Control characters, lines and paragraphs, half surrogate pairs; and what turns the direction of writing around.
@@ -16,6 +18,13 @@ _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _TURNING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _WIDE = frozenset("FW")  # fullwidth and wide (Unicode Standard Annex 11)
 _NO_WIDTH = frozenset({"Mn", "Me", "Cf"})
+
+
+def held_text(until: float) -> str:
+    """Return in words how object lock keeps an object, until then (seconds since 1970, infinity for no end)."""
+    if math.isinf(until):
+        return "under a legal hold of object lock"
+    return time.strftime("under object lock until %Y-%m-%d %H:%M:%S UTC", time.gmtime(until))
 
 
 def one_line(value: object) -> str:

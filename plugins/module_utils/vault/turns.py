@@ -13,8 +13,6 @@ ends with its process, and on NFS with the host that held it.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 import re
 import time
@@ -22,11 +20,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Callable
 
 from ..errors import VaultLockedError
-from .files import make_directory, vault_errors
+from .files import is_folder, make_directory, take_turn
 from .points import Vault
 
 _PAUSE = 0.5  # seconds between two looks
-_BUSY = (errno.EACCES, errno.EAGAIN)
 _UNSAFE = re.compile(r"[^\w.-]")
 
 
@@ -45,7 +42,7 @@ def turns(
     A file system that cannot lock gives every turn at once.
     """
     directory = os.path.join(vault.path, "turns")
-    if not os.path.isdir(directory):  # to make it durable once more costs writes
+    if not is_folder(directory):  # to make it durable once more costs writes
         make_directory(directory)
     deadline = clock() + limit
     with contextlib.ExitStack() as stack:
@@ -66,18 +63,8 @@ def turns(
 def _take_one(paths: Sequence[str], stack: contextlib.ExitStack) -> bool:
     """Lock one of the files, for as long as the stack lives."""
     for path in paths:
-        with vault_errors("open", path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        if _taken(descriptor):
-            stack.callback(os.close, descriptor)
+        turn = take_turn(path)
+        if turn is not None:
+            stack.callback(turn.release)
             return True
-        os.close(descriptor)
     return False
-
-
-def _taken(descriptor: int) -> bool:
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in _BUSY
-    return True

@@ -19,6 +19,7 @@ from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError, V
 from .jobs import new_job_id
 from .manifest import Point
 from .points import Client, Vault
+from .selection import named_clients
 from .verification import Progress, Verifier
 from .verification_record import Verification, read_verification, write_verification
 from .verification_selection import Candidate, select_due
@@ -121,11 +122,9 @@ def survey(
     """Return the points of a vault, of some clients, of a subclient (those that its runs made), or one point."""
     if point is not None and (clients is None or len(clients) != 1):
         raise InvalidInputError("A recovery point is named together with its client, and with no other", point=point)
-    if clients is not None and not clients:
-        raise InvalidInputError("clients must not be an empty list: leave it out for all clients", option="clients")
     targets: list[Target] = []
     unreadable: list[Unreadable] = []
-    chosen = vault.client_folders() if clients is None else [vault.client(name) for name in dict.fromkeys(clients)]
+    chosen = vault.client_folders() if clients is None else named_clients(vault, clients)
     for client in chosen:
         if point is not None:
             targets.append(_target(client, client.point(point)))

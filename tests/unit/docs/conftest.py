@@ -36,7 +36,7 @@ class Documentation:
 
     def __init__(self, root: Path) -> None:
         found = [root / "README.md", root / "CONTRIBUTING.md", *root.glob("roles/*/README.md")]
-        found += root.glob("docs/docsite/rst/*.rst")
+        found += [root / "docs" / "docsite" / "front.rst", *root.glob("docs/docsite/rst/*.rst")]
         self.root = root
         self.pages = {str(path.relative_to(root)): path.read_text(encoding="utf-8") for path in sorted(found)}
 

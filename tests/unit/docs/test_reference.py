@@ -12,8 +12,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ansible_collections.ovm.backup.plugins.module_utils._module import manager_options, vault_options
+from ansible_collections.ovm.backup.plugins.module_utils import errors
+from ansible_collections.ovm.backup.plugins.module_utils._module import (
+    manager_options,
+    target_vault_options,
+    vault_options,
+)
 from ansible_collections.ovm.backup.plugins.module_utils._ssh_options import ssh_options
+from ansible_collections.ovm.backup.plugins.module_utils.images.ssh import SshSettings, remote_command
 from ansible_collections.ovm.backup.plugins.module_utils.planning import (
     access,
     content,
@@ -44,16 +50,23 @@ def column(documentation: Documentation, guide: str, after: str, number: int = 0
 # --- messages --------------------------------------------------------------------------------------------------------
 
 
+def joined(node: ast.AST) -> str | None:
+    """Return a text of a program, the parts of an f-string put together around a sign that no text holds."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(joined(part) or "\0" for part in node.values)
+    return None
+
+
+def parts_of(shown: str) -> list[str]:
+    """Return what a message in the guide always holds."""
+    parts = [part.strip(" '\"():.;") for part in re.split(r"<[^<>]*>", " ".join(shown.split()))]
+    return [part for part in parts if len(part) > 3]
+
+
 def texts_of(path: Path) -> str:
-    """Return all texts of a Python file, the parts of each f-string put together around a sign that no text holds."""
-
-    def joined(node: ast.AST) -> str | None:
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            return node.value
-        if isinstance(node, ast.JoinedStr):
-            return "".join(joined(part) or "\0" for part in node.values)
-        return None
-
+    """Return all texts of a Python file."""
     found = [joined(node) for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     return "\n".join(text for text in found if text is not None)
 
@@ -67,10 +80,52 @@ def test_messages_are_those_of_the_code(documentation: Documentation) -> None:
     shown = documentation.blocks("text", "troubleshooting")
     assert len(shown) >= 48
     for block in shown:
-        parts = [part.strip(" '\"():.;") for part in re.split(r"<[^<>]*>", " ".join(block.text.split()))]
-        wanted = [part for part in parts if len(part) > 3]
+        wanted = parts_of(block.text)
         assert wanted, block.text
         assert any(all(part in text for part in wanted) for text in plain), f"{block}: {block.text}"
+
+
+# Why a message that is raised need not be in the guide. Those of C(InvalidInputError) are about a value that the user
+# gave: they name it and say what would be right. Others, by the file or the text:
+LEFT_OUT = {
+    "module_utils/vault/storage/": "the guides on object storage and encryption tell of these",
+    "module_utils/vault/attaching.py": "the guide on encryption tells of these",
+    "module_utils/vault/decrypt_script.py": "a program of its own, with a guide of its own",
+    "module_utils/vault/restore_script.py": "a program of its own, with a guide of its own",
+    "has not been opened": "an error in a module, not of a user",
+    "has not transferred the disks of client": "an error in a role, not of a user",
+    "qemu says something that is not JSON": "an error in qemu",
+}
+
+
+def raised() -> list[tuple[str, str]]:
+    """Return the file and the text of each failure of the engine that is raised with a text of its own."""
+    ours = {
+        name
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type)
+        and issubclass(kind, errors.OvmBackupError)
+        and not issubclass(kind, errors.InvalidInputError)
+    }
+    found = []
+    for path in sorted(ROOT.glob("plugins/module_utils/**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
+                text = joined(node.exc.args[0])
+                if isinstance(node.exc.func, ast.Name) and node.exc.func.id in ours and text and text.strip("\0"):
+                    found.append((str(path.relative_to(ROOT)), " ".join(text.replace("\0", " ").split())))
+    return found
+
+
+def test_every_failure_of_the_engine_is_explained_or_left_out_on_purpose(documentation: Documentation) -> None:
+    shown = [parts_of(block.text) for block in documentation.blocks("text", "troubleshooting")]
+    unknown = [
+        f"{path}: {text}"
+        for path, text in raised()
+        if not any(known in f"{path} {text}" for known in LEFT_OUT)
+        and not any(all(part in text for part in parts) for parts in shown)
+    ]
+    assert not unknown, "\n".join(unknown)
 
 
 # --- variables -------------------------------------------------------------------------------------------------------
@@ -80,7 +135,7 @@ def test_environment_variables_are_those_of_the_options(documentation: Documenta
     shown = dict(documentation.first_table(GUIDE, "Environment variables\n~~~"))
     known = {
         str(spec["fallback"][1][0]): option
-        for option, spec in {**manager_options(), **vault_options()}.items()
+        for option, spec in {**manager_options(), **vault_options(), **target_vault_options()}.items()
         if "fallback" in spec
     }
     source = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("plugins/modules/*.py"))
@@ -111,6 +166,7 @@ def test_variables_of_one_run_are_those_of_the_playbooks(documentation: Document
         ("retention", "guide_retention", "Look first, then remove\n---"),
         ("report", "guide_reports", "Write them again\n~~~"),
         ("verify", "guide_verify", "Verify\n---"),
+        ("copy", "guide_copy", "Copy\n---"),
         ("export", "guide_export", "Export\n---"),
         ("boot_test", "guide_export", "Boot test\n---"),
     ):
@@ -206,3 +262,26 @@ def test_every_requirement_has_tests_that_exist(documentation: Documentation) ->
     for _number, what, tests in rows:
         for path in tests.split(", "):
             assert (ROOT / path).exists(), f"{what} {path}"
+
+
+# --- where to look ---------------------------------------------------------------------------------------------------
+
+
+def test_places_that_the_readme_names_exist(documentation: Documentation) -> None:
+    text = documentation.pages["README.md"]
+    table = text[text.index("| question | place |") :].split("\n\n")[0]
+    places = re.findall(r"`(\w+/[\w*]+\.py)`", table)
+    assert len(places) > 10
+    links = re.findall(r"\]\(([^):]+)\)", text)
+    assert links
+    for pattern in [f"plugins/module_utils/{place}" for place in places] + links:
+        assert list(ROOT.glob(pattern)), pattern
+
+
+def test_rule_for_sudo_is_what_is_run_on_servers(documentation: Documentation) -> None:
+    command = remote_command(SshSettings.parse({"user": "backup", "sudo": True}), "...")
+    said = " ".join(documentation.guide("security").split())
+    assert f"``{command.removeprefix('exec ')}``" in said
+    assert "backup ALL=(root) NOPASSWD: /bin/sh" in said
+    for guide in documentation.pages:
+        assert guide.endswith("security.rst") or "NOPASSWD" not in documentation.pages[guide], "a rule has one place"

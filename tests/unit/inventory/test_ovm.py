@@ -108,6 +108,13 @@ def test_everything_out_of_the_environment(fill: Fill, simulator: Simulator) -> 
     assert simulator.calls(writing=True) == []
 
 
+def test_variables_that_a_credential_leaves_blank_are_not_set(fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWX sets all variables of a type of credential."""
+    for name in ("FINGERPRINT", "REQUEST_TIMEOUT", "VALIDATE_CERTS", "VAULT"):
+        monkeypatch.setenv(f"OVM_{name}", "")
+    assert groups(fill())["ovm_vms"] == ["app 01", "db01", "files01"]
+
+
 def test_constructed(fill: Fill) -> None:
     config = {
         "strict": True,

@@ -311,7 +311,7 @@ def test_settings_that_had_no_value_lose_it_again(simulator: Any, connected: Any
 
 
 def test_the_vm_of_a_run_is_the_one_that_is_wanted(simulator: Any, connected: Any, vm: Any) -> None:
-    elsewhere = identify(simulator, "Repository", "repo-iscsi-1")
+    elsewhere = identify(simulator, "Repository", "repo-fc")
     for name, changes, message in (
         ("other", {}, "name is 'again', not 'other'"),
         ("again", {"repositoryId": elsewhere}, f"definition.repositoryId is '.*', not '{elsewhere}'"),

@@ -29,8 +29,7 @@ from unit.transfer.builders import (
 from unit.vault.builders import MIB, noise
 
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
-from ansible_collections.ovm.backup.plugins.module_utils.vault import disk_writer
-from ansible_collections.ovm.backup.plugins.module_utils.vault.points import PointWriter
+from ansible_collections.ovm.backup.plugins.module_utils.vault.point_writer import PointWriter
 from ansible_collections.ovm.backup.plugins.modules import backup
 
 POINT = "20261123T010203Z-0001"
@@ -234,7 +233,7 @@ def test_missing_image(fail: Any, args: dict[str, Any], estate: Estate) -> None:
 
 
 def test_full_vault(fail: Any, args: dict[str, Any], estate: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
-    fill_up(monkeypatch, disk_writer, ".img.zst")
+    fill_up(monkeypatch, ".img.zst")
     path = f"{estate.vault.path}/clients/web_01/{POINT}/0-system.img.zst"
     assert fail("backup", args) == {
         "msg": f"Cannot write {path}: the vault is full: free space there or let recovery points expire",

@@ -119,6 +119,15 @@ def bad_points(succeed: Any, estate: Estate) -> Results:
 
 
 @pytest.fixture
+def point_copy_results(succeed: Any, estate: Estate, tmp_path: Path) -> Results:
+    backup_vm(estate.vault, estate.request(PLAN, run_id=RUN))
+    backup_vm(estate.vault, estate.request(incremental(PLAN), run_id=NEXT_RUN))
+    copy = Vault.create(str(tmp_path / "copy"))
+    args = {"vault": estate.vault.path, "target_vault": copy.path, "points": "fulls"}
+    return [succeed("point_copy", args)]
+
+
+@pytest.fixture
 def point_export_results(succeed: Any, estate: Estate, tmp_path: Path) -> Results:
     args = {"vault": estate.vault.path, "client": "web_01", "point": bad_disk(succeed, estate)}
     return [succeed("point_export", {**args, "directory": str(tmp_path / "exported")}, check_mode=True)]
@@ -283,6 +292,11 @@ def plan_info_results(succeed: Any, manager: dict[str, Any], keep_clone: Any, es
     keep_clone(estate.vault, plan, RUN)
     estate.vault.prepare_client("web_01").lock(owner="a run", run_id=RUN).hold(60.0)
     return [succeed("plan_info", args)]
+
+
+@pytest.fixture
+def proxy_check_results(succeed: Any, estate: Estate) -> Results:
+    return [succeed("proxy_check", {"vault": estate.vault.path, "mark": "a-mark-of-a-run", "state": "present"})]
 
 
 @pytest.fixture

@@ -26,10 +26,12 @@ from ansible_collections.ovm.backup.plugins.module_utils.planning.access import 
     mounted_repositories,
     unknown_addresses,
 )
+from ansible_collections.ovm.backup.plugins.module_utils.planning.dealing import Proxies, without_way
 from ansible_collections.ovm.backup.plugins.module_utils.planning.plan_types import VmPlan
 from ansible_collections.ovm.backup.plugins.module_utils.planning.sources import config_source, with_sources
 
 SSH = Access(ssh=True)
+LOCAL = Proxies.alike(["localhost"], SSH)
 OVS1, OVS2, OVS3 = (Server(f"id-ovs{number}", f"ovs{number}", f"192.0.2.{number}", True, False) for number in (1, 2, 3))
 UNSEEN = "the proxy does not see storage repository 'iscsi1'"
 
@@ -181,7 +183,7 @@ def test_a_vm_whose_data_nobody_reaches_fails() -> None:
     servers = [dataclasses.replace(OVS1, running=False)]
     unreachable = estate(*servers, vms=[lost])
     (before,) = plan(lost).vms
-    (found,) = with_sources([before], "ssh", unreachable, SSH)
+    found = without_way(before, "ssh", unreachable, LOCAL)
     problem = "cannot be read over ssh: server 'ovs1' is not running"
     reason = (
         f"there is no way to its data: disk 'disk0' (slot 0): storage repository 'iscsi1' {problem}; "
@@ -191,7 +193,7 @@ def test_a_vm_whose_data_nobody_reaches_fails() -> None:
     assert (found.action, found.method, found.new_client, found.reason) == ("fail", "skip", False, reason)
     # What is not backed up now stays as it is.
     (current,) = plan(lost, clients=[client(lost)], max_age="1d").vms
-    (found,) = with_sources([current], "ssh", unreachable, SSH)
+    found = without_way(current, "ssh", unreachable, LOCAL)
     assert (found.action, found.reason) == ("current", current.reason)
 
 
@@ -237,9 +239,9 @@ def worlds(draw: st.DrawFn) -> tuple[Inventory, list[VmPlan]]:
 @given(worlds(), st.randoms())
 def test_servers_are_fit_and_dealt_evenly(world: tuple[Inventory, list[VmPlan]], random: Any) -> None:
     sight, planned = world
-    found = with_sources(planned, "ssh", sight, SSH)
+    found = with_sources(planned, "ssh", sight, LOCAL.access)
     shuffled = random.sample(planned, len(planned))
-    assert {item.vm_id: item for item in with_sources(shuffled, "ssh", sight, SSH)} == {
+    assert {item.vm_id: item for item in with_sources(shuffled, "ssh", sight, LOCAL.access)} == {
         item.vm_id: item for item in found
     }
     fit = {key for key, server in sight.servers.items() if server.running and not server.maintenance}
@@ -252,14 +254,15 @@ def test_servers_are_fit_and_dealt_evenly(world: tuple[Inventory, list[VmPlan]],
             if one.server is not None:
                 assert one.server.id in candidates
                 assert one.server.id == own or own not in candidates
-        assert (item.action == "fail") == any(one.server is None for one in item.disks)
+        fails = without_way(item, "ssh", sight, LOCAL).action == "fail"
+        assert fails == any(one.server is None for one in item.disks)
 
 
 @given(st.integers(1, 9), st.integers(1, 3))
 def test_vms_without_a_server_are_dealt_evenly(vms: int, servers: int) -> None:
     guests = [vm(f"vm{number}", server_id=None, state="STOPPED") for number in range(vms)]
     sight = estate(*(OVS1, OVS2, OVS3)[:servers], vms=guests)
-    found = with_sources(list(plan(*guests).vms), "auto", sight, SSH)
+    found = with_sources(list(plan(*guests).vms), "auto", sight, LOCAL.access)
     counts = Counter(one.server.id for item in found for one in item.disks if one.server is not None)
     assert sum(counts.values()) == vms
     assert max(counts.values()) - min([*counts.values(), *([0] if len(counts) < servers else [])]) <= 1

@@ -121,6 +121,7 @@ def test_plan_in_plain_types() -> None:
                 "order": 1,
                 "proxy": "p1",
                 "slots": [{"name": "server-id-server1", "limit": 3}],
+                "stand_ins": [],
                 "warnings": ["disk 'LUN' (slot 2) is not backed up: physical disks are not backed up"],
             }
         ],

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import datetime
+import sys
 import zoneinfo
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,8 @@ def test_unknown_time_zones(name: str) -> None:
 
 
 def test_host_without_time_zones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "tzdata", None)
+    for name in ["tzdata", *(name for name in sys.modules if name.startswith("tzdata."))]:
+        monkeypatch.setitem(sys.modules, name, None)
     zoneinfo.ZoneInfo.clear_cache()
     try:
         zoneinfo.reset_tzpath([str(tmp_path)])

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import builtins
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from unit.vault.builders import MIB, noise, write_image
 
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.request import BackupRequest
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
+from ansible_collections.ovm.backup.plugins.module_utils.vault.storage import directory
 
 REPOSITORY = "0004fb0000030000a1b2"
 VM_ID = "0004fb0000060000c3d4"
@@ -178,12 +181,16 @@ class Estate:
         return BackupRequest(**{**values, **changes})
 
 
-def fill_up(monkeypatch: pytest.MonkeyPatch, module: Any, ending: str) -> None:
-    """Let a module of the engine write files whose name ends so to a full device: the kernel refuses the data."""
+def fill_up(monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    """Let the vault write files of this name to a full device: the kernel refuses the data.
+
+    Of a small file it is what has the name until it is complete.
+    """
 
     def opened(path: str, mode: str = "r", **options: Any) -> Any:
-        if "r" not in mode and path.endswith(ending):
+        name = re.sub(r"^\.(.*)\.[0-9a-f]{8}\.new$", r"\1", os.path.basename(path))
+        if "r" not in mode and name.endswith(ending):
             return builtins.open("/dev/full", "wb")
         return builtins.open(path, mode, **options)
 
-    monkeypatch.setattr(module, "open", opened, raising=False)
+    monkeypatch.setattr(directory, "open", opened, raising=False)

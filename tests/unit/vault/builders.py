@@ -29,7 +29,8 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_writer impor
 )
 from ansible_collections.ovm.backup.plugins.module_utils.vault.format import Geometry
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point, PointDisk, write_manifest
-from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, PointWriter, Vault
+from ansible_collections.ovm.backup.plugins.module_utils.vault.point_writer import PointWriter
+from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
 
 KIB = 1024
 MIB = 1024 * KIB

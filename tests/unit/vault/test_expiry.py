@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from unit.vault.builders import add_point, make_client, noise, stored_tree, write_image
 
-from ansible_collections.ovm.backup.plugins.module_utils.vault import expiry, files
+from ansible_collections.ovm.backup.plugins.module_utils.vault import expiry
 from ansible_collections.ovm.backup.plugins.module_utils.vault.expiry import Expiration, Expiry, belongs_to
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point, write_manifest
 from ansible_collections.ovm.backup.plugins.module_utils.vault.pins import Pin, remove_pin, write_pin
@@ -153,10 +154,10 @@ def test_lock_of_a_dead_retention_is_taken_over(client: Client, points: list[Poi
 def test_a_run_that_dies_in_this_very_moment(
     client: Client, points: list[Point], monkeypatch: pytest.MonkeyPatch, owed: dict[str, Any]
 ) -> None:
-    def die(_client: Client, _lock: Any) -> None:
+    def die(_client: Client, **_who: str) -> None:
         client.lock(owner="another", run_id=OTHER, vm_id=owed.get("vm_id")).hold(-1.0, owed.get("debts"))
 
-    monkeypatch.setattr(expiry, "_check_free", die)
+    monkeypatch.setattr(expiry, "check_free", die)
     found = keep_last(1).run(client)
     assert found.skipped == "Client web01 has the lock of a run that has just died"
     assert left(client) == [point.id for point in points]
@@ -195,11 +196,11 @@ def test_backup_between_decision_and_lock(
 ) -> None:
     made: list[Point] = []
 
-    def backup(_client: Client, _lock: Any) -> None:
+    def backup(_client: Client, **_who: str) -> None:
         image = write_image(tmp_path / "raw", noise(5000, 9))
         made.append(add_point(client, image, base=points[2], now=6 * DAY, created=6 * DAY))
 
-    monkeypatch.setattr(expiry, "_check_free", backup)
+    monkeypatch.setattr(expiry, "check_free", backup)
     found = keep_last(1).run(client)
     # It needs the first chain, and stands for the newest point of the second.
     assert left(client) == [*(point.id for point in points[:3]), made[0].id]
@@ -208,7 +209,7 @@ def test_backup_between_decision_and_lock(
 
 def test_interrupted_in_a_removal(client: Client, points: list[Point], monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        before_removal(patch, 2, lambda: patch.setattr(files.shutil, "rmtree", interrupt))
+        before_removal(patch, 2, lambda: patch.setattr(shutil, "rmtree", interrupt))
         with pytest.raises(KeyboardInterrupt):
             keep_last(1).run(client)
     assert left(client) == [points[number].id for number in (0, 3, 4)]
@@ -224,11 +225,14 @@ def interrupt(_path: str) -> None:
 
 def test_error_in_a_removal(client: Client, points: list[Point], monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
-        def rename(_old: str, _new: str) -> None:
-            raise OSError(30, "Read-only file system")
+        def rename(old: str, new: str) -> None:
+            if old.endswith("point.json"):
+                raise OSError(30, "Read-only file system")
+            renamed(old, new)
 
         monkeypatch.setattr("os.rename", rename)
 
+    renamed = os.rename
     before_removal(monkeypatch, 2, fail)
     found = keep_last(1).run(client)
     assert found.failed == (f"Cannot rename {folder(client, points[1])}/point.json: the vault is mounted read-only")

@@ -64,7 +64,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, look: Callable[[], Any]) -> tuple[A
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "stat", counting(os.stat))
+        patch.setattr(os, "lstat", counting(os.lstat))
         patch.setattr(builtins, "open", counting(open))
         result = look()
     return result, seen

@@ -190,17 +190,6 @@ def test_a_dead_lock_that_owes_something_stays(vault: Vault, client: Client, owe
     assert json.loads(lock.read_text()) == document
 
 
-def test_debts_that_two_dead_runs_left(vault: Vault, client: Client) -> None:
-    """A run died while it took over the lock of a dead one."""
-    lock = dead_lock(client)
-    owing = {**json.loads(lock.read_text()), "debts": {"vm_stopped": True}}
-    Path(f"{lock}.0123.aside").write_text(json.dumps(owing))
-    half_point(client)
-    assert [kind for kind, _path in paths(clean(vault))] == ["point"]
-    assert json.loads(lock.read_text())["debts"] == {"vm_stopped": True}
-    assert not Path(f"{lock}.0123.aside").exists()
-
-
 def test_a_dead_lock_that_owes_nothing_goes(vault: Vault, client: Client) -> None:
     lock = dead_lock(client)
     assert paths(both(vault)) == [("lock", "clients/web01/lock.json")]
@@ -213,12 +202,11 @@ def test_files_whose_writing_was_interrupted(vault: Vault, client: Client) -> No
         Path(vault.path, ".vault.json.new"),
         Path(vault.path, "jobs", ".x.json.new"),
         Path(client.directory, ".client.json.new"),
-        Path(client.directory, "lock.json.0123.new"),
+        Path(client.directory, ".lock.json.0123.new"),
         point / ".pin.json.new",
     ]
     for name in names:
         name.touch()
-    for name in (*names[:3], names[4]):
         old(name)
     fresh = [
         Path(vault.path, "jobs", ".y.json.new"),
@@ -290,4 +278,4 @@ def test_lines() -> None:
         "leftover: clients/a/b, half a point",
         "kept: jobs/x: alive",
     ]
-    assert len(leftovers.KINDS) == 7
+    assert len(leftovers.KINDS) == 6

@@ -254,20 +254,26 @@ def test_leaving_does_not_remove_the_lock_of_another(tmp_path: Path, make: Calla
     assert content(tmp_path) == document
 
 
-def test_a_lock_that_changes_while_it_is_broken_is_put_back(
+def changing(lock: ClientLock, monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
+    """Have the lock changed once between the look at it and what follows."""
+    look = lock._on_disk
+
+    def late() -> bytes | None:
+        monkeypatch.setattr(lock, "_on_disk", look)
+        found = look()
+        change()
+        return found
+
+    monkeypatch.setattr(lock, "_on_disk", late)
+
+
+def test_a_lock_that_changes_while_it_is_broken_stays(
     tmp_path: Path, make: Callable[..., ClientLock], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path)
     lock = make(break_lock=True)
-    rename = os.rename
-
-    def late(source: str, target: str) -> None:
-        # Between the look and the move the old run has given its lock back, and a third one has taken it.
-        monkeypatch.setattr(os, "rename", rename)
-        write(tmp_path, run_id="third")
-        rename(source, target)
-
-    monkeypatch.setattr(os, "rename", late)
+    # The old run has given its lock back, and a third one has taken it.
+    changing(lock, monkeypatch, lambda: write(tmp_path, run_id="third"))
     with pytest.raises(VaultLockedError, match="is locked by run third"), lock:
         pass
     assert content(tmp_path)["run_id"] == "third"
@@ -279,14 +285,7 @@ def test_a_heartbeat_while_the_lock_is_broken_does_not_save_it(
 ) -> None:
     write(tmp_path)
     lock = make(break_lock=True)
-    rename = os.rename
-
-    def late(source: str, target: str) -> None:
-        monkeypatch.setattr(os, "rename", rename)
-        write(tmp_path, heartbeat=NOW)
-        rename(source, target)
-
-    monkeypatch.setattr(os, "rename", late)
+    changing(lock, monkeypatch, lambda: write(tmp_path, heartbeat=NOW))
     with lock:
         assert lock.taken_over is not None
         assert lock.taken_over["heartbeat"] == NOW
@@ -401,42 +400,17 @@ def test_a_lock_with_strange_values_is_a_lock(tmp_path: Path, make: Callable[...
 def test_a_renewal_that_hangs_while_the_lock_is_broken_comes_too_late(
     tmp_path: Path, make: Callable[..., ClientLock], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "lock.json.0123.new").write_text("a killed run was about to write this")
-    replace = os.replace
     second = make("two", break_lock=True)
-
-    def late(source: str, target: str) -> None:
-        # The first run has seen that the lock is its own. Before it goes on, the lock is broken.
-        monkeypatch.setattr(os, "replace", replace)
-        second.__enter__()
-        replace(source, target)
-
     with make("one") as first:
-        assert os.listdir(tmp_path) == ["lock.json"]
-        monkeypatch.setattr(os, "replace", late)
-        with pytest.raises(VaultWriteError, match="No such file"):
+        # The first run has seen that the lock is its own. Before it goes on, the lock is broken.
+        changing(first, monkeypatch, second.__enter__)
+        with pytest.raises(VaultLockedError, match="is locked by run two"):
             first._renew()
         second.check()
         assert second.taken_over is not None
     assert content(tmp_path)["run_id"] == "two"
     second.__exit__(None)
     assert os.listdir(tmp_path) == []
-
-
-def test_a_renewal_that_overwrites_a_new_lock_is_noticed_at_once(
-    tmp_path: Path, make: Callable[..., ClientLock], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lock = make()
-    beside = lock._beside
-
-    def late(ending: str) -> list[str]:
-        write(tmp_path)
-        return beside(ending)
-
-    monkeypatch.setattr(lock, "_beside", late)
-    with pytest.raises(VaultLockedError, match="is locked by run other"), lock:
-        pass
-    assert content(tmp_path)["run_id"] == "other"
 
 
 @pytest.mark.parametrize("name", ["open", "fsync"])

@@ -415,9 +415,10 @@ def test_names_of_disk_files(tmp_path: Path, name: str, file: str) -> None:
     client = make_client(tmp_path / "vault")
     point = client.new_point(now=1000.0)
     found, writer = point.disk_writer(3, name, Geometry(10), "full")
-    writer.abort()
     assert found == file
     assert os.listdir(point.directory) == [file]
+    writer.abort()
+    assert os.listdir(point.directory) == []
 
 
 def test_a_vault_that_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

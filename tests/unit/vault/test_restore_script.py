@@ -24,9 +24,9 @@ from ansible_collections.ovm.backup.plugins.module_utils.images.local import Loc
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_backup import backup_disk
 from ansible_collections.ovm.backup.plugins.module_utils.vault import restore_script
 from ansible_collections.ovm.backup.plugins.module_utils.vault.carried_script import (
-    carry_script,
+    carry_scripts,
+    due_scripts,
     script,
-    script_is_due,
 )
 from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_writer import FrameCompressor
 from ansible_collections.ovm.backup.plugins.module_utils.vault.format import Geometry
@@ -299,16 +299,16 @@ def test_a_vault_gets_the_script_and_a_newer_one_later(tmp_path: Path, monkeypat
     vault, path = str(tmp_path / "vault"), tmp_path / "vault" / "restore.py"
     Vault.create(vault)
     assert path.read_bytes() == script()
-    assert (script_is_due(vault), carry_script(vault)) == (False, False)
+    assert (bool(due_scripts(vault)), carry_scripts(vault)) == (False, False)
     for other in (script() + b"# cut", b"", script().replace(b"VERSION = 1", b"VERSION = 0")):
         path.write_bytes(other)
-        assert (script_is_due(vault), carry_script(vault)) == (True, True)
+        assert (bool(due_scripts(vault)), carry_scripts(vault)) == (True, True)
         assert path.read_bytes() == script()
     path.unlink()
-    assert carry_script(vault) is True
+    assert carry_scripts(vault) is True
     newer = script().replace(b"VERSION = 1", b"VERSION = 2")
     path.write_bytes(newer)
-    assert (script_is_due(vault), carry_script(vault)) == (False, False)
+    assert (bool(due_scripts(vault)), carry_scripts(vault)) == (False, False)
     assert path.read_bytes() == newer
     assert sorted(os.listdir(vault)) == ["clients", "jobs", "restore.py", "vault.json"]
 

@@ -51,7 +51,6 @@ from ansible_collections.ovm.backup.plugins.module_utils.errors import (
     VaultWriteError,
 )
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
-from ansible_collections.ovm.backup.plugins.module_utils.vault import disk_writer
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point, write_manifest
 from ansible_collections.ovm.backup.plugins.module_utils.vault.point_making import PointOutcome, versions
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
@@ -402,7 +401,7 @@ def test_an_interruption(estate: Estate, chained: tuple[Point, Point], call: int
 
 
 def test_a_vault_that_fills_up(estate: Estate, chained: tuple[Point, Point], monkeypatch: pytest.MonkeyPatch) -> None:
-    fill_up(monkeypatch, disk_writer, ".img.zst")
+    fill_up(monkeypatch, ".img.zst")
     assert "the vault is full" in fails(estate, VaultWriteError).message
 
 

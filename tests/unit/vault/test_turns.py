@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,6 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import VaultLockedError
-from ansible_collections.ovm.backup.plugins.module_utils.vault import turns as turns_module
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
 from ansible_collections.ovm.backup.plugins.module_utils.vault.turns import turns
 
@@ -100,6 +100,6 @@ def test_no_locks_in_this_file_system(vault: Vault, monkeypatch: pytest.MonkeyPa
     def refuse(_descriptor: int, _what: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(turns_module.fcntl, "lockf", refuse)
+    monkeypatch.setattr(fcntl, "lockf", refuse)
     with turns(vault, {"clone-1": 1}, limit=0):
         pass

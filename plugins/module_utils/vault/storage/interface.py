@@ -93,7 +93,11 @@ class Storage(Protocol):
         """Return what is at a path; raise C(FileNotFoundError)."""
         ...
 
-    def list(self, path: str) -> list[Entry]:
+    def names(self, path: str) -> list[str]:
+        """Return the names in a folder, sorted, without looking at them; raise as C(entries) does."""
+        ...
+
+    def entries(self, path: str) -> list[Entry]:
         """Return what is in a folder, by name; raise C(FileNotFoundError) where folders can be missing."""
         ...
 
@@ -117,11 +121,33 @@ class Storage(Protocol):
         ...
 
     def make_folder(self, path: str) -> None:
-        """Make a folder and those above it, durably; an existing one is fine. May do nothing."""
+        """Make a folder and those above it, durably; an existing one is fine. May do nothing.
+
+        A folder that holds nothing need not be there.
+        """
+        ...
+
+    def sync(self, path: str) -> None:
+        """Make durable what was put into a folder, took another name or left it. May do nothing."""
         ...
 
     def remove_folder(self, path: str) -> None:
         """Remove a folder with all that it holds; a missing one is fine."""
+        ...
+
+    def remove_empty_folder(self, path: str) -> None:
+        """Remove a folder that holds nothing; raise C(OSError) when it holds something. May do nothing."""
+        ...
+
+    def held_until(self, path: str) -> float | None:
+        """Return until when nobody can remove a file for good (seconds since 1970, infinity for no end), or nothing."""
+        ...
+
+    def drop_unfinished(self, path: str, minimum_age: float, *, check: bool) -> list[str]:
+        """Remove what was begun below a folder and never finished, where C(entries) does not show it; return the paths.
+
+        Only that to which nothing came for C(minimum_age) seconds. With C(check) it is only told.
+        """
         ...
 
     def free_space(self, path: str) -> int | None:

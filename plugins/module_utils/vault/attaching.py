@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""Making the files of a vault reachable for this process: the storage of its bucket, and over that its encryption."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..errors import VaultError, VaultKeyError
+from .access import VaultAccess, is_bucket
+from .storage.encryption import encrypted_storage, encryption_setting, is_encrypted, unlocked
+from .storage.key_source import read_key
+from .storage.keys import HOW_TO_GIVE, create_keys
+from .storage.mounts import mount, storage_of, unmount
+from .storage.recipients import Key
+from .storage.s3 import S3Storage
+from .storage.s3_settings import S3Settings
+
+# How each vault that this process has attached is got at: other processes that it starts need the same.
+_ATTACHED: dict[str, tuple[VaultAccess, tuple[str, ...]]] = {}
+
+
+def attach(path: str, access: VaultAccess | None) -> None:
+    """Mount the storage that C(path) is in; raise C(VaultError) when it cannot be reached or the access is no good."""
+    access = access or VaultAccess()
+    unmount(path)
+    libraries: tuple[str, ...] = ()
+    if is_bucket(path):
+        names = {one.name for one in dataclasses.fields(S3Settings)}
+        settings = S3Settings(**{key: value for key, value in dataclasses.asdict(access).items() if key in names})
+        mount(path, S3Storage.connect(path, settings))
+        libraries = ("boto3",)
+    _ATTACHED[_root(path)] = (access, libraries)
+
+
+def unlock(path: str, settings: Mapping[str, Any]) -> None:
+    """Have the files of an attached vault decrypted where C(settings), its C(vault.json), says that they are."""
+    access, libraries = _attached(path)
+    key = read_key(dataclasses.asdict(access))
+    mount(path, unlocked(storage_of(path), path, settings, key))
+    if is_encrypted(settings):
+        _ATTACHED[_root(path)] = (access, (*libraries, "cryptography"))
+
+
+def key_of_new(path: str, *, encrypted: bool) -> Key | None:
+    """Return the key for a vault that is to be made at an attached path, if it is to be encrypted."""
+    key = read_key(dataclasses.asdict(_attached(path)[0]))
+    if encrypted and key is None:
+        raise VaultKeyError(f"The vault {path} cannot be encrypted without a key. {HOW_TO_GIVE}", path=path)
+    if not encrypted and key is not None:
+        raise VaultKeyError(
+            f"The vault {path} is to be made without encryption, but a key was given: set encrypted to true, or give "
+            "no key",
+            path=path,
+            key=key.id,
+        )
+    return key
+
+
+def encrypt(path: str, key: Key, clock: Callable[[], float]) -> dict[str, Any]:
+    """Make the keys of a new vault, have its files encrypted, and return what its C(vault.json) says of that."""
+    keys = create_keys(storage_of(path), path, [("first", key)], clock=clock)
+    mount(path, encrypted_storage(keys))
+    access, libraries = _attached(path)
+    _ATTACHED[_root(path)] = (access, (*libraries, "cryptography"))
+    return encryption_setting()
+
+
+def environment_for(path: str) -> dict[str, str]:
+    """Return the variables of the environment by which a process that we start gets at the same vault."""
+    return _attached(path)[0].environment()
+
+
+def libraries_for(path: str) -> tuple[str, ...]:
+    """Return the libraries that are needed for this vault, and not for a plain one in a directory."""
+    return _attached(path)[1]
+
+
+def _attached(path: str) -> tuple[VaultAccess, tuple[str, ...]]:
+    found = _ATTACHED.get(_root(path))
+    if found is None:
+        raise VaultError(f"The vault {path} has not been opened", path=path)
+    return found
+
+
+def _root(path: str) -> str:
+    return path.rstrip("/")

@@ -1,0 +1,117 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: not a public API, may change in any release.
+
+"""Where the key of an encrypted vault comes from: an option, a file, or the output of a command."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..._libraries import missing_libraries
+from ...errors import InvalidInputError, VaultKeyError
+from .recipients import Key, parse_key
+
+SOURCES = ("encryption_key", "encryption_key_file", "encryption_key_command")
+COMMAND_SECONDS = 60.0
+_LONGEST = 16 * 1024  # bytes of a key, in whatever form
+_SAID = 500  # characters of what a command complained of
+
+
+def read_key(access: Mapping[str, Any], *, seconds: float = COMMAND_SECONDS) -> Key | None:
+    """Return the key that the options give, or nothing if none is set. A command has so many C(seconds)."""
+    given = [name for name in SOURCES if access.get(name)]
+    if not given:
+        return None
+    if len(given) > 1:
+        raise InvalidInputError(f"Only one of {', '.join(SOURCES)} may be set, not {' and '.join(given)}")
+    if missing_libraries("cryptography"):
+        raise VaultKeyError(f"{given[0]} needs the Python library cryptography, which is not installed on this host")
+    name, value = given[0], access[given[0]]
+    if name == "encryption_key_file":
+        return parse_key(_read_file(value), f"{name} {value}")
+    if name == "encryption_key_command":
+        command = _words(value)
+        return parse_key(_run(command, seconds), f"What {name} {command[0]} printed")
+    return parse_key(str(value), name)
+
+
+def _read_file(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_LONGEST + 1)
+    except OSError as error:
+        raise VaultKeyError(f"encryption_key_file {path} cannot be read: {error.strerror}", path=path) from error
+    if len(content) > _LONGEST:
+        raise VaultKeyError(f"encryption_key_file {path} is longer than any key", path=path)
+    return content.decode("utf-8", "replace")
+
+
+def _words(command: Any) -> list[str]:
+    try:
+        words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
+    except (ValueError, TypeError) as error:
+        raise InvalidInputError(f"encryption_key_command is no command: {error}") from None
+    if not words or not words[0]:
+        raise InvalidInputError("encryption_key_command is empty")
+    return words
+
+
+def _run(command: Sequence[str], seconds: float) -> str:
+    """Return what a command prints. Its arguments may hold secrets: errors name the program alone."""
+    name = f"encryption_key_command {command[0]}"
+    try:
+        # In a group of its own, so that its children do not outlive the time limit.
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise VaultKeyError(f"{name} cannot be run: {error.strerror}") from None
+    with process:
+        try:
+            output, complaints = _output_of(process, name, seconds)
+            process.wait()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode != 0:
+        said = " ".join(complaints.decode("utf-8", "replace").split())[-_SAID:]
+        raise VaultKeyError(f"{name} failed with status {process.returncode}: {said or 'it said nothing'}")
+    return output.decode("utf-8", "replace")
+
+
+def _output_of(process: subprocess.Popen[bytes], name: str, seconds: float) -> list[bytes]:
+    """Return what a process writes until it ends, to its output and to its errors."""
+    found = [b"", b""]
+    deadline = time.monotonic() + seconds
+    with selectors.DefaultSelector() as selector:
+        for number, pipe in enumerate((process.stdout, process.stderr)):
+            if pipe is not None:
+                selector.register(pipe, selectors.EVENT_READ, number)
+        while selector.get_map():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise VaultKeyError(f"{name} did not end within {seconds:g} s")
+            for ready, _events in selector.select(left):
+                data = os.read(ready.fd, _LONGEST)
+                found[ready.data] += data
+                if not data:
+                    selector.unregister(ready.fileobj)
+                if len(found[ready.data]) > _LONGEST:
+                    raise VaultKeyError(f"{name} printed more than any key has")
+    return found
