@@ -170,7 +170,7 @@ plan:
       type: str
       returned: always
     vm_id:
-      description: Id of the VM that exists, null for a new one.
+      description: Id of the VM that exists, null for a new one that is not complete.
       type: str
       returned: always
       sample: 0004fb000006000011aa22bb33cc44dd
@@ -184,6 +184,12 @@ plan:
       returned: always
     start:
       description: Whether it is started in the end.
+      type: bool
+      returned: always
+    complete:
+      description:
+        - Whether an interrupted call of the same restore has done everything up to the start of the VM, so that nothing
+          is left to do but to take off the marks.
       type: bool
       returned: always
     was_running:

@@ -101,10 +101,14 @@ class _Planning:
         own = {disk.id: disk for disk in self.made.disks.values() if disk.run_id == self.run_id}
         remembered = any(disk.purpose is not None and disk.purpose.was_running for disk in own.values())
         was_running = vm is not None and (vm.state != "STOPPED" or remembered)
+        made = None
         if mode == "new":
-            self._check_name()
-        disks = self._disks(placed, vm, own, was_running)
-        if vm is not None:
+            made = next((vm for vm in self.inventory.vms.values() if self.made.vms.get(vm.id) == self.run_id), None)
+        disks = self._disks(placed, vm if vm is not None else made, own, was_running)
+        complete = self._is_complete(vm if vm is not None else made, disks)
+        if mode == "new":
+            self._check_name(made, complete)
+        if vm is not None and not complete:
             self._check_state(vm, disks)
         self._check_places(vm, home, disks, own)
         definition = {
@@ -115,8 +119,7 @@ class _Planning:
         }[mode]()
         nics = []
         if mode == "new":
-            own_vms = [vm_id for vm_id, run_id in self.made.vms.items() if run_id == self.run_id]
-            nics = self.places.nics(self.document.get("virtual_nics", ()), own_vms)
+            nics = self.places.nics(self.document.get("virtual_nics", ()), [made.id] if made is not None else [])
         if self.point.skipped_disks:
             slots = ", ".join(str(disk.get("slot")) for disk in self.point.skipped_disks)
             self.notes.append(f"disks in the slots {slots} were not backed up and are not restored")
@@ -130,9 +133,10 @@ class _Planning:
             point_id=self.point.id,
             source_vm_id=self.point.vm_id,
             source_vm_name=self.point.vm_name,
-            vm_id=vm.id if vm is not None else None,
+            vm_id=vm.id if vm is not None else made.id if made is not None and complete else None,
             name=vm.name if vm is not None else self.name,
-            stop=vm is not None and vm.state != "STOPPED",
+            complete=complete,
+            stop=vm is not None and vm.state != "STOPPED" and not complete,
             # A VM that is stopped for it runs again afterwards.
             start=self.wishes.start or was_running,
             was_running=was_running,
@@ -175,15 +179,28 @@ class _Planning:
         found = self.places.find(names, self.wishes.vm, None, None, "VM", "the disks", "vm")
         return self.inventory.vms[found] if found is not None else None
 
-    def _check_name(self) -> None:
+    def _is_complete(self, vm: Vm | None, disks: Sequence[DiskToRestore]) -> bool:
+        """Whether an interrupted call has done it all, up to the start of the VM, and only the marks are left.
+
+        Disks are put into slots only when they are whole. The guest writes to them by now: they are not written again.
+        """
+        if vm is None or vm.state != "RUNNING" or not disks or not all(disk.exchanged for disk in disks):
+            return False
+        if self.wishes.mode == "new":
+            return len(vm.nics) >= len(self.document.get("virtual_nics", ()))
+        if self.wishes.mode == "attach" or self.wishes.slots is not None:
+            return True
+        saved, now = settings_of(self.saved), settings_of(vm.document.get("vm", {}))
+        return all(now.get(key) == value for key, value in saved.items() if key != "osType")
+
+    def _check_name(self, made: Vm | None, complete: bool) -> None:
         for vm in self.inventory.vms.values():
-            own = self.made.vms.get(vm.id) == self.run_id
-            if own and vm.state != "STOPPED":
+            if vm is made and vm.state != "STOPPED" and not complete:
                 self.problems.append(
                     f"VM {quoted(vm.name)} ({vm.id}), which this restore has made, is {vm.state} already: "
                     "its disks are in use"
                 )
-            if vm.name == self.name and not own:
+            if vm.name == self.name and vm is not made:
                 self.problems.append(
                     f"there is a VM {quoted(vm.name)} ({vm.id}) already: pass another name, or mode: in_place"
                 )
@@ -237,14 +254,14 @@ class _Planning:
                 )
             name = _name(disk, placed)
             made = _made(own, name, repository_id)
-            slot, previous, exchanged = disk.slot, None, False
-            if self.wishes.mode == "attach" and vm is not None:
-                slot = slots[disk.slot]
-                exchanged = made is not None and any((one.slot, one.id) == (slot, made.id) for one in vm.disks)
-            elif held is not None:
-                previous, exchanged = self._previous(held, own)
+            slot = slots.get(disk.slot, disk.slot)
+            previous = self._previous(held, own) if held is not None else None
+            exchanged = (
+                made is not None and vm is not None and (slot, made.id) in {(one.slot, one.id) for one in vm.disks}
+            )
             way = self.places.way(repository_id)
-            purpose = Purpose(slot, self.point.id, vm.id if vm is not None else None, previous, was_running)
+            target = vm.id if vm is not None and self.wishes.mode != "new" else None
+            purpose = Purpose(slot, self.point.id, target, previous, was_running)
             found.append(
                 DiskToRestore(
                     slot=disk.slot,
@@ -266,14 +283,14 @@ class _Planning:
             )
         return found
 
-    def _previous(self, held: Disk, own: Mapping[str, MadeDisk]) -> tuple[str | None, bool]:
-        """Return the disk to be replaced in a slot, and whether it is so already."""
+    def _previous(self, held: Disk, own: Mapping[str, MadeDisk]) -> str | None:
+        """Return the disk that is replaced in a slot, or was so by an interrupted call."""
         if held.kind != "virtual":
             self.problems.append(f"slot {held.slot} of the VM holds a {held.kind} disk now: it is not replaced")
-            return None, False
+            return None
         if held.id in own:
             purpose = own[held.id].purpose
-            return purpose.previous if purpose is not None else None, True
+            return purpose.previous if purpose is not None else None
         other = self.made.disks.get(held.id)
         if other is not None:
             which = f" of recovery point {other.purpose.point}" if other.purpose and other.purpose.point else ""
@@ -283,7 +300,7 @@ class _Planning:
             )
         if held.shared:
             self.problems.append(f"disk {quoted(held.name)} in slot {held.slot} is shared with other VMs")
-        return held.id, False
+        return held.id
 
     def _attach_slots(self, placed: Sequence[Placed], vm: Vm | None, own: Mapping[str, MadeDisk]) -> dict[int, int]:
         """Return, by the slot in the recovery point, those of another VM: remembered ones, else such as are free."""

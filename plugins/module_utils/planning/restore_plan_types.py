@@ -53,7 +53,8 @@ class Placed:
 class RestorePlan:
     """What will be done. C(run_id) is the same for the same restore, so that one that is repeated finds its objects.
 
-    C(was_running): the VM runs, or did when an interrupted call of the same restore began.
+    C(complete): an interrupted call has done it all, but the marks are still there. C(was_running): the VM runs, or did
+    when an interrupted call of the same restore began.
     """
 
     run_id: str
@@ -67,6 +68,7 @@ class RestorePlan:
     stop: bool
     start: bool
     was_running: bool
+    complete: bool
     disks: tuple[DiskToRestore, ...]
     definition: dict[str, Any]
     nics: tuple[dict[str, Any], ...]

@@ -151,9 +151,23 @@ def test_a_mapping_is_applied_once() -> None:
     assert plan(wishes, half, made=made_by(first)).run_id == first.run_id
 
 
-def test_a_vm_that_runs_with_restored_disks_is_left_alone() -> None:
+def test_killed_when_all_was_done_in_place() -> None:
     first = plan(IN_PLACE)
-    on = estate(vm("db", disk(0, id="new-0.img"), disk(1, id="new-1.img")))
+    settings = {"vm": {"memory": 512}}
+    on = estate(vm("db", disk(0, id="new-0.img"), disk(1, id="new-1.img"), document=settings))
+    again = plan(IN_PLACE, on, made=made_by(first))
+    assert (again.complete, again.stop, again.vm_id) == (True, False, "id-db")
+    assert [(one.previous, one.made) for one in again.disks] == [
+        ("disk-0.img", "new-0.img"),
+        ("disk-1.img", "new-1.img"),
+    ]
+
+
+@pytest.mark.parametrize("memory", [512, 1024])
+def test_a_vm_that_was_started_with_half_of_it_is_left_alone(memory: int) -> None:
+    first = plan(IN_PLACE)
+    second = disk(1) if memory == 512 else disk(1, id="new-1.img")
+    on = estate(vm("db", disk(0, id="new-0.img"), second, document={"vm": {"memory": memory}}))
     [problem] = problems(IN_PLACE, on, made=made_by(first))
     assert "is RUNNING with disks that this restore has put into its slots" in problem
 
@@ -191,9 +205,13 @@ def test_killed_while_a_new_vm_was_made() -> None:
     traces = replace(made_by(first), vms={"id-again": first.run_id})
     again = plan(NEW, estate(made), made=traces)
     assert (again.run_id, again.nics) == (first.run_id, first.nics)
-    on = estate(replace(made, state="RUNNING"))
-    [problem] = problems(NEW, on, made=traces)
+    # One that was started has to have all.
+    on = replace(made, state="RUNNING")
+    [problem] = problems(NEW, estate(on), made=traces)
     assert "which this restore has made, is RUNNING already" in problem
+    whole = replace(on, disks=(*on.disks, disk(1, id="new-1.img")))
+    done = plan(NEW, estate(whole), made=traces)
+    assert (done.complete, done.vm_id) == (True, "id-again")
 
 
 def test_what_was_written_already_needs_no_space_again() -> None:
