@@ -133,6 +133,7 @@ def test_a_full_storage_repository_is_named(bed: Bed, ovs: Server, stored: Store
         with pytest.raises(TargetError, match="Cannot write .* at offset .*: No space left on device"):
             restore(stored, target)
     bed.remove(filler)
+    bed.run(["sync"])  # else some of its space may come free only seconds later
     with RemoteTarget(ovs, disk, len(STATE)) as target:
         restore(stored, target)
     assert bed.digest(disk) == DIGEST
