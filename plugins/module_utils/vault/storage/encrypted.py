@@ -43,11 +43,9 @@ class DataKeys(Protocol):
 
     def current(self) -> bytes:
         """Return the data key for what is written now."""
-        ...
 
     def find(self, key_id: bytes) -> bytes | None:
         """Return the data key with this id, or nothing if the vault has none."""
-        ...
 
 
 class EncryptedStorage:
