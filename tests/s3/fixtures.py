@@ -20,6 +20,7 @@ from s3.faults import FaultProxy, faulty
 from s3.server import ACCESS_KEY, SECRET_KEY, Server, missing_programs, serve
 
 BUCKET = "vaults"
+# This one holds each object for a day.
 LOCKED_BUCKET = "locked-vaults"
 _NUMBERS = itertools.count(1)
 
@@ -52,6 +53,12 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serve(directory) as server:
         client = make_client(settings_for(server.endpoint))
         client.create_bucket(Bucket=BUCKET)
+        # Now, because a gateway that follows a killed one takes its time to make buckets.
+        client.create_bucket(Bucket=LOCKED_BUCKET, ObjectLockEnabledForBucket=True)
+        rule = {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}}
+        client.put_object_lock_configuration(
+            Bucket=LOCKED_BUCKET, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+        )
         yield server
 
 

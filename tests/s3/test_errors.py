@@ -51,7 +51,7 @@ def test_wrong_credentials(s3_server: Server) -> None:
     )
 
 
-@pytest.mark.parametrize("call", ["read", "write", "entry", "open", "list"])
+@pytest.mark.parametrize("call", ["read", "write", "entry", "open", "entries"])
 def test_a_missing_bucket_is_not_a_missing_file(s3_server: Server, call: str) -> None:
     assert text(failure(new_root("no-such-bucket"), s3_server.endpoint, call)) == (
         "OSError: there is no such bucket: create it, or correct the address of the vault"

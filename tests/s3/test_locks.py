@@ -7,26 +7,18 @@
 from __future__ import annotations
 
 import datetime
-from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from botocore.stub import Stubber
-from unit.transfer.builders import MOMENT, RUN, Estate, ticking
 
-from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
-from ansible_collections.ovm.backup.plugins.module_utils.vault.access import VaultAccess
-from ansible_collections.ovm.backup.plugins.module_utils.vault.expiry import Expiration
-from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
-from ansible_collections.ovm.backup.plugins.module_utils.vault.retention import RetentionPolicy
-from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.mounts import storage_of
+from ansible_collections.ovm.backup.plugins.module_utils.errors import VaultError
 from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.s3 import S3Storage
-from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.s3_client import Abilities, make_client
+from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.s3_client import Abilities
 from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.s3_turn import LEASE_SECONDS, S3Turn
 from s3.faults import Fault, FaultProxy
 from s3.fixtures import LOCKED_BUCKET, new_root, settings_for, storage_at
-from s3.server import ACCESS_KEY, SECRET_KEY, Server
+from s3.server import Server
 
 # --- turns -----------------------------------------------------------------------------------------------------------
 
@@ -110,22 +102,21 @@ def test_a_file_is_removed_on_a_condition_where_the_storage_can() -> None:
 
 
 @pytest.fixture
-def locked(s3_server: Server) -> str:
+def locked() -> str:
     """Return a vault in a bucket that holds each object for a day."""
-    client = make_client(settings_for(s3_server.endpoint))
-    if LOCKED_BUCKET not in [one["Name"] for one in client.list_buckets()["Buckets"]]:
-        client.create_bucket(Bucket=LOCKED_BUCKET, ObjectLockEnabledForBucket=True)
-        rule = {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}}
-        client.put_object_lock_configuration(
-            Bucket=LOCKED_BUCKET, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
-        )
     return new_root(LOCKED_BUCKET)
+
+
+def test_a_bucket_whose_versions_break_conditions_is_refused(s3_server: Server) -> None:
+    storage = S3Storage.connect(new_root(LOCKED_BUCKET), settings_for(s3_server.endpoint))
+    with pytest.raises(VaultError, match=r"ignores or .* If-None-Match .*older Ceph does so in buckets with versions"):
+        storage.create(f"{storage.root}/vault.json", b"{}")
 
 
 def test_a_held_object_is_hidden_but_not_lost(locked: str, s3_server: Server) -> None:
     storage = S3Storage.connect(locked, settings_for(s3_server.endpoint))
     path = f"{locked}/point.json"
-    storage.create(path, b"{}")
+    storage.write(path, b"{}")
     until = storage.held_until(path)
     assert until == pytest.approx(storage.entry(path).modified + 86400, abs=10)
     later = storage_at(locked, s3_server.endpoint, clock=lambda: (until or 0) + 1)
@@ -139,7 +130,7 @@ def test_a_held_object_is_hidden_but_not_lost(locked: str, s3_server: Server) ->
 
 def test_a_legal_hold_has_no_end(locked: str, s3_server: Server) -> None:
     storage = S3Storage.connect(locked, settings_for(s3_server.endpoint))
-    storage.create(f"{locked}/point.json", b"{}")
+    storage.write(f"{locked}/point.json", b"{}")
     hold = {"Status": "ON"}
     key = storage._key(f"{locked}/point.json")
     storage._bucket.client.put_object_legal_hold(Bucket=LOCKED_BUCKET, Key=key, LegalHold=hold)
@@ -156,7 +147,7 @@ def test_a_bucket_without_object_lock_is_asked_once(s3_faults: FaultProxy) -> No
 def test_a_removal_that_is_refused_says_why(locked: str, s3_faults: FaultProxy, held: bool) -> None:
     root = locked if held else new_root()
     storage = S3Storage.connect(root, settings_for(s3_faults.endpoint))
-    storage.create(f"{root}/a/disk", b"x")
+    storage.write(f"{root}/a/disk", b"x")
     s3_faults.add(Fault("answer", "DELETE", times=1, status=403, code="AccessDenied"))
     with pytest.raises(PermissionError) as caught:
         storage.remove(f"{root}/a/disk")
@@ -164,28 +155,3 @@ def test_a_removal_that_is_refused_says_why(locked: str, s3_faults: FaultProxy, 
     day = "" if until is None else datetime.datetime.fromtimestamp(until, datetime.UTC).strftime("%F %T")
     text = f"it is under object lock until {day} UTC" if held else "the credentials do not allow this: see the policy"
     assert str(caught.value.strerror).startswith(text)
-
-
-def test_retention_keeps_what_object_lock_holds(tmp_path: Path, locked: str, s3_server: Server) -> None:
-    estate = Estate(tmp_path)
-    access = VaultAccess(
-        endpoint_url=s3_server.endpoint,
-        access_key_id=ACCESS_KEY,
-        secret_access_key=SECRET_KEY,
-        addressing_style="path",
-    )
-    estate.vault = Vault.create(locked, access, clock=lambda: 1.0)
-    points = [backup_vm(estate.vault, estate.request(), clock=ticking(MOMENT)).point]
-    points.append(backup_vm(estate.vault, estate.request(run_id=RUN[:-1] + "f"), clock=ticking(MOMENT + 60)).point)
-    policy = Expiration(RetentionPolicy(keep_last=1), MOMENT + 3600, ZoneInfo("UTC"), "a test", RUN)
-    done = policy.run(estate.client)
-    assert (done.expired, done.failed, done.skipped) == ((), None, None)
-    assert [decision.reasons[0].partition(" 20")[0] for decision in done.kept] == [
-        "under object lock until",
-        "newest point",
-    ]
-    # When the time is over it goes, as anywhere.
-    storage: Any = storage_of(estate.vault.path)
-    storage._clock = lambda: 4e9
-    assert [decision.point.id for decision in policy.run(estate.client).expired] == [points[0].id]
-    assert [point.id for point in estate.client.scan()[0]] == [points[1].id]

@@ -98,6 +98,24 @@ def test_removed_from_new_to_old(client: Client, points: list[Point], monkeypatc
     assert again == Expiry("web01", "web01", found.kept, (), ())
 
 
+def test_what_object_lock_holds_stays_with_what_it_needs(
+    client: Client, points: list[Point], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = {f"{folder(client, points[1])}/point.json": 6 * DAY + 3600, f"{folder(client, points[3])}/point.json": 0.0}
+    monkeypatch.setattr(expiry, "held_until", lambda path: held.get(path) or None)
+    found = keep_last(1).run(client)
+    assert left(client) == [points[number].id for number in (0, 1, 3, 4)]
+    assert [decision.reasons[0] for decision in found.kept] == [
+        f"kept only as a base: needed by {points[1].id}",
+        "under object lock until 1970-01-07 01:00:00 UTC",
+        f"kept only as a base: needed by {points[4].id}",
+        "newest point",
+    ]
+    assert (ids(found.expired), found.failed) == ([points[2].id], None)
+    held[f"{folder(client, points[1])}/point.json"] = float("inf")
+    assert keep_last(1).run(client).kept[1].reasons == ("under a legal hold of object lock",)
+
+
 def test_dry_run_says_the_same_and_writes_nothing(client: Client, points: list[Point]) -> None:
     before = stored_tree(client.directory)
     foreseen = keep_last(1).run(client, dry_run=True)

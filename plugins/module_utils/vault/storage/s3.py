@@ -222,7 +222,7 @@ class S3Storage:
         self._delete(path)
 
     def held_until(self, path: str) -> float | None:
-        """Return until when object lock holds a file, or nothing: by its retention, or a legal hold, which has no end."""
+        """Return until when object lock holds a file, or nothing. A legal hold has no end."""
         return self._bucket.held_until(self._key(path), path, self._clock())
 
     def free_space(self, path: str) -> int | None:

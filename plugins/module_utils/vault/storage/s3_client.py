@@ -349,8 +349,8 @@ class Bucket:
 def _unsafe(path: str, header: str) -> VaultError:
     return VaultError(
         f"The object storage of {path} ignores or does not know the condition {header} of a write. Without it two runs "
-        "could hold the same lock and destroy each other's backups: use a storage that has conditional writes (Amazon "
-        "S3, Ceph, MinIO and others), or a vault in a directory",
+        "could hold the same lock and destroy each other's backups: use a storage that has conditional writes (older "
+        "Ceph does so in buckets with versions, and has them in others), or a vault in a directory",
         path=path,
     )
 
