@@ -56,7 +56,7 @@ IN_STAGE = mkdir -p $(BUILD)/home $(BUILD)/tmp && cd $(STAGE) && env $(TOOL) PYT
 STEPS := fmt lint types docs sanity integration bed-tests controller molecule artifact versions unit:2 playbooks:2
 STEP_NAMES := $(foreach step,$(STEPS),$(firstword $(subst :, ,$(step))))
 
-.PHONY: bed bed-stop bed-skew bench bench-outage help site screenshots venv system guest-packages s3-packages stage home test demo simulator format clean packages test-matrix release-check $(STEP_NAMES)
+.PHONY: bed bed-stop bed-skew bench bench-encryption bench-outage help site screenshots venv system guest-packages s3-packages stage home test demo simulator format clean packages test-matrix release-check $(STEP_NAMES)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -121,12 +121,12 @@ format: $(READY) ## rewrite the Python files in the house style
 fmt: $(READY) ## check: Python formatting
 	@$(VENV)/bin/ruff format --check .
 
-lint: $(READY) stage ## check: ruff, lowest Python, yamllint, ansible-lint
+lint: $(READY) stage $(AWX) ## check: ruff, lowest Python, yamllint, ansible-lint
 	@failed=0; \
 	$(VENV)/bin/ruff check . || failed=1; \
 	$(VENV)/bin/vermin --quiet --no-tips --violations --target=3.9- plugins || failed=1; \
 	($(IN_STAGE) yamllint --strict .) || failed=1; \
-	($(IN_STAGE) ansible-lint --nocolor --offline --profile production) || failed=1; \
+	($(IN_STAGE) ANSIBLE_COLLECTIONS_PATH=$(BUILD)/stage:$(BUILD)/collections ansible-lint --nocolor --offline --profile production) || failed=1; \
 	exit $$failed
 
 types: $(READY) stage ## check: types, mypy strict
@@ -173,11 +173,12 @@ molecule: $(READY) system stage ## test: the molecule scenario, converged twice 
 bed-tests: $(READY) system stage ## test: against a server with real OCFS2 behind ssh; skipped with a reason without root
 	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),-rs tests/bed)
 
-artifact: $(READY) system stage ## test: install the built collection elsewhere, back up and restore with it
+artifact: $(READY) system stage $(AWX) ## test: install the built collection elsewhere, back up and restore with it
 	@rm -rf $(BUILD)/artifact && mkdir -p $(BUILD)/artifact
 	@$(IN_STAGE) ansible-galaxy collection build --output-path $(BUILD)/artifact --force
-	@env $(TOOL) tests/tools/check_artifact.sh $(BUILD)/artifact
+	@env $(TOOL) tests/tools/check_artifact.sh $(BUILD)/artifact $(BUILD)/collections
 	@env $(TOOL) PYTHONPATH=tests $(VENV)/bin/python tests/tools/artifact_run.py $(BUILD)/artifact
+	@$(IN_STAGE) python $(CURDIR)/tests/tools/release_check.py --stage $(STAGE) --work $(BUILD)/release --quick
 
 release-check: $(READY) stage ## test: rehearse a release in a copy: changelog, artifact, galaxy-importer
 	@$(IN_STAGE) python $(CURDIR)/tests/tools/release_check.py --stage $(STAGE) --work $(BUILD)/release
@@ -194,6 +195,9 @@ bench: $(READY) system stage ## measure the engine against other tools, and how 
 
 bench-outage: $(READY) system stage ## measure the outage of a VM on NFS with one pass and with two (takes minutes)
 	@$(IN_STAGE) python tests/bench/outage.py $(BUILD)/bench-outage $(ARGS)
+
+bench-encryption: $(READY) stage ## measure what encryption costs beside a plain vault
+	@$(IN_STAGE) python tests/bench/encryption.py
 
 clean: ## remove everything that was made
 	rm -rf build .ansible collections tests/output

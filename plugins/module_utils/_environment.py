@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from ansible.module_utils.common.parameters import AnsibleFallbackNotFound
+from ansible.module_utils.errors import AnsibleFallbackNotFound
 
 
 def env_fallback(*names: str) -> str:

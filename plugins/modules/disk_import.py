@@ -35,6 +35,33 @@ options:
       - Id of the restore.
     type: str
     required: true
+  purpose:
+    description:
+      - What the disk is for. It is kept in the mark, for a restore that is repeated after an interruption.
+    type: dict
+    suboptions:
+      slot:
+        description:
+          - Slot of the VM that the disk goes to.
+        type: int
+        required: true
+      point:
+        description:
+          - Id of the recovery point.
+        type: str
+      vm_id:
+        description:
+          - Id of the VM that the disk goes to, none for a new one.
+        type: str
+      previous:
+        description:
+          - Id of the virtual disk that the slot held before.
+        type: str
+      was_running:
+        description:
+          - Whether the VM ran before.
+        type: bool
+        default: false
   name:
     description:
       - Name of the virtual disk.
@@ -47,9 +74,15 @@ options:
     required: true
   address:
     description:
-      - Address of the host that runs the module, under which the servers of Oracle VM reach it.
+      - Address under which the servers of Oracle VM reach the host that runs the module.
     type: str
     required: true
+  listen_address:
+    description:
+      - Address of the host where it serves the disk, if servers reach it under another one, such as behind NAT.
+        V(0.0.0.0) stands for all of its addresses. O(port) has to be the same on both sides.
+      - O(address) by default.
+    type: str
   port:
     description:
       - Port to serve at. Any free one by default.
@@ -128,6 +161,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, manager_client, manager_options, vault_options
 from ..module_utils._point import point_options, selected_point
+from ..module_utils._restore import purpose_option, read_purpose
 from ..module_utils.errors import ManagerError, OvmBackupError
 from ..module_utils.manager.client import ManagerClient
 from ..module_utils.manager.restored_disks import WantedDisk, ensure_disk, remove_restored_disk
@@ -142,8 +176,9 @@ def make(module: AnsibleModule, manager: ManagerClient) -> dict[str, Any]:
     [disk] = chosen_disks(point, [given["slot"]])
     place = {"name": given["name"], "repository_id": given["repository_id"], "vm_id": point.vm_id, "size": disk.size}
     where = {"address": given["address"], "port": given["port"], "content_hash": disk.content_hash}
+    where["listen"] = given["listen_address"]
     with client.open_disk(point, disk) as chain, serve_disk(chain, disk.name, **where) as served:
-        wanted = WantedDisk(**place, url=served.url)
+        wanted = WantedDisk(**place, url=served.url, purpose=read_purpose(given["purpose"]))
         try:
             found, changed = ensure_disk(manager, wanted, run_id=given["run_id"], check=module.check_mode)
         except ManagerError:
@@ -168,10 +203,12 @@ def main() -> None:
             **point_options(),
             "slot": {"type": "int", "required": True},
             "run_id": {"type": "str", "required": True},
+            "purpose": purpose_option(),
             "name": {"type": "str", "required": True},
             "repository_id": {"type": "str", "required": True},
             "address": {"type": "str", "required": True},
             "port": {"type": "int", "default": 0},
+            "listen_address": {"type": "str"},
         },
         supports_check_mode=True,
     )

@@ -53,10 +53,8 @@ options:
     default: [localhost]
   proxy_checks:
     description:
-      - What a loop over M(ovm.backup.proxy_check) has registered in C(results), first for the host that plans, then for
-        each of the O(proxies).
-      - With it each proxy is planned with what it sees itself. A proxy that cannot be reached, that sees another vault,
-        or whose clock is more than a minute off that of the host that plans, gets no VM, and the plan warns of it.
+      - What a loop over M(ovm.backup.proxy_check) registered in C(results), first for the host that plans, then for
+        each of the O(proxies). Each is planned with what it sees, and one that does not fit the others gets no VM.
       - Without it the host that runs the module looks for the storage repositories, on behalf of all proxies.
     type: list
     elements: dict
@@ -126,34 +124,16 @@ plan:
   returned: success
   type: dict
   contains:
-    subclient:
-      description: Name of the subclient.
-      type: str
-      returned: always
-    requested_type:
-      description: The type that is asked for.
-      type: str
-      returned: always
+    subclient: {description: Name of the subclient., type: str, returned: always}
+    requested_type: {description: The type that is asked for., type: str, returned: always}
     max_age:
       description: Seconds for which a recovery point is young enough, V(0) to back up always.
       type: int
       returned: always
-    shutdown_timeout:
-      description: Seconds that a VM gets to shut down.
-      type: int
-      returned: always
-    kill:
-      description: Whether a VM that does not shut down in time is switched off.
-      type: bool
-      returned: always
-    max_outage:
-      description: Seconds that a VM on NFS may be down, V(0) for no limit.
-      type: int
-      returned: always
-    two_pass:
-      description: Whether its disks are read before it is shut down too.
-      type: bool
-      returned: always
+    shutdown_timeout: {description: Seconds that a VM gets to shut down., type: int, returned: always}
+    kill: {description: Whether a VM that does not shut down in time is switched off., type: bool, returned: always}
+    max_outage: {description: "Seconds that a VM on NFS may be down, V(0) for no limit.", type: int, returned: always}
+    two_pass: {description: Whether its disks are read before it is shut down too., type: bool, returned: always}
     change_detection:
       description:
         - C(keep_reference) tells whether the clone of a backup stays to tell the next one what has changed,
@@ -165,10 +145,7 @@ plan:
       description: What may be done at once, C(clones), C(repository), C(server) and C(proxy), V(0) for no limit.
       type: dict
       returned: always
-    retries:
-      description: How often a VM is tried again after a failure that may pass.
-      type: int
-      returned: always
+    retries: {description: How often a VM is tried again after a failure that may pass., type: int, returned: always}
     retry_delay:
       description: Seconds before the first of these retries; each further one waits twice as long.
       type: int
@@ -310,9 +287,7 @@ plan:
           elements: dict
           returned: always
         stand_ins:
-          description:
-            - The proxies that may go on with the VM when its own is lost, the first one first. The filter
-              P(ovm.backup.stand_in#filter) makes the plan for one of them.
+          description: The proxies that go on with the VM when its own is lost, for P(ovm.backup.stand_in#filter).
           type: list
           elements: dict
           returned: always

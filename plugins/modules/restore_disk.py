@@ -233,7 +233,7 @@ def main() -> None:
         with client.open_disk(point, disk) as chain:
             needed = data_size(chain)
             if module.check_mode:
-                check_place(parameters["target"], path, chain, existing=parameters["existing"])
+                check_place(parameters["target"], path, chain, ssh=settings, existing=parameters["existing"])
             else:
                 opened = open_target(
                     parameters["target"],

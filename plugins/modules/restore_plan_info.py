@@ -68,7 +68,7 @@ options:
     description:
       - What things are called here that had other names or ids where the VM was backed up, such as at another site.
       - The keys are V(storage_repositories), V(networks), V(server_pools) and V(servers), each a mapping of old names
-        or ids to new ones.
+        or ids to new ones, and V(os_types), a mapping of old values of C(osType) to such as this manager knows.
     type: dict
     default: {}
   confirm:
@@ -170,7 +170,7 @@ plan:
       type: str
       returned: always
     vm_id:
-      description: Id of the VM that exists, null for a new one.
+      description: Id of the VM that exists, null for a new one that is not complete.
       type: str
       returned: always
       sample: 0004fb000006000011aa22bb33cc44dd
@@ -184,6 +184,16 @@ plan:
       returned: always
     start:
       description: Whether it is started in the end.
+      type: bool
+      returned: always
+    complete:
+      description:
+        - Whether an interrupted call of the same restore has done everything up to the start of the VM, so that nothing
+          is left to do but to take off the marks.
+      type: bool
+      returned: always
+    was_running:
+      description: Whether the VM runs, or did when an interrupted call of the same restore began.
       type: bool
       returned: always
     disks:
@@ -242,6 +252,44 @@ plan:
           type: str
           returned: always
           sample: 0004fb0000120000aa11bb22cc33dd44.img
+        made:
+          description: Id of the virtual disk that an interrupted call of the same restore has made, or null.
+          type: str
+          returned: always
+          sample: 0004fb0000120000aa11bb22cc33dd44.img
+        exchanged:
+          description: Whether the slot holds that one already.
+          type: bool
+          returned: always
+        purpose:
+          description:
+            - What the virtual disk is for, in the form of O(ovm.backup.virtual_disk#module:purpose). A restore that is
+              repeated finds it there.
+          type: dict
+          returned: always
+          contains:
+            slot:
+              description: Slot of the VM that it goes to.
+              type: int
+              returned: always
+            point:
+              description: Id of the recovery point.
+              type: str
+              returned: always
+            vm_id:
+              description: Id of the VM that it goes to, null for a new one.
+              type: str
+              returned: always
+              sample: 0004fb000006000011aa22bb33cc44dd
+            previous:
+              description: Id of the virtual disk that is replaced, or null.
+              type: str
+              returned: always
+              sample: 0004fb0000120000aa11bb22cc33dd44.img
+            was_running:
+              description: Whether the VM runs, or did.
+              type: bool
+              returned: always
     definition:
       description:
         - >-
@@ -298,7 +346,8 @@ from ..module_utils._transfer import repositories_option
 from ..module_utils.images.ssh import SshSettings
 from ..module_utils.manager.inventory import read_inventory
 from ..module_utils.manager.networks import read_networks
-from ..module_utils.manager.restored_vms import made_by_restores
+from ..module_utils.manager.restored_survey import made_by_restores
+from ..module_utils.manager.restored_vms import supported_os_types
 from ..module_utils.planning.access import Access, mounted_repositories
 from ..module_utils.planning.restore_plan import plan_restore
 from ..module_utils.planning.restore_wishes import Wishes, check_wishes, read_mapping
@@ -314,10 +363,12 @@ def make(module: AnsibleModule, wishes: Wishes) -> dict[str, Any]:
     with manager_client(module) as manager:
         inventory = read_inventory(manager)
         networks = read_networks(manager)
-        run_of = made_by_restores(manager, inventory.vms)
+        made = made_by_restores(manager, {vm_id: vm.description for vm_id, vm in inventory.vms.items()})
+        os_types = supported_os_types(manager)
     mounted = mounted_repositories(parameters["repositories_path"], inventory.repositories)
     access = Access(mounted, settings is not None, settings.addresses if settings is not None else {})
-    found = plan_restore(point, document, inventory, networks, wishes, access, needed=needed, run_of=run_of)
+    facts = (point, document, inventory, networks, wishes, access)
+    found = plan_restore(*facts, needed=needed, made=made, os_types=os_types)
     return found.as_dict()
 
 

@@ -39,6 +39,33 @@ options:
     description:
       - Id of the VM whose disk is restored, for those who read the mark.
     type: str
+  purpose:
+    description:
+      - What the disk is for. It is kept in the mark, for a restore that is repeated after an interruption.
+    type: dict
+    suboptions:
+      slot:
+        description:
+          - Slot of the VM that the disk goes to.
+        type: int
+        required: true
+      point:
+        description:
+          - Id of the recovery point.
+        type: str
+      vm_id:
+        description:
+          - Id of the VM that the disk goes to, none for a new one.
+        type: str
+      previous:
+        description:
+          - Id of the virtual disk that the slot held before.
+        type: str
+      was_running:
+        description:
+          - Whether the VM ran before.
+        type: bool
+        default: false
   name:
     description:
       - Name of the disk. Needed for V(present).
@@ -174,6 +201,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, manager_client, manager_options
+from ..module_utils._restore import purpose_option, read_purpose
 from ..module_utils.manager.client import ManagerClient
 from ..module_utils.manager.restored import release
 from ..module_utils.manager.restored_disks import WantedDisk, ensure_disk, remove_disks_of_run, remove_restored_disk
@@ -183,7 +211,8 @@ def present(module: AnsibleModule, client: ManagerClient) -> dict[str, Any]:
     """Make the disk unless it is there."""
     given = module.params
     names = ("name", "repository_id", "size", "sparse", "vm_id")
-    wanted = WantedDisk(**{name: given[name] for name in names}, url=given["source_url"])
+    fields = {name: given[name] for name in names}
+    wanted = WantedDisk(**fields, url=given["source_url"], purpose=read_purpose(given["purpose"]))
     found, changed = ensure_disk(client, wanted, run_id=given["run_id"], check=module.check_mode)
     return {"changed": changed, "virtual_disk": found.as_dict() if found is not None else None}
 
@@ -196,6 +225,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["absent", "present", "released"], "default": "present"},
             "run_id": {"type": "str", "required": True},
             "vm_id": {"type": "str"},
+            "purpose": purpose_option(),
             "name": {"type": "str"},
             "repository_id": {"type": "str"},
             "size": {"type": "int"},

@@ -23,7 +23,9 @@ extends_documentation_fragment:
 options:
   state:
     description:
-      - V(present) makes the VM, or finishes what this restore has begun. With O(vm_id) it sets the settings of that VM.
+      - V(present) makes the VM, or finishes what this restore has begun. One that it has made with another name,
+        storage repository or server pool is refused, other settings are set.
+      - With O(vm_id) it sets the settings of that VM.
       - V(absent) removes the VM of this restore, which has to be stopped. Its virtual disks stay.
       - V(released) takes the mark off a VM that is complete.
     type: str
@@ -52,6 +54,7 @@ options:
       - Settings of the VM under the names that the manager has for them, as those of
         RV(ovm.backup.restore_plan_info#module:plan). C(repositoryId), C(serverPoolId) and C(serverId) are ids. Fields
         that the manager does not let one set are passed over.
+      - For O(vm_id), a field that is null gets no value.
     type: dict
   disks:
     description:
@@ -217,6 +220,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, manager_client, manager_options
+from ..module_utils.errors import NotFoundError
 from ..module_utils.manager.client import ManagerClient
 from ..module_utils.manager.restored import release
 from ..module_utils.manager.restored_vms import WantedVm, change_vm, describe_vm, ensure_vm, remove_vm
@@ -227,8 +231,9 @@ def present(module: AnsibleModule, client: ManagerClient) -> dict[str, Any]:
     parameters = module.params
     vm_id, run_id = parameters["vm_id"], parameters["run_id"]
     if vm_id is not None:
+        vm = describe_vm(client, vm_id)  # first: what fails after the change would take C(previous) with it
         previous = change_vm(client, vm_id, parameters["definition"], check=module.check_mode)
-        return {"changed": bool(previous), "vm": describe_vm(client, vm_id).as_dict(), "previous": previous}
+        return {"changed": bool(previous), "vm": vm.as_dict(), "previous": previous}
     wanted = WantedVm(
         name=parameters["name"],
         definition=parameters["definition"],
@@ -276,7 +281,11 @@ def main() -> None:
             }
         else:
             changed = release(client, "Vm", parameters["vm_id"], run_id=run_id, check=check)
-            result = {"changed": changed, "vm": describe_vm(client, parameters["vm_id"]).as_dict()}
+            try:
+                vm = describe_vm(client, parameters["vm_id"]).as_dict()
+            except NotFoundError:
+                vm = None
+            result = {"changed": changed, "vm": vm}
     module.exit_json(**result)
 
 

@@ -12,6 +12,7 @@ description:
   - Returns all clones and clone definitions that are proved by their ids to be made by this collection. What only has a
     similar name, or is a copy of such a clone, is not listed.
   - With O(vault) it also tells which of them are leftovers of dead runs, and how that is known.
+  - It also lists the restores that are not finished. Whether one still works cannot be known from here.
 version_added: 0.1.0
 author:
   - The ovm.backup contributors (@ovm-backup)
@@ -136,6 +137,75 @@ traces:
       description: The proof, or what stands against it, V(null) without O(vault).
       type: str
       returned: always
+restores:
+  description: The restores that are not finished, or were interrupted, each with what it has made.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    run_id:
+      description: Id of the restore.
+      type: str
+      returned: always
+    point:
+      description: Id of the recovery point, V(null) if that was not noted.
+      type: str
+      returned: always
+    source_vm_id:
+      description: Id of the VM that was backed up, V(null) if that was not noted.
+      type: str
+      returned: always
+    vm_id:
+      description: Id of the VM that gets the disks, V(null) for a new one.
+      type: str
+      returned: always
+    vm_name:
+      description: Its name, V(null) if it is gone.
+      type: str
+      returned: always
+    vm_state:
+      description: Its run state, V(null) if it is gone.
+      type: str
+      returned: always
+    was_running:
+      description: Whether it ran when the restore began.
+      type: bool
+      returned: always
+    made_vms:
+      description: Ids of VMs that the restore has made.
+      type: list
+      elements: str
+      returned: always
+    disks:
+      description: The virtual disks that it has made.
+      type: list
+      elements: dict
+      returned: always
+      contains:
+        id:
+          description: Id of the virtual disk.
+          type: str
+          returned: always
+        name:
+          description: Its name.
+          type: str
+          returned: always
+        repository_id:
+          description: Id of its storage repository.
+          type: str
+          returned: always
+        mapped:
+          description: Whether it is mapped to a VM.
+          type: bool
+          returned: always
+        slot:
+          description: Slot that it goes to, V(null) if that was not noted.
+          type: int
+          returned: always
+        previous:
+          description: Id of the virtual disk that it replaces, or V(null).
+          type: str
+          returned: always
 summary:
   description: The same as lines of text.
   returned: success
@@ -161,6 +231,7 @@ from ..module_utils._module import (
     vault_options,
 )
 from ..module_utils.manager.clones import Trace, find_traces
+from ..module_utils.manager.restored_survey import restore_lines, unfinished_restores
 from ..module_utils.planning.leftovers import judge_traces, trace_lines
 from ..module_utils.vault.runs import Verdict
 
@@ -193,12 +264,14 @@ def main() -> None:
         vault = open_vault(module) if module.params["vault"] is not None else None
         with manager_client(module) as client:
             traces, manager_id = find_traces(client), client.manager_id
+            restores = unfinished_restores(client)
         if vault is None:
             found = [describe(trace, None) for trace in traces]
         else:
             judged = judge_traces(traces, vault, now=time.time(), limit=limit)
             found = [describe(trace, verdict) for trace, verdict in judged]
-    module.exit_json(changed=False, manager_id=manager_id, traces=found, summary=trace_lines(found))
+    summary = trace_lines(found) + restore_lines(restores)
+    module.exit_json(changed=False, manager_id=manager_id, traces=found, restores=restores, summary=summary)
 
 
 if __name__ == "__main__":

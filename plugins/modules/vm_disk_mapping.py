@@ -9,7 +9,8 @@ DOCUMENTATION = r"""
 module: vm_disk_mapping
 short_description: Put a virtual disk into a slot of a VM
 description:
-  - Lets a slot of a stopped VM hold a virtual disk, in place of what it holds now, or nothing.
+  - Lets a slot of a VM hold a virtual disk, in place of what it holds now, or nothing. The VM has to be stopped if that
+    is a change.
   - The disk that was in the slot is not touched. The new one is mapped as it was, such as read-only. If the new one
     cannot be mapped, the old one is mapped again.
 version_added: 0.1.0
@@ -34,6 +35,13 @@ options:
     description:
       - Id of the virtual disk. Without it the slot is empty afterwards.
     type: str
+  expected:
+    description:
+      - Ids of the virtual disks that the slot may hold now. An empty list says that it has to be empty. A slot that
+        holds something else is left alone, and that is an error.
+      - Without it the slot may hold any virtual disk.
+    type: list
+    elements: str
 attributes:
   check_mode:
     support: full
@@ -94,12 +102,14 @@ def main() -> None:
             "vm_id": {"type": "str", "required": True},
             "slot": {"type": "int", "required": True},
             "virtual_disk_id": {"type": "str"},
+            "expected": {"type": "list", "elements": "str"},
         },
         supports_check_mode=True,
     )
     which = [module.params[name] for name in ("vm_id", "slot", "virtual_disk_id")]
     with engine(module, "requests"), manager_client(module) as client:
-        previous, changed = map_disk(client, *which, check=module.check_mode)
+        how = {"expected": module.params["expected"], "check": module.check_mode}
+        previous, changed = map_disk(client, *which, **how)
     module.exit_json(changed=changed, previous={"virtual_disk_id": previous})
 
 

@@ -14,7 +14,6 @@ import pytest
 from unit.vault.builders import MIB, Stored, content_hash, noise, open_files, store, write_image
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import ServerError, TargetError
-from ansible_collections.ovm.backup.plugins.module_utils.images import remote_target
 from ansible_collections.ovm.backup.plugins.module_utils.images.remote import Server
 from ansible_collections.ovm.backup.plugins.module_utils.images.remote_target import RemoteTarget
 from ansible_collections.ovm.backup.plugins.module_utils.images.ssh import SshSettings
@@ -106,15 +105,12 @@ def test_a_new_image_is_there_whole_or_not_at_all(bed: Bed, ovs: Server, stored:
 
 
 @pytest.mark.parametrize("ovs", ["root", "sudo"], indirect=True)
-def test_a_disk_that_a_guest_may_have_is_not_written(
-    bed: Bed, ovs: Server, disk: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(remote_target, "_PATIENCE", 1)
+def test_a_disk_that_a_guest_may_have_is_not_written(bed: Bed, ovs: Server, disk: str) -> None:
     device = bed.run(["losetup", "--find", "--show", disk]).text
     try:
         name = device.rsplit("/", 1)[1]
         with pytest.raises(TargetError, match=f"Cannot open .*: loop device {name} has it open: stop what uses it"):
-            RemoteTarget(ovs, disk, len(STATE))
+            RemoteTarget(ovs, disk, len(STATE), patience=1)
     finally:
         bed.run(["losetup", "--detach", device])
     with RemoteTarget(ovs, disk, len(STATE)) as target:

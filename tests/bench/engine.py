@@ -15,6 +15,7 @@ With profile=FILE all work is done in one thread, and what cProfile says of it, 
 from __future__ import annotations
 
 import cProfile
+import functools
 import json
 import os
 import sys
@@ -168,7 +169,7 @@ def main() -> int:
     works = {
         "full": lambda vault: backup(vault, "full", **options),
         "incremental": lambda vault: backup(vault, "incremental", **options),
-        "restore": lambda vault: restore(vault, **options),
+        "restore": functools.partial(restore, **options),
         "verify": verify,
         "synthetic_full": synthetic_full,
     }

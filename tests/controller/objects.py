@@ -43,7 +43,8 @@ _IN_ORGANIZATION = (("organization", "name"),)
 KINDS: dict[str, Kind] = {
     "organizations": Kind("organization", ("name",), {"name": "", "description": ""}),
     "credential_types": Kind(
-        "credential_type", ("name", "kind"), {"name": "", "description": "", "kind": "", "inputs": {}, "injectors": {}}
+        "credential_type", ("name", "kind"),
+        {"name": "", "description": "", "kind": "", "managed": False, "inputs": {}, "injectors": {}},
     ),
     "credentials": Kind(
         "credential", ("name", "credential_type"),

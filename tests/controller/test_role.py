@@ -29,10 +29,11 @@ def test_first_time(site: Site) -> None:
     assert not [secret for secret in SECRETS if secret in outcome.output]
     store = site.controller.store
     named = {kind: sorted(one["name"] for one in store.all(kind)) for kind in store.objects if kind[:9] != "workflow_"}
-    assert named["credential_types"] == ["OVM Manager", "OVM Vault", "OVM dom0 ssh key"]
+    assert named["credential_types"] == ["OVM Manager", "OVM Target vault", "OVM Vault", "OVM dom0 ssh key"]
     assert named["credentials"] == ["OVM manager", "OVM ssh", "OVM vault"]
     assert named["job_templates"] == [
-        "OVM backup", "OVM janitor", "OVM preview", "OVM report", "OVM restore", "OVM retention", "OVM verify",
+        "OVM backup", "OVM copy", "OVM janitor", "OVM preview", "OVM report", "OVM restore", "OVM retention",
+        "OVM verify",
     ]  # fmt: skip
     assert named["schedules"] == [
         "databases: backup, Mon..Sat 22:00 Europe/Vienna",
@@ -73,7 +74,7 @@ def test_what_is_not_wanted_any_more(site: Site) -> None:
     rule = {"rrule": "DTSTART:20260101T000000Z RRULE:FREQ=DAILY;INTERVAL=1", "unified_job_template": backup}
     store.create("schedules", {"name": "by hand", "extra_data": {"subclient": "x"}, **rule})
     changes = {"ovm_backup_subclients": {"databases": site.variables["ovm_backup_subclients"]["databases"]}}
-    outcome = site.apply(controller_schedule_workflow=True, **changes)
+    outcome = site.apply("--tags", "schedules", controller_schedule_workflow=True, **changes)
     assert outcome.code == 0, outcome.output
     workflow = store.named("workflow_job_templates", "OVM backup, verify, report")["id"]
     assert sorted((one["name"], one["unified_job_template"]) for one in store.all("schedules")) == [
@@ -93,5 +94,6 @@ def test_wrong_input(site: Site) -> None:
     assert "'2030-01-01' cannot be a schedule of the controller: '2030-01-01' names a year" in outcome.output
     assert site.controller.calls == []
     outcome = site.apply(controller_manager={"url": "x", "user": "y"})
-    assert outcome.messages["localhost"] == "controller_manager says nothing of password."
+    assert outcome.code == 2
+    assert '"msg": "controller_manager says nothing of password."' in outcome.output
     assert site.controller.calls == []

@@ -99,8 +99,8 @@ def test_a_proxy_is_set_up(bench: Bench, variables: dict[str, Any]) -> None:
         ),
         (
             {"proxy_known_hosts": ["ovs1.example.com"]},
-            "proxy_known_hosts: 'ovs1.example.com' is no line of known_hosts. It has to be the address of a server, the "
-            "type of its key and the key, as ssh-keyscan -t rsa prints it.",
+            "proxy_known_hosts: 'ovs1.example.com' is no line of known_hosts. It has to be the address of a server, "
+            "the type of its key and the key, as ssh-keyscan -t rsa prints it.",
         ),
     ],
 )

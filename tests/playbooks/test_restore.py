@@ -107,11 +107,13 @@ def test_a_disk_is_given_to_another_vm(bench: Bench, saved: Path) -> None:
     assert sorted(bench.images("old01")) == [0]
 
 
-@pytest.mark.parametrize("mode", ["new", "in_place"])
-def test_everything_is_taken_back_when_it_fails(bench: Bench, saved: Path, mode: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "fault", "skip"),
+    [("new", "nic.create", 0), ("in_place", "mapping.create", 1), ("in_place", "vm.start", 0)],
+)
+def test_everything_is_taken_back_when_it_fails(bench: Bench, saved: Path, mode: str, fault: str, skip: int) -> None:
     images = bench.images(VM)
-    fault = {"new": "nic.create", "in_place": "mapping.create"}[mode]
-    bench.simulator.job_fault(fault, error_type="SERVER", skip=1 if mode == "in_place" else 0)
+    bench.simulator.job_fault(fault, error_type="SERVER", skip=skip)
     before = bench.listed()
     options = {"vm_name": "db-restored"} if mode == "new" else {"confirm": VM, "stop": "true"}
     found = bench.run("restore", code=2, client=CLIENT, mode=mode, **options)
@@ -125,6 +127,21 @@ def test_everything_is_taken_back_when_it_fails(bench: Bench, saved: Path, mode:
     bench.objects = listed
     assert bench.images(VM) == images
     assert bench.state_of(VM) == "RUNNING"
+
+
+def test_one_that_was_killed_in_the_middle_of_the_exchange_is_repeated(bench: Bench, saved: Path) -> None:
+    images = bench.images(VM)
+    options = {"client": CLIENT, "mode": "in_place", "confirm": VM, "stop": "true"}
+    playbook = bench.start("restore", **options)
+    wait_until(lambda: bench.images(VM).get(0) not in (None, images[0]), "the exchange of the first disk")
+    playbook.kill()
+    bench.simulator.wait_for_jobs()
+    assert bench.state_of(VM) == "STOPPED"
+    bench.run("restore", **options)
+    assert same(bench, VM, saved)
+    assert bench.state_of(VM) == "RUNNING"
+    assert not any(image.exists() for image in images.values())
+    bench.objects = bench.listed()
 
 
 def test_what_stands_in_the_way_is_named_at_once(bench: Bench, saved: Path, tmp_path: Path) -> None:

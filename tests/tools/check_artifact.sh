@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Install the built collection into an empty path and use it from there, as its users will.
-# Usage: check_artifact.sh DIRECTORY   (holds exactly one ovm-backup-*.tar.gz)
+# Usage: check_artifact.sh DIRECTORY OTHERS
+# DIRECTORY holds exactly one ovm-backup-*.tar.gz; OTHERS the collections of others that one playbook needs.
 set -euo pipefail
+others=$2
 cd "$1"
 
 collections=$PWD/collections
 installed=$collections/ansible_collections/ovm/backup
-export ANSIBLE_COLLECTIONS_PATH=$collections
+export ANSIBLE_COLLECTIONS_PATH=$collections:$others
 export ANSIBLE_COLLECTIONS_SCAN_SYS_PATH=False
 
 ansible-galaxy collection install --offline --no-deps -p "$collections" ./ovm-backup-*.tar.gz

@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import pytest
-from ansible.module_utils.common.parameters import AnsibleFallbackNotFound
+from ansible.module_utils.errors import AnsibleFallbackNotFound
 
 from ansible_collections.ovm.backup.plugins.module_utils._environment import env_fallback
+from ansible_collections.ovm.backup.plugins.module_utils.vault.access import VaultAccess
 
 
 def test_first_variable_that_says_something(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,3 +23,8 @@ def test_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OVM_ONE", "")
     with pytest.raises(AnsibleFallbackNotFound):
         env_fallback("OVM_ONE")
+
+
+def test_access_to_a_vault_without_a_module() -> None:
+    given = {"OVM_VAULT_REGION": "", "OVM_VAULT_VALIDATE_CERTS": "", "OVM_VAULT_ACCESS_KEY_ID": "key"}
+    assert VaultAccess.from_environment(given) == VaultAccess(access_key_id="key")

@@ -72,7 +72,7 @@ def run(run_module: Any) -> Callable[..., tuple[dict[str, Any], bool]]:
 BARE = """
 import contextlib, importlib, io, json, sys
 from ansible.module_utils import basic
-sys.modules.update(dict.fromkeys(("requests", "zstandard", "blake3", "urllib3", "yaml")))
+sys.modules.update(dict.fromkeys(("requests", "zstandard", "blake3", "cryptography", "urllib3", "yaml")))
 found = {}
 for name, arguments in json.loads(sys.argv[1]).items():
     module = importlib.import_module("ansible_collections.ovm.backup.plugins.modules." + name)
@@ -129,6 +129,7 @@ NEEDS: dict[str, tuple[dict[str, Any], str]] = {
     "synthetic_full": ({"client": "c"}, "blake3, zstandard"),
     "schedule": ({"state": "absent", "path": "/"}, ""),
     "vault": ({}, ""),
+    "vault_key": ({}, "cryptography"),
     "vault_leftovers": ({}, "blake3"),
     "verify": ({}, "blake3, zstandard"),
     "virtual_disk": ({"run_id": "r", "state": "absent", **CONNECTION}, "requests"),

@@ -97,7 +97,8 @@ def test_version_is_the_same_everywhere() -> None:
 # --- every file keeps the form ---------------------------------------------------------------------------------------
 
 
-@every(PYTHON)
+# ansible-test wants nothing at all in the files that only make a package.
+@every([path for path in PYTHON if path.name != "__init__.py" or read(path)])
 def test_file_begins_with_the_licence(path: Path) -> None:
     assert read(path).removeprefix("#!/usr/bin/python\n").startswith(HEADER)
 
@@ -153,3 +154,18 @@ def test_engine_imports_downwards_only(path: Path) -> None:
 def test_engine_has_only_known_rooms() -> None:
     rooms = {engine_part(path) for path in PYTHON if path.is_relative_to(ENGINE) and path.parent != ENGINE}
     assert rooms <= set(ROOMS)
+
+
+# --- the way in ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*MODULES, *sorted(path.stem for path in ROOT.glob("playbooks/*.yml"))])
+def test_readme_has_a_line_for_module_and_playbook(name: str) -> None:
+    assert f"`ovm.backup.{name}`" in read(ROOT / "README.md")
+
+
+def test_readme_of_the_tests_names_every_directory() -> None:
+    text = read(ROOT / "tests" / "README.md")
+    folders = {path.relative_to(ROOT / "tests").parts[:-1] for path in (ROOT / "tests").rglob("*.py")}
+    wanted = {"/".join(parts[:2] if parts[0] == "unit" else parts[:1]) for parts in folders if parts}
+    assert [name for name in sorted(wanted - {"unit", "integration"}) if f"`{name}`" not in text] == []

@@ -23,13 +23,17 @@ from .libguestfs import Status
 class Source(Protocol):
     """Mounted file systems. Paths are absolute and bytes; no method follows a link at the end of one."""
 
-    def status(self, path: bytes) -> Status: ...
+    def status(self, path: bytes) -> Status:
+        """Return what the file system says of a path."""
 
-    def directory(self, path: bytes) -> Iterator[tuple[bytes, Status]]: ...
+    def directory(self, path: bytes) -> Iterator[tuple[bytes, Status]]:
+        """Iterate over the names in a directory."""
 
-    def link(self, path: bytes) -> str: ...
+    def link(self, path: bytes) -> str:
+        """Return where a symbolic link points to."""
 
-    def content(self, path: bytes) -> contextlib.AbstractContextManager[int]: ...
+    def content(self, path: bytes) -> contextlib.AbstractContextManager[int]:
+        """Open a file; the value is a descriptor to read its content from."""
 
 
 class GuestFile(NamedTuple):

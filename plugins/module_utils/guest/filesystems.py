@@ -22,13 +22,17 @@ _WITHOUT_FILES = ("swap", "unknown", "crypto_LUKS")
 class Disks(Protocol):
     """What is asked of an appliance here."""
 
-    def do(self, name: str, *arguments: Argument) -> int: ...
+    def do(self, name: str, *arguments: Argument) -> int:
+        """Call what returns a number."""
 
-    def text(self, name: str, *arguments: Argument) -> str: ...
+    def text(self, name: str, *arguments: Argument) -> str:
+        """Call what returns a text."""
 
-    def words(self, name: str, *arguments: Argument) -> list[bytes]: ...
+    def words(self, name: str, *arguments: Argument) -> list[bytes]:
+        """Call what returns a list."""
 
-    def pairs(self, name: str, *arguments: Argument) -> dict[bytes, bytes]: ...
+    def pairs(self, name: str, *arguments: Argument) -> dict[bytes, bytes]:
+        """Call what returns keys and values."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import hashlib
 import os
 import stat
 import struct
+import sys
 import time
 
 MYPY = False
@@ -25,6 +26,10 @@ FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
 FADV_DONTNEED = 4
 TAKEN = "another restore is writing it"
 DIGEST = struct.Struct(">QQ32s")  # start, end and SHA-256 of what should be there
+
+
+class Taken(Failure):
+    """Somebody else has the file now, and may be about to end."""
 
 
 class Writing(object):
@@ -44,7 +49,7 @@ class Writing(object):
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise Failure(text="it is not a regular file")
             if request["lock"]:
-                patiently(request["lock"], lambda: take(fd, path))
+                self.patiently(request["lock"], lambda: take(fd, path))
             return dict(state(fd, path), handle=fd), b""
         except BaseException:
             os.close(fd)
@@ -54,22 +59,58 @@ class Writing(object):
         # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]
         """Open a new image, empty and of C(size) bytes; it gets the second of two names with C(finish), or vanishes.
 
-        C(lock) is as for C(target), for what is left of another one.
+        C(lock): tenths of a second for another restore of it to end.
         """
         path, name = payload.split(b"\0")
-        if os.path.lexists(name):
-            raise Failure(errno=errno.EEXIST, text=os.strerror(errno.EEXIST))
-        patiently(request["lock"], lambda: remove_left(path))
-        fd = os.open(path, FLAGS | os.O_CREAT | os.O_EXCL, 384)  # 0600, which Python 2 and 3 write in different ways
-        self.unfinished[fd] = path
+        fd = self.patiently(request["lock"], lambda: self.begin(path, name))
         try:
-            lock(fd, path)
             os.ftruncate(fd, request["size"])
             return dict(state(fd, path), handle=fd), b""
         except BaseException:
             self.discard(fd)
             os.close(fd)
             raise
+
+    def begin(self, path, name):
+        # type: (bytes, bytes) -> int
+        """Make a file for a new image, and have it for us alone."""
+        if os.path.lexists(name):
+            raise Failure(errno=errno.EEXIST, text=os.strerror(errno.EEXIST))
+        remove_left(path)
+        try:
+            fd = os.open(
+                path, FLAGS | os.O_CREAT | os.O_EXCL, 384
+            )  # 0600, which Python 2 and 3 write in different ways
+        except EnvironmentError as error:
+            if error.errno == errno.EEXIST:
+                raise Taken(text=TAKEN)  # it came into being just now
+            raise
+        self.unfinished[fd] = path
+        try:
+            lock(fd, path)
+        except BaseException:
+            if isinstance(sys.exc_info()[1], Taken):
+                del self.unfinished[fd]  # it is no longer ours to remove
+            self.discard(fd)
+            os.close(fd)
+            raise
+        return fd
+
+    def patiently(self, tenths, attempt):
+        # type: (int, Callable[[], int]) -> int
+        """Try again while somebody else has the file, for some tenths of a second.
+
+        What is left of a restore that was interrupted a moment ago ends by itself.
+        """
+        while True:
+            try:
+                return attempt()
+            except Taken:
+                tenths -= 1
+                if tenths <= 0:
+                    raise
+            self.alive()
+            time.sleep(0.1)
 
     def do_finish(self, request, name):
         # type: (dict[str, int], bytes) -> tuple[dict[str, object], bytes]
@@ -130,30 +171,14 @@ class Writing(object):
         return {"forgotten": forget(request["handle"])}, b""
 
 
-def patiently(tenths, attempt):
-    # type: (int, Callable[[], None]) -> None
-    """Do what fails while a file is in use, again and again for so many tenths of a second.
-
-    What is left of a restore that was interrupted a moment ago ends by itself.
-    """
-    while True:
-        try:
-            attempt()
-            return
-        except Failure:
-            tenths -= 1
-            if tenths <= 0:
-                raise
-        time.sleep(0.1)
-
-
 def take(fd, path):
-    # type: (int, bytes) -> None
+    # type: (int, bytes) -> int
     """Have a file for us alone."""
     lock(fd, path)
     user = user_of(fd, path)
     if user:
-        raise Failure(text="%s has it open: stop what uses it, such as a VM" % user)
+        raise Taken(text="%s has it open: stop what uses it, such as a VM" % user)
+    return fd
 
 
 def lock(fd, path):
@@ -163,11 +188,11 @@ def lock(fd, path):
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except EnvironmentError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise Failure(text=TAKEN)
+            raise Taken(text=TAKEN)
         if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
             raise
     if not os.path.lexists(path) or not os.path.samestat(os.fstat(fd), os.lstat(path)):
-        raise Failure(text=TAKEN)  # it was, until now, and has another name or is gone
+        raise Taken(text=TAKEN)  # it was, until now, and has another name or is gone
 
 
 def remove_left(path):

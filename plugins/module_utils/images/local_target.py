@@ -20,7 +20,7 @@ from ..errors import InvalidInputError, TargetError
 from .dom0_files import user_of
 from .local import LocalImage
 from .spans import split_spans
-from .target import Bytes, Written, digest, in_use, not_what_was_written, target_errors
+from .target import Bytes, Written, check_size, digest, in_use, not_what_was_written, target_errors
 from .types import Span
 
 _STEP = 1024 * 1024
@@ -56,15 +56,19 @@ class LocalTarget:
                 with self._counting:
                     self.kept += len(view)
                 return
-            position = 0
-            while position < len(view):
-                position += os.pwrite(self._descriptor, view[position:], offset + position)
+            self._write(offset, view)
 
     def clear(self, spans: Iterable[Span]) -> None:
         """Let spans be zeros."""
         with target_errors("write", self.name):
             for span in self._not_zero(spans):
-                os.pwrite(self._descriptor, bytes(span.end - span.start), span.start)
+                self._write(span.start, memoryview(bytes(span.end - span.start)))
+
+    def _write(self, offset: int, view: memoryview) -> None:
+        """Write all of it: a system may write less at once, as on a file system that is about to be full."""
+        position = 0
+        while position < len(view):
+            position += os.pwrite(self._descriptor, view[position:], offset + position)
 
     def flush(self) -> None:
         """Make all durable."""
@@ -138,11 +142,7 @@ def existing_image(path: str, size: int) -> Iterator[LocalTarget]:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         _lock(descriptor, path)
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise TargetError(f"Cannot restore to {path}: it is not a regular file", path=path)
-        if found.st_size != size:
-            raise TargetError(f"Cannot restore to {path}: it has {found.st_size} bytes, the disk {size}", path=path)
+        _check_image(os.fstat(descriptor), path, size)
         user = user_of(descriptor, os.fsencode(path))
         if user:
             raise in_use(path, user)
@@ -151,6 +151,20 @@ def existing_image(path: str, size: int) -> Iterator[LocalTarget]:
         yield LocalTarget(descriptor, path, size, fresh=fresh)
     finally:
         os.close(descriptor)
+
+
+def room_of(path: str, size: int) -> int:
+    """Return how many bytes of data an image that exists can take; raise C(TargetError) if it is not such a disk's."""
+    with target_errors("look at", path):
+        found, system = os.lstat(path), os.statvfs(path)
+    _check_image(found, path, size)
+    return system.f_bavail * system.f_frsize + found.st_blocks * 512
+
+
+def _check_image(found: os.stat_result, path: str, size: int) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise TargetError(f"Cannot restore to {path}: it is not a regular file", path=path)
+    check_size(path, path, found.st_size, size)
 
 
 def refuse_existing(path: str, overwrite: bool) -> None:

@@ -23,13 +23,13 @@ from .dom0_write import DIGEST
 from .remote import BATCH_SPANS, RemoteImage, Server
 from .server_image import image_name
 from .spans import split_spans
-from .target import Bytes, Written, digest, not_what_was_written
+from .target import Bytes, Written, check_size, digest, not_what_was_written
 from .types import Span
 
 _WINDOW = 8 * 1024 * 1024  # bytes on their way that no answer has come for
 _DEPTH = 64  # requests, likewise
 _STEP = 1024 * 1024  # what one request looks at
-_PATIENCE = 50  # tenths of a second for what an interrupted restore has left to end
+_PATIENCE = 100  # tenths of a second for what an interrupted restore has left to end
 _Item = TypeVar("_Item")
 
 
@@ -38,18 +38,22 @@ class RemoteTarget:
 
     Data that is there already, as after an interrupted restore, is found by its hash on the server and not sent. With
     C(create) it is a new image, which has its name only from C(finish) on: without that the server removes it, also
-    when nobody is there any more to ask for it.
+    when nobody is there any more to ask for it. C(patience): tenths of a second for another restore of it to end.
     """
 
     concurrent = False
 
-    def __init__(self, server: Server, path: str, size: int, *, create: bool = False) -> None:
+    def __init__(
+        self, server: Server, path: str, size: int, *, create: bool = False, patience: int = _PATIENCE
+    ) -> None:
         self.server = server
         self.path = path
         self.name = image_name(path, server.name)
         self.size = size
         self.kept = 0
         self._create = create
+        # The server says nothing meanwhile.
+        self._patience = max(1, min(patience, int(server.settings.stall_timeout * 5)))
         self._there = f"{path}.restoring" if create else path
         self._handles: dict[Channel, int] = {}
         self._channels: list[Channel] = []
@@ -57,18 +61,11 @@ class RemoteTarget:
         self._open: deque[tuple[Channel, int, Callable[[bytes, Mapping[str, Any]], None]]] = deque()
         self._on_the_way = 0
         self._late: deque[tuple[int, bytes]] = deque()
-        if server.method != "python":
-            raise TargetError(
-                f"Cannot write {self.name}: there is no Python on the server; restore through a path or by import",
-                path=path,
-            )
+        require_python(server, path)
         # This one holds the lock.
         header = self._prepare(server.connection.control, first=True)
         try:
-            if int(header["size"]) != size:
-                raise TargetError(
-                    f"Cannot restore to {self.name}: it has {header['size']} bytes, the disk {size}", path=path
-                )
+            check_size(self.name, path, int(header["size"]), size)
             self._data: list[Span] = [] if create else self._allocated()
         except BaseException:
             self.close()
@@ -207,13 +204,11 @@ class RemoteTarget:
     def _prepare(self, channel: Channel, *, first: bool) -> Mapping[str, Any]:
         """Let a channel have the image open; the first one locks it, and makes it if that is wanted."""
         there = os.fsencode(self._there)
-        patience = _PATIENCE if first else 0
         if first and self._create:
-            frame = channel.ask(
-                {"do": "create", "size": self.size, "lock": patience}, there + b"\0" + os.fsencode(self.path)
-            )
+            request = {"do": "create", "size": self.size, "lock": self._patience}
+            frame = channel.ask(request, there + b"\0" + os.fsencode(self.path))
         else:
-            frame = channel.ask({"do": "target", "lock": patience}, there)
+            frame = channel.ask({"do": "target", "lock": self._patience if first else 0}, there)
         header = frame.header or {}
         self._check(header, "create" if self._create else "open")
         self._handles[channel] = int(header["handle"])
@@ -253,6 +248,16 @@ class RemoteTarget:
 
     def _within_data(self, spans: Iterable[Span]) -> Iterator[Span]:
         return (part for part in split_spans(spans, _STEP) if self._overlaps(*part))
+
+
+def require_python(server: Server, path: str) -> None:
+    """Raise C(TargetError) for a server that only tools can read."""
+    if server.method != "python":
+        raise TargetError(
+            f"Cannot write {image_name(path, server.name)}: there is no Python on the server; restore through a path "
+            "or by import",
+            path=path,
+        )
 
 
 def batched(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:

@@ -75,6 +75,12 @@ def not_what_was_written(name: str, offset: int) -> TargetError:
     )
 
 
+def check_size(name: str, path: str, found: int, wanted: int) -> None:
+    """Raise C(TargetError) unless an image has the size of the disk."""
+    if found != wanted:
+        raise TargetError(f"Cannot restore to {name}: it has {found} bytes, the disk {wanted}", path=path)
+
+
 def in_use(name: str, user: str) -> TargetError:
     """Return the error for an image that somebody else has open."""
     return TargetError(f"Cannot open {name}: {user} has it open: stop what uses it, such as a VM", path=name)

@@ -94,9 +94,11 @@ class DiskImage(Protocol):
     size: int
     bytes_read: int
 
-    def __enter__(self: _Image) -> _Image: ...
+    def __enter__(self: _Image) -> _Image:
+        """Return the image itself."""
 
-    def __exit__(self, *_exception: object) -> None: ...
+    def __exit__(self, *_exception: object) -> None:
+        """Close the image."""
 
     def close(self) -> None:
         """Close the image."""

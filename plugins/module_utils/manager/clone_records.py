@@ -9,8 +9,8 @@
 The mark is the end of an object's description: C(ovm.backup/1) and a JSON object with the manager's UUID, the source
 VM's id and the run id. The mark of a clone, and of what a restore makes, also holds the object's own id, for a
 description can be copied along when somebody clones it; that of a clone also the ids of its disks and of their
-mappings. A clone definition's mark holds the id of its clone job: through it a clone is proved to be ours by the job's
-result before it is marked itself.
+mappings, that of a restored disk what it is for. A clone definition's mark holds the id of its clone job: through it a
+clone is proved to be ours by the job's result before it is marked itself.
 """
 
 from __future__ import annotations
@@ -64,6 +64,35 @@ class Clone:
         return {**asdict(self), "disks": [asdict(disk) for disk in self.disks]}
 
 
+@dataclass(frozen=True)
+class Purpose:
+    """What a restore that is repeated after an interruption has to know of a disk that it had made.
+
+    C(previous) is the virtual disk that the C(slot) of the VM C(vm_id) held before; C(was_running) whether that VM ran.
+    """
+
+    slot: int
+    point: str | None = None
+    vm_id: str | None = None
+    previous: str | None = None
+    was_running: bool = False
+
+    @classmethod
+    def read(cls, facts: Any) -> Purpose | None:
+        """Return what a mark says, None if that is not whole."""
+        if not isinstance(facts, Mapping) or not isinstance(facts.get("slot"), int):
+            return None
+        point, vm_id, previous = (
+            value if isinstance(value, str) else None for value in (facts.get(key) for key in ("point", "vm", "disk"))
+        )
+        return cls(facts["slot"], point, vm_id, previous, facts.get("ran") is True)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what is written into a mark."""
+        known = {"point": self.point, "vm": self.vm_id, "disk": self.previous, "ran": self.was_running}
+        return {"slot": self.slot, **{key: value for key, value in known.items() if value}}
+
+
 # Slot, disk of the source, disk of the clone, mapping of the clone.
 MarkedDisk = tuple[int, str, str, str]
 
@@ -79,6 +108,7 @@ class Mark:
     own_id: str | None = None
     job_id: str | None = None
     disks: tuple[MarkedDisk, ...] = ()
+    purpose: Purpose | None = None
 
     def description(self, words: str = "") -> str:
         """Return the description that carries the mark, behind C(words) of its own.
@@ -93,6 +123,7 @@ class Mark:
             "id": self.own_id,
             "job": self.job_id,
             "disks": [list(entry) for entry in self.disks],
+            "for": self.purpose.facts() if self.purpose is not None else None,
         }
         facts = {key: value for key, value in facts.items() if value}
         words = words or _TEXTS[self.kind]
@@ -127,6 +158,7 @@ def read_mark(description: Any, kind: str) -> Mark | None:
         own_id=own_id if isinstance(own_id, str) else None,
         job_id=job_id if isinstance(job_id, str) else None,
         disks=_disks(facts.get("disks")),
+        purpose=Purpose.read(facts.get("for")),
     )
 
 

@@ -52,6 +52,7 @@ class Server:
     running: bool
     maintenance: bool
     hostname: str = ""
+    server_pool_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,7 @@ def _server(item: Item) -> Server:
         running=text(item, "serverRunState") == "RUNNING",
         maintenance=flag(item, "maintenanceMode"),
         hostname=text(item, "hostname"),
+        server_pool_id=reference(item, "serverPoolId"),
     )
 
 

@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable
 
-from ..errors import ManagerError, ManagerResponseError, NotFoundError
-from .clone_records import Mark, read_mark, unmarked
+from ..errors import InvalidInputError, ManagerError, ManagerResponseError, NotFoundError
+from .clone_records import Mark, Purpose, read_mark, unmarked
 from .clone_removal import add_problems
 from .jobs import describe, is_over
 from .objects import object_id, object_name, reference, text
@@ -33,9 +33,17 @@ Find = Callable[[], "str | None"]
 Remove = Callable[[str], None]
 
 
-def new_mark(client: ManagerClient, run_id: str, vm_id: str | None) -> Mark:
+def new_mark(client: ManagerClient, run_id: str, vm_id: str | None, purpose: Purpose | None = None) -> Mark:
     """Return the mark of a restore on this manager. C(vm_id) is the VM that was backed up."""
-    return Mark("restore", client.manager_id, vm_id or "", run_id)
+    return Mark("restore", client.manager_id, vm_id or "", run_id, purpose=purpose)
+
+
+def given(client: ManagerClient, kind: str, id_: str, option: str, what: str) -> dict[str, Any]:
+    """Return the object that an option names; raise C(InvalidInputError), which names the option, if there is none."""
+    try:
+        return client.get(kind, id_)
+    except NotFoundError:
+        raise InvalidInputError(f"{option}: Oracle VM Manager has no {what} {id_!r}", option=option) from None
 
 
 def restore_mark(client: ManagerClient, item: Mapping[str, Any]) -> Mark | None:

@@ -9,16 +9,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import InvalidInputError, ManagerError, ManagerResponseError, NotFoundError
-from .clone_records import check_run_id
+from .clone_records import Mark, Purpose, check_run_id
 from .clone_removal import raise_all, remove_disk
 from .inventory import disk_kind, disk_path
 from .objects import number, object_id, object_name, reference, references
-from .restored import begun, claim, is_of_run, make, new_mark, restore_mark, result_of, take_back
+from .restored import begun, claim, given, is_of_run, make, new_mark, restore_mark, result_of, take_back
 
 if TYPE_CHECKING:
     from .client import Job, ManagerClient
@@ -54,6 +54,7 @@ class WantedDisk:
     sparse: bool = True
     url: str | None = None
     vm_id: str | None = None
+    purpose: Purpose | None = None
 
     @property
     def host(self) -> str:
@@ -85,8 +86,10 @@ def ensure_disk(
     """
     check_run_id(run_id)
     wanted.check()
-    client.get("Repository", wanted.repository_id)
-    found, claimed = _find(client, wanted, run_id)
+    given(client, "Repository", wanted.repository_id, "repository_id", "storage repository")
+    found, known = _find(client, wanted, run_id)
+    mark = new_mark(client, run_id, wanted.vm_id, wanted.purpose)
+    claimed = known is not None and known.own_id is not None
     if found is not None and wanted.size not in (None, found.size):
         raise InvalidInputError(
             f"Virtual disk {found.name} ({found.id}), which run {run_id} has made, has {found.size} bytes, not "
@@ -94,14 +97,18 @@ def ensure_disk(
             option="size",
         )
     if check or claimed:
+        if known is not None and claimed and not check and wanted.purpose not in (None, known.purpose):
+            # What an interrupted restore knew when it made the disk may be something else by now.
+            client.modify(
+                "VirtualDisk", str(known.own_id), {"description": replace(mark, own_id=known.own_id).description()}
+            )
         return found, not claimed
-    mark = new_mark(client, run_id, wanted.vm_id)
     if found is not None:
         disk_id = found.id
     elif wanted.url is not None:
         disk_id = _import(client, wanted)
     else:
-        disk_id = _make(client, wanted, run_id)
+        disk_id = _make(client, wanted, mark)
     claim(client, "VirtualDisk", disk_id, mark, lambda made: remove_disk(client, made), name=wanted.name)
     return describe_disk(client, client.get("VirtualDisk", disk_id)), True
 
@@ -163,10 +170,10 @@ def remove_disks_of_run(client: ManagerClient, run_id: str, *, check: bool = Fal
     return found
 
 
-def _find(client: ManagerClient, wanted: WantedDisk, run_id: str) -> tuple[VirtualDisk | None, bool]:
-    """Return the disk that this run has made, and whether its mark has its own id."""
+def _find(client: ManagerClient, wanted: WantedDisk, run_id: str) -> tuple[VirtualDisk | None, Mark | None]:
+    """Return the disk that this run has made, and its mark; first one whose mark has its own id."""
     fitting = [
-        (mark.own_id is not None, item)
+        (mark, item)
         for item, mark in ((item, restore_mark(client, item)) for item in client.list("VirtualDisk"))
         if mark is not None
         and mark.run_id == run_id
@@ -174,13 +181,12 @@ def _find(client: ManagerClient, wanted: WantedDisk, run_id: str) -> tuple[Virtu
         and reference(item, "repositoryId") == wanted.repository_id
     ]
     if not fitting:
-        return None, False
-    claimed, item = max(fitting, key=lambda found: found[0])
-    return describe_disk(client, item), claimed
+        return None, None
+    mark, item = max(fitting, key=lambda found: found[0].own_id is not None)
+    return describe_disk(client, item), mark
 
 
-def _make(client: ManagerClient, wanted: WantedDisk, run_id: str) -> str:
-    mark = new_mark(client, run_id, wanted.vm_id)
+def _make(client: ManagerClient, wanted: WantedDisk, mark: Mark) -> str:
     return make(
         client,
         "Repository",

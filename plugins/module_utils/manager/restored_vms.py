@@ -12,17 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidInputError, NotFoundError, PowerStateError
+from ..errors import InvalidInputError, ManagerError, ManagerResponseError, NotFoundError, PowerStateError
 from .clone_records import check_run_id, unmarked
 from .clone_removal import delete
 from .networks import read_networks
 from .objects import number, object_id, object_name, optional_text, reference, simple_id, text
-from .restored import begun, claim, is_of_run, make, new_mark, restore_mark
+from .restored import begun, claim, given, is_of_run, make, new_mark, restore_mark
 from .slots import check_new_disk, map_disk
 
 if TYPE_CHECKING:
     from .client import ManagerClient
-    from .inventory import Vm
 
 Nics = Sequence["tuple[str | None, str]"]  # MAC, which the manager makes where there is none, and network
 
@@ -120,10 +119,11 @@ class WantedVm:
                 raise InvalidInputError(
                     f"definition.{key} is missing: a VM cannot be made without it", option="definition"
                 )
-        client.get("Repository", self.repository_id)
-        client.get("ServerPool", self.definition["serverPoolId"])
+        given(client, "Repository", self.repository_id, "definition.repositoryId", "storage repository")
+        given(client, "ServerPool", self.definition["serverPoolId"], "definition.serverPoolId", "server pool")
         if self.definition.get("serverId"):
-            pool_id = reference(client.get("Server", self.definition["serverId"]), "serverPoolId")
+            server = given(client, "Server", self.definition["serverId"], "definition.serverId", "server")
+            pool_id = reference(server, "serverPoolId")
             if pool_id != self.definition["serverPoolId"]:
                 raise InvalidInputError(
                     f"Server {self.definition['serverId']} is in server pool {pool_id}, not in "
@@ -156,6 +156,15 @@ class WantedVm:
                 raise InvalidInputError(f"MAC address {mac} cannot be used: {whose}", option="nics")
 
 
+def supported_os_types(client: ManagerClient) -> frozenset[str]:
+    """Return the values that osType may have, none if the manager does not tell (ovm-rest-api 9.2)."""
+    try:
+        found = client.get("Vm", "SupportedOsTypes").get("strings")
+    except (NotFoundError, ManagerResponseError):
+        return frozenset()
+    return frozenset(map(str, found)) if isinstance(found, list) else frozenset()
+
+
 def find_vm(client: ManagerClient, run_id: str) -> tuple[str | None, bool]:
     """Return the id of the VM that a run made, and whether its mark has that id."""
     check_run_id(run_id)
@@ -167,13 +176,6 @@ def find_vm(client: ManagerClient, run_id: str) -> tuple[str | None, bool]:
                 return object_id(item), True
             found = found or object_id(item)
     return found, False
-
-
-def made_by_restores(client: ManagerClient, vms: Mapping[str, Vm]) -> dict[str, str]:
-    """Return, by the id of the VM, the restores that made VMs and have not finished them."""
-    items = {vm_id: {"id": {"value": vm_id}, "description": vm.description} for vm_id, vm in vms.items()}
-    marks = {vm_id: restore_mark(client, item) for vm_id, item in items.items()}
-    return {vm_id: mark.run_id for vm_id, mark in marks.items() if mark is not None}
 
 
 def ensure_vm(
@@ -189,10 +191,14 @@ def ensure_vm(
         vm_id = _make(client, wanted, run_id, vm_id)
     if vm_id is None:
         return None, True
-    known = describe_vm(client, vm_id)
+    known, other = describe_vm(client, vm_id), False
+    if claimed:
+        _check_same(client.get("Vm", vm_id), wanted, run_id)
+        settings = {key: value for key, value in settings_of(wanted.definition).items() if value != ""}
+        other = bool(change_vm(client, vm_id, settings, check=check))
     disks = [disk for disk in wanted.disks if disk not in known.disks]
     nics = _missing(wanted.nics, known.nics)
-    changed = not claimed or bool(disks) or bool(nics)
+    changed = not claimed or other or bool(disks) or bool(nics)
     if check or not changed:
         return known, changed
     for slot, disk_id in disks:
@@ -205,19 +211,43 @@ def ensure_vm(
     return describe_vm(client, vm_id), True
 
 
+def _check_same(item: Mapping[str, Any], wanted: WantedVm, run_id: str) -> None:
+    """Raise C(InvalidInputError) when what a run has made cannot become what it wants now."""
+    pairs = {"name": (wanted.name, object_name(item))}
+    for key in ("repositoryId", "serverPoolId"):
+        pairs[f"definition.{key}"] = (str(wanted.definition[key]), reference(item, key) or "")
+    other = [f"{key} is {there!r}, not {value!r}" for key, (value, there) in pairs.items() if value != there]
+    if other:
+        raise InvalidInputError(
+            f"VM {object_name(item)} ({object_id(item)}), which run {run_id} has made, is another one: "
+            f"{'; '.join(other)}: remove it, or use another run_id",
+            option="run_id",
+        )
+
+
 def change_vm(
     client: ManagerClient, vm_id: str, definition: Mapping[str, Any], *, check: bool = False
 ) -> dict[str, Any]:
-    """Set the fields of an existing VM as they were saved; return those that had others. C(check): only look."""
+    """Set the fields of an existing VM as they were saved; return those that had others. C(check): only look.
+
+    A field that is given as null gets no value. If it fails, C(previous) in the error has the fields that may have been
+    changed all the same.
+    """
     current = client.get("Vm", vm_id)
     known = {**current, "description": unmarked(text(current, "description"))}
-    changes = {key: value for key, value in _settings(definition).items() if value != known.get(key)}
+    wanted = {**{key: None for key in SETTINGS if key in definition}, **settings_of(definition)}
+    changes = {key: value for key, value in wanted.items() if value != known.get(key)}
+    previous = {key: known.get(key) for key in changes}
     if changes and not check:
         mark = restore_mark(client, current)
         if mark is not None and "description" in changes:
-            changes["description"] = mark.description(changes["description"])
-        client.modify("Vm", vm_id, changes)
-    return {key: known.get(key) for key in changes}
+            changes["description"] = mark.description(changes["description"] or "")
+        try:
+            client.modify("Vm", vm_id, changes)
+        except ManagerError as error:
+            error.details["previous"] = previous
+            raise
+    return previous
 
 
 def remove_vm(client: ManagerClient, run_id: str, *, vm_id: str | None = None, check: bool = False) -> str | None:
@@ -250,7 +280,7 @@ def remove_vm(client: ManagerClient, run_id: str, *, vm_id: str | None = None, c
     return vm_id
 
 
-def _settings(definition: Mapping[str, Any]) -> dict[str, Any]:
+def settings_of(definition: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a definition is set, without the mark of whoever had marked the VM when it was saved."""
     found = {key: definition[key] for key in SETTINGS if definition.get(key) is not None}
     if "description" in found:
@@ -261,7 +291,7 @@ def _settings(definition: Mapping[str, Any]) -> dict[str, Any]:
 def _make(client: ManagerClient, wanted: WantedVm, run_id: str, vm_id: str | None) -> str:
     """Make the empty VM, unless C(vm_id) is one that was only begun, and write its id into its mark."""
     mark = new_mark(client, run_id, wanted.source_vm_id)
-    settings = _settings(wanted.definition)
+    settings = settings_of(wanted.definition)
     words = settings.get("description", "")
 
     def remove(made: str) -> None:

@@ -12,13 +12,14 @@ if the new one cannot be made all the same, the old one is made again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInputError, ManagerError, NotFoundError, PowerStateError
 from .clone_removal import add_problems, delete
 from .inventory import disk_kind
 from .objects import flag, number, object_id, object_name, reference, references, simple_id, text
+from .restored import given
 
 if TYPE_CHECKING:
     from .client import ManagerClient
@@ -49,14 +50,32 @@ def check_new_disk(client: ManagerClient, vm_id: str | None, slot: int, disk_id:
 
 
 def map_disk(
-    client: ManagerClient, vm_id: str, slot: int, disk_id: str | None, *, check: bool = False
+    client: ManagerClient,
+    vm_id: str,
+    slot: int,
+    disk_id: str | None,
+    *,
+    expected: Collection[str] | None = None,
+    check: bool = False,
 ) -> tuple[str | None, bool]:
     """Let a slot hold a virtual disk, or nothing; return what it held, and whether that was something else.
 
-    A disk takes over how the one before it was mapped. C(check): only look. Raises C(PowerStateError) for a VM that is
-    not stopped, C(InvalidInputError) for a disk that cannot be mapped and for a slot with a physical disk.
+    A disk takes over how the one before it was mapped. C(expected) are the disks that the slot may hold now, none if it
+    has to be empty. C(check): only look. Raises C(PowerStateError) for a VM that is not stopped, C(InvalidInputError)
+    for a disk that cannot be mapped and for a slot with a physical disk, or with one that nobody expects.
     """
-    vm = client.get("Vm", vm_id)
+    vm = given(client, "Vm", vm_id, "vm_id", "VM")
+    old = _mapping(client, vm_id, slot)
+    held = reference(old, "virtualDiskId") if old is not None else None
+    physical = old is not None and held is None
+    if held == disk_id and not physical:
+        return held, False
+    if expected is not None and (held not in expected if expected else held is not None):
+        raise InvalidInputError(
+            f'Slot {slot} of VM "{object_name(vm)}" holds {_disk(held)} now, not {_disk(*expected)} as it did: it was '
+            "changed meanwhile and is left alone",
+            option="expected",
+        )
     if text(vm, "vmRunState") != "STOPPED":
         raise PowerStateError(
             f'VM "{object_name(vm)}" is {text(vm, "vmRunState")}: its disks are changed only while it is stopped.',
@@ -64,14 +83,10 @@ def map_disk(
             vm_name=object_name(vm),
             state=text(vm, "vmRunState"),
         )
-    old = _mapping(client, vm_id, slot)
-    held = reference(old, "virtualDiskId") if old is not None else None
-    if old is not None and held is None:
+    if physical:
         raise InvalidInputError(
             f'Slot {slot} of VM "{object_name(vm)}" holds a physical disk: it is not replaced', option="slot"
         )
-    if held == disk_id:
-        return held, False
     if disk_id is not None:
         check_new_disk(client, vm_id, slot, disk_id)
     if check:
@@ -85,6 +100,10 @@ def map_disk(
         _put_back(client, error, vm_id, slot, disk_id, old)
         raise
     return held, True
+
+
+def _disk(*disk_ids: str | None) -> str:
+    return " or ".join(f"virtual disk {disk_id}" for disk_id in disk_ids if disk_id is not None) or "nothing"
 
 
 def _mapping(client: ManagerClient, vm_id: str, slot: int) -> Mapping[str, Any] | None:

@@ -21,10 +21,12 @@ class _Named(Protocol):
     """What has the name and the slot of a disk."""
 
     @property
-    def slot(self) -> int: ...
+    def slot(self) -> int:
+        """The slot of the disk in its VM."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name of the disk."""
 
 
 @dataclass(frozen=True)

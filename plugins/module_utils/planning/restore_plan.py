@@ -14,74 +14,32 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from dataclasses import asdict
+from typing import Any
 
 from ..errors import InvalidInputError
-from ..manager.inventory import Inventory, Nic, Vm
+from ..manager.clone_records import Purpose
+from ..manager.inventory import Disk, Inventory, Vm
 from ..manager.networks import Network
-from ..manager.objects import object_id, optional_text, reference
+from ..manager.objects import object_id, reference
 from ..manager.restored_disks import BLOCK
-from ..manager.restored_vms import SETTINGS
+from ..manager.restored_survey import Made, MadeDisk
+from ..manager.restored_vms import settings_of
 from ..vault.manifest import Point, PointDisk
-from .access import Access, Source, choose_source
+from .access import Access
 from .reading import did_you_mean, quoted
+from .restore_places import Home, Places
+from .restore_plan_types import DiskToRestore, Placed, RestorePlan
 from .restore_wishes import Wishes
 
-_Thing = TypeVar("_Thing")
 
-
-@dataclass(frozen=True)
-class DiskToRestore:
-    """A disk and where it goes. C(size) and C(needed) are bytes; C(previous) is the virtual disk that it replaces."""
-
-    slot: int  # in the recovery point
-    target_slot: int  # of the VM
-    name: str
-    size: int
-    needed: int
-    content_hash: str
-    repository_id: str
-    repository: str
-    source: str
-    server: dict[str, Any] | None
-    source_reason: str
-    previous: str | None
-
-
-@dataclass(frozen=True)
-class RestorePlan:
-    """What will be done. C(run_id) is the same for the same restore, so that one that is repeated finds its objects."""
-
-    run_id: str
-    mode: str
-    client: str
-    point_id: str
-    source_vm_id: str
-    source_vm_name: str
-    vm_id: str | None  # of the VM whose disks are replaced
-    name: str
-    stop: bool
-    start: bool
-    disks: tuple[DiskToRestore, ...]
-    definition: dict[str, Any]
-    nics: tuple[dict[str, Any], ...]
-    needed: int
-    notes: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return {
-            **asdict(self),
-            "disks": [asdict(disk) for disk in self.disks],
-            "nics": [*self.nics],
-            "notes": [*self.notes],
-        }
-
-
-def restore_id(inventory: Inventory, point: Point, wishes: Wishes, name: str) -> str:
-    """Return the id of a restore: that of another VM, point or manager is another one."""
-    facts = (inventory.manager_id, point.client, point.id, wishes.mode, wishes.vm or name, str(wishes.slots))
+def restore_id(
+    inventory: Inventory, point: Point, wishes: Wishes, target: str, home: Home, placed: Sequence[Placed]
+) -> str:
+    """Return the id of a restore: that of another VM, point or manager, or to another place, is another one."""
+    places = [f"{one.disk.slot}:{one.repository_id}" for one in placed]
+    where = [home.server_pool or "", home.server or "", home.repository or ""]
+    facts = (inventory.manager_id, point.client, point.id, wishes.mode, target, str(wishes.slots), *where, *places)
     return f"restore-{hashlib.sha256(chr(0).join(facts).encode('utf-8', 'backslashreplace')).hexdigest()[:20]}"
 
 
@@ -94,14 +52,16 @@ def plan_restore(
     access: Access,
     *,
     needed: Mapping[int, int],
-    run_of: Mapping[str, str] | None = None,
+    made: Made | None = None,
+    os_types: frozenset[str] = frozenset(),
 ) -> RestorePlan:
     """Return the plan. Raises C(InvalidInputError) with everything that stands in the way.
 
-    C(document) is the saved configuration, C(needed) the bytes of data by slot, C(run_of) the restores that made
-    VMs, by the id of the VM.
+    C(document) is the saved configuration, C(needed) the bytes of data by slot, C(made) what restores have made and not
+    finished, C(os_types) what osType may be, nothing if that is not known.
     """
-    return _Planning(point, document, inventory, networks, wishes, access, needed, run_of or {}).plan()
+    places = Places(inventory, networks, wishes, access)
+    return _Planning(point, document, places, needed, made or Made(), os_types).plan()
 
 
 class _Planning:
@@ -111,47 +71,55 @@ class _Planning:
         self,
         point: Point,
         document: Mapping[str, Any],
-        inventory: Inventory,
-        networks: Mapping[str, Network],
-        wishes: Wishes,
-        access: Access,
+        places: Places,
         needed: Mapping[int, int],
-        run_of: Mapping[str, str],
+        made: Made,
+        os_types: frozenset[str],
     ) -> None:
         self.point = point
         self.saved: Mapping[str, Any] = document.get("vm") or {}
         self.document = document
-        self.inventory = inventory
-        self.networks = networks
-        self.wishes = wishes
-        self.access = access
+        self.places = places
+        self.inventory = places.inventory
+        self.wishes = places.wishes
         self.needed = needed
-        self.name = wishes.name or point.vm_name
-        self.run_id = restore_id(inventory, point, wishes, self.name)
-        self.run_of = run_of
-        self.problems: list[str] = []
-        self.notes: list[str] = []
+        self.made = made
+        self.os_types = os_types
+        self.name = self.wishes.name or point.vm_name
+        self.problems = places.problems
+        self.notes = places.notes
+        self.run_id = ""
 
     def plan(self) -> RestorePlan:
+        mode = self.wishes.mode
         chosen = self._chosen()
-        vm = None
-        if self.wishes.mode == "new":
-            self._check_name()
-        else:
-            vm = self._existing() if self.wishes.mode == "in_place" else self._other()
-            if vm is not None and vm.state not in ("STOPPED", "RUNNING"):
-                self.problems.append(f"VM {quoted(vm.name)} is {vm.state}: let it run or stop it first")
-            elif vm is not None and vm.state != "STOPPED" and not self.wishes.stop:
-                self.problems.append(f"VM {quoted(vm.name)} is {vm.state}: stop it, or pass stop: true")
-        disks = self._disks(chosen, vm)
-        self._check_space(disks)
+        vm = {"new": lambda: None, "in_place": self._existing, "attach": self._other}[mode]()
+        home = self.places.home(self.saved) if mode == "new" else Home()
+        placed = self._placed(chosen, vm)
+        target = vm.id if vm is not None else self.name
+        self.run_id = restore_id(self.inventory, self.point, self.wishes, target, home, placed)
+        own = {disk.id: disk for disk in self.made.disks.values() if disk.run_id == self.run_id}
+        remembered = any(disk.purpose is not None and disk.purpose.was_running for disk in own.values())
+        was_running = vm is not None and (vm.state != "STOPPED" or remembered)
+        made = None
+        if mode == "new":
+            made = next((vm for vm in self.inventory.vms.values() if self.made.vms.get(vm.id) == self.run_id), None)
+        disks = self._disks(placed, vm if vm is not None else made, own, was_running)
+        complete = self._is_complete(vm if vm is not None else made, disks)
+        if mode == "new":
+            self._check_name(made, complete)
+        if vm is not None and not complete:
+            self._check_state(vm, disks)
+        self._check_places(vm, home, disks, own)
         definition = {
-            "new": self._definition,
+            "new": lambda: self._definition(home),
             # Who wants some of the disks only wants nothing else to change.
             "in_place": self._settings if self.wishes.slots is None else dict,
             "attach": dict,  # the VM keeps its own
-        }[self.wishes.mode]()
-        nics = self._nics() if self.wishes.mode == "new" else ()
+        }[mode]()
+        nics = []
+        if mode == "new":
+            nics = self.places.nics(self.document.get("virtual_nics", ()), [made.id] if made is not None else [])
         if self.point.skipped_disks:
             slots = ", ".join(str(disk.get("slot")) for disk in self.point.skipped_disks)
             self.notes.append(f"disks in the slots {slots} were not backed up and are not restored")
@@ -160,16 +128,18 @@ class _Planning:
             raise InvalidInputError(what + "; ".join(self.problems), problems=list(self.problems))
         return RestorePlan(
             run_id=self.run_id,
-            mode=self.wishes.mode,
+            mode=mode,
             client=self.point.client,
             point_id=self.point.id,
             source_vm_id=self.point.vm_id,
             source_vm_name=self.point.vm_name,
-            vm_id=vm.id if vm is not None else None,
+            vm_id=vm.id if vm is not None else made.id if made is not None and complete else None,
             name=vm.name if vm is not None else self.name,
-            stop=vm is not None and vm.state != "STOPPED",
+            complete=complete,
+            stop=vm is not None and vm.state != "STOPPED" and not complete,
             # A VM that is stopped for it runs again afterwards.
-            start=self.wishes.start or (vm is not None and vm.state != "STOPPED"),
+            start=self.wishes.start or was_running,
+            was_running=was_running,
             disks=tuple(disks),
             definition=definition,
             nics=tuple(nics),
@@ -206,55 +176,97 @@ class _Planning:
 
     def _other(self) -> Vm | None:
         names = {vm_id: vm.name for vm_id, vm in self.inventory.vms.items() if not vm.is_template}
-        found = self._find(names, self.wishes.vm, None, None, "VM", "the disks", "vm")
+        found = self.places.find(names, self.wishes.vm, None, None, "VM", "the disks", "vm")
         return self.inventory.vms[found] if found is not None else None
 
-    def _check_name(self) -> None:
+    def _is_complete(self, vm: Vm | None, disks: Sequence[DiskToRestore]) -> bool:
+        """Whether an interrupted call has done it all, up to the start of the VM, and only the marks are left.
+
+        Disks are put into slots only when they are whole. The guest writes to them by now: they are not written again.
+        """
+        if vm is None or vm.state != "RUNNING" or not disks or not all(disk.exchanged for disk in disks):
+            return False
+        if self.wishes.mode == "new":
+            return len(vm.nics) >= len(self.document.get("virtual_nics", ()))
+        if self.wishes.mode == "attach" or self.wishes.slots is not None:
+            return True
+        saved, now = settings_of(self.saved), settings_of(vm.document.get("vm", {}))
+        return all(now.get(key) == value for key, value in saved.items() if key != "osType")
+
+    def _check_name(self, made: Vm | None, complete: bool) -> None:
         for vm in self.inventory.vms.values():
-            if self.run_of.get(vm.id) == self.run_id and vm.state != "STOPPED":
+            if vm is made and vm.state != "STOPPED" and not complete:
                 self.problems.append(
                     f"VM {quoted(vm.name)} ({vm.id}), which this restore has made, is {vm.state} already: "
                     "its disks are in use"
                 )
-            if vm.name == self.name and self.run_of.get(vm.id) != self.run_id:
+            if vm.name == self.name and vm is not made:
                 self.problems.append(
                     f"there is a VM {quoted(vm.name)} ({vm.id}) already: pass another name, or mode: in_place"
                 )
 
+    def _check_state(self, vm: Vm, disks: Sequence[DiskToRestore]) -> None:
+        if vm.state not in ("STOPPED", "RUNNING"):
+            self.problems.append(f"VM {quoted(vm.name)} is {vm.state}: let it run or stop it first")
+        elif vm.state == "RUNNING" and any(disk.exchanged for disk in disks):
+            self.problems.append(
+                f"VM {quoted(vm.name)} is RUNNING with disks that this restore has put into its slots before it was "
+                "interrupted: stop it, then repeat the restore"
+            )
+        elif vm.state == "RUNNING" and not self.wishes.stop:
+            self.problems.append(f"VM {quoted(vm.name)} is RUNNING: stop it, or pass stop: true")
+
     # --- disks ---
 
-    def _disks(self, chosen: Sequence[PointDisk], vm: Vm | None) -> list[DiskToRestore]:
-        places = {object_id(item): item for item in self.document.get("virtual_disks", ())}
-        attach = self.wishes.mode == "attach"
-        taken = {disk.slot for disk in vm.disks} if vm is not None and attach else set()
-        free = (slot for slot in itertools.count() if slot not in taken)
+    def _placed(self, chosen: Sequence[PointDisk], vm: Vm | None) -> list[Placed]:
+        """Find the storage repository of each disk: by default that of what its slot holds, else the old one."""
+        saved = {object_id(item): item for item in self.document.get("virtual_disks", ())}
         found = []
         for disk in chosen:
+            old, held = reference(saved.get(disk.disk_id, {}), "repositoryId"), None
+            if vm is not None and self.wishes.mode == "in_place":
+                held = next((one for one in vm.disks if one.slot == disk.slot), None)
+            if held is not None and held.kind == "virtual":
+                old = held.repository_id or old
+            if (
+                held is not None
+                and held.id in self.made.disks
+                and held.repository_id
+                and (not self.wishes.storage_repository)
+            ):
+                repository_id: str | None = held.repository_id  # found by the mapping before: not once more
+            else:
+                repository_id = self.places.repository(old, disk.repository, f"disk {quoted(disk.name)}")
+            if repository_id is not None:
+                found.append(Placed(disk, held, repository_id))
+        return found
+
+    def _disks(
+        self, placed: Sequence[Placed], vm: Vm | None, own: Mapping[str, MadeDisk], was_running: bool
+    ) -> list[DiskToRestore]:
+        slots = self._attach_slots(placed, vm, own)
+        found = []
+        for disk, held, repository_id in ((one.disk, one.held, one.repository_id) for one in placed):
             if disk.size % BLOCK:
                 self.problems.append(
                     f"disk {quoted(disk.name)} has {disk.size} bytes, no multiple of {BLOCK}: the manager makes no "
                     "such disk; restore it to an image file"
                 )
-            old = reference(places.get(disk.disk_id, {}), "repositoryId")
-            previous = None
-            held = None
-            if vm is not None and not attach:
-                held = next((one for one in vm.disks if one.slot == disk.slot), None)
-            if held is not None and held.kind != "virtual":
-                self.problems.append(f"slot {disk.slot} of the VM holds a {held.kind} disk now: it is not replaced")
-            elif held is not None:
-                old, previous = held.repository_id or old, held.id
-                if held.shared:
-                    self.problems.append(f"disk {quoted(held.name)} in slot {disk.slot} is shared with other VMs")
-            repository_id = self._repository(old, disk.repository, f"disk {quoted(disk.name)}")
-            if repository_id is None:
-                continue
-            way = self._way(repository_id)
+            name = _name(disk, placed)
+            made = _made(own, name, repository_id)
+            slot = slots.get(disk.slot, disk.slot)
+            previous = self._previous(held, own) if held is not None else None
+            exchanged = (
+                made is not None and vm is not None and (slot, made.id) in {(one.slot, one.id) for one in vm.disks}
+            )
+            way = self.places.way(repository_id)
+            target = vm.id if vm is not None and self.wishes.mode != "new" else None
+            purpose = Purpose(slot, self.point.id, target, previous, was_running)
             found.append(
                 DiskToRestore(
                     slot=disk.slot,
-                    target_slot=next(free) if attach else disk.slot,
-                    name=self._disk_name(disk, chosen),
+                    target_slot=slot,
+                    name=name,
                     size=disk.size,
                     needed=self.needed.get(disk.slot, 0),
                     content_hash=disk.content_hash,
@@ -264,133 +276,92 @@ class _Planning:
                     server=asdict(way.server) if way.server is not None else None,
                     source_reason=way.reason,
                     previous=previous,
+                    made=made.id if made is not None else None,
+                    exchanged=exchanged,
+                    purpose=asdict(purpose),
                 )
             )
         return found
 
-    @staticmethod
-    def _disk_name(disk: PointDisk, chosen: Sequence[PointDisk]) -> str:
-        """Return a name that no other disk of this restore has: it is found by it."""
-        same = sum(other.name == disk.name for other in chosen) > 1
-        return f"{disk.name} (slot {disk.slot})" if same else disk.name
+    def _previous(self, held: Disk, own: Mapping[str, MadeDisk]) -> str | None:
+        """Return the disk that is replaced in a slot, or was so by an interrupted call."""
+        if held.kind != "virtual":
+            self.problems.append(f"slot {held.slot} of the VM holds a {held.kind} disk now: it is not replaced")
+            return None
+        if held.id in own:
+            purpose = own[held.id].purpose
+            return purpose.previous if purpose is not None else None
+        other = self.made.disks.get(held.id)
+        if other is not None:
+            which = f" of recovery point {other.purpose.point}" if other.purpose and other.purpose.point else ""
+            self.problems.append(
+                f"slot {held.slot} of the VM holds a disk of another restore{which}, which is not finished "
+                f"({other.run_id}): repeat that one first, with the same options"
+            )
+        if held.shared:
+            self.problems.append(f"disk {quoted(held.name)} in slot {held.slot} is shared with other VMs")
+        return held.id
 
-    def _repository(self, old_id: str | None, old_name: str | None, what: str) -> str | None:
-        known = {key: item.name for key, item in self.inventory.repositories.items()}
-        wanted = self.wishes.storage_repository or self.wishes.mapped("storage_repositories", old_id, old_name)
-        return self._find(
-            known,
-            wanted,
-            old_id,
-            old_name,
-            "storage repository",
-            what,
-            "storage_repository or mapping.storage_repositories",
-        )
+    def _attach_slots(self, placed: Sequence[Placed], vm: Vm | None, own: Mapping[str, MadeDisk]) -> dict[int, int]:
+        """Return, by the slot in the recovery point, those of another VM: remembered ones, else such as are free."""
+        if vm is None or self.wishes.mode != "attach":
+            return {}
+        taken = {disk.slot for disk in vm.disks if disk.id not in own}
+        holding = {disk.id: disk.slot for disk in vm.disks}
+        found: dict[int, int] = {}
+        for one in placed:
+            made = _made(own, _name(one.disk, placed), one.repository_id)
+            if made is not None:
+                slot = holding.get(made.id, made.purpose.slot if made.purpose is not None else None)
+                if slot is not None and slot not in taken:
+                    found[one.disk.slot] = slot
+                    taken.add(slot)
+        free = (slot for slot in itertools.count() if slot not in taken)
+        return {one.disk.slot: found[one.disk.slot] if one.disk.slot in found else next(free) for one in placed}
 
-    def _way(self, repository_id: str) -> Source:
-        way = choose_source(repository_id, "auto", self.inventory, self.access)
-        if self.wishes.import_address and (
-            way.is_missing or repository_id not in self.access.mounted and way.kind == "path"
-        ):
-            return Source("import", f"the manager imports it: {way.reason}")
-        if way.is_missing:
-            self.problems.append(way.reason)
-        elif way.kind == "path" and repository_id not in self.access.mounted:
-            self.problems.append(f"nothing can be written there: {way.reason}")
-        return way
+    # --- places and settings ---
 
-    def _check_space(self, disks: Sequence[DiskToRestore]) -> None:
+    def _check_places(
+        self, vm: Vm | None, home: Home, disks: Sequence[DiskToRestore], own: Mapping[str, MadeDisk]
+    ) -> None:
         together: dict[str, int] = {}
         for disk in disks:
-            together[disk.repository_id] = together.get(disk.repository_id, 0) + disk.needed
-        for repository_id, needed in together.items():
-            repository = self.inventory.repositories[repository_id]
-            if repository.free_size is not None and needed > repository.free_size:
-                self.problems.append(
-                    f"{needed} bytes of data are needed in storage repository {quoted(repository.name)}, "
-                    f"{repository.free_size} are free"
-                )
-
-    # --- settings and networks ---
+            written = own[disk.made].on_disk if disk.made is not None else 0
+            together[disk.repository_id] = together.get(disk.repository_id, 0) + max(0, disk.needed - written)
+        self.places.check_space(together)
+        used = {*together, *([home.repository] if home.repository is not None else [])}
+        if vm is not None:
+            self.places.check_presented(vm.server_pool_id, None, used)
+        elif home.server_pool is not None:
+            self.places.check_presented(home.server_pool, home.server, used)
 
     def _settings(self) -> dict[str, Any]:
-        return {key: self.saved[key] for key in SETTINGS if self.saved.get(key) is not None}
-
-    def _definition(self) -> dict[str, Any]:
-        pools, servers = self.inventory.server_pools, {key: one.name for key, one in self.inventory.servers.items()}
-        old_pool, old_server = reference(self.saved, "serverPoolId"), reference(self.saved, "serverId")
-        wanted = self.wishes.server_pool or self.wishes.mapped("server_pools", old_pool, self._old_name("serverPoolId"))
-        pool = self._find(pools, wanted, old_pool, None, "server pool", "the VM", "server_pool or mapping.server_pools")
-        wanted = self.wishes.server or self.wishes.mapped("servers", old_server, self._old_name("serverId"))
-        server = None
+        found = settings_of(self.saved)
+        saved = found.get("osType")
+        wanted = self.wishes.mapped("os_types", None, saved) or saved
         if wanted is not None:
-            server = self._find(servers, wanted, None, None, "server", "the VM", "server")
-        repository = self._repository(reference(self.saved, "repositoryId"), self._old_name("repositoryId"), "vm.cfg")
+            found["osType"] = wanted
+            if self.os_types and wanted not in self.os_types:
+                self.problems.append(
+                    f"this manager knows no osType {quoted(str(wanted))}{did_you_mean(str(wanted), self.os_types)}: "
+                    f"pass mapping.os_types; there are {', '.join(sorted(map(quoted, self.os_types)))}"
+                )
+        return found
+
+    def _definition(self, home: Home) -> dict[str, Any]:
         if self.saved.get("pinnedCpus"):
             self.notes.append(
                 f"the VM was pinned to processors {self.saved['pinnedCpus']}: pin it again where it runs now"
             )
-        return {**self._settings(), "serverPoolId": pool, "serverId": server, "repositoryId": repository}
+        ids = {"serverPoolId": home.server_pool, "serverId": home.server, "repositoryId": home.repository}
+        return {**self._settings(), **ids}
 
-    def _old_name(self, field: str) -> str | None:
-        item = self.saved.get(field)
-        return optional_text(item, "name") if isinstance(item, Mapping) else None
 
-    def _nics(self) -> list[dict[str, Any]]:
-        taken = {
-            nic.mac: vm.name
-            for vm in self.inventory.vms.values()
-            for nic in vm.nics
-            if self.run_of.get(vm.id) != self.run_id
-        }
-        usable = {key: network.name for key, network in self.networks.items() if network.for_vms}
-        found = []
-        for item in self.document.get("virtual_nics", ()):
-            nic = Nic(object_id(item), optional_text(item, "macAddress"), reference(item, "networkId"))
-            what = f"network card {nic.mac or nic.id}"
-            old_name = optional_text(item.get("networkId") or {}, "name")
-            wanted = self.wishes.mapped("networks", nic.network_id, old_name)
-            network = self._find(usable, wanted, nic.network_id, old_name, "network", what, "mapping.networks")
-            mac = nic.mac if self.wishes.mac != "new" else None
-            if mac in taken and mac is not None:
-                if self.wishes.mac == "keep":
-                    self.problems.append(f"{what}: VM {quoted(taken[mac])} has this address: pass mac: new or auto")
-                self.notes.append(f"{what} gets a new address, for VM {quoted(taken[mac])} has its own")
-                mac = None
-            found.append({"network_id": network, "network": usable.get(network or ""), "mac": mac})
-        return found
+def _name(disk: PointDisk, placed: Sequence[Placed]) -> str:
+    """Return a name that no other disk of this restore has: it is found by it."""
+    same = sum(one.disk.name == disk.name for one in placed) > 1
+    return f"{disk.name} (slot {disk.slot})" if same else disk.name
 
-    def _find(
-        self,
-        known: Mapping[str, str],
-        wanted: str | None,
-        old_id: str | None,
-        old_name: str | None,
-        kind: str,
-        what: str,
-        option: str,
-    ) -> str | None:
-        """Return the id of what is wanted, else of what there was; without a name that fits, that is a problem."""
-        if wanted is None:
-            if old_id in known:
-                return old_id
-            gone = f" {quoted(old_name or old_id or '')}" if old_name or old_id else ""
-            has = ", ".join(sorted(map(quoted, known.values()))) or "none"
-            self.problems.append(f"{what}: its {kind}{gone} is not on this manager: pass {option}; there are {has}")
-            return None
-        if wanted in known:
-            return wanted
-        fitting = [key for key, name in known.items() if name == wanted]
-        if len(fitting) == 1:
-            return fitting[0]
-        if fitting:
-            self.problems.append(
-                f"{what}: there are {len(fitting)} of the name {quoted(wanted)}: pass the id of the {kind}"
-            )
-        else:
-            names = sorted(known.values())
-            self.problems.append(
-                f"{what}: there is no {kind} {quoted(wanted)}{did_you_mean(wanted, names)}; there are "
-                f"{', '.join(map(quoted, names)) or 'none'}"
-            )
-        return None
+
+def _made(own: Mapping[str, MadeDisk], name: str, repository_id: str) -> MadeDisk | None:
+    return next((one for one in own.values() if (one.name, one.repository_id) == (name, repository_id)), None)

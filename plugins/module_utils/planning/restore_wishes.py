@@ -27,7 +27,7 @@ _ONLY_FOR = {
     "confirm": ("in_place",),
     "stop": ("in_place", "attach"),
 }
-MAPPED = ("storage_repositories", "networks", "server_pools", "servers")
+MAPPED = ("storage_repositories", "networks", "server_pools", "servers", "os_types")
 
 
 @dataclass(frozen=True)

@@ -78,9 +78,12 @@ class ServedDisk:
 
 
 @contextlib.contextmanager
-def serve_disk(chain: DiskChain, name: str, *, content_hash: str, address: str, port: int = 0) -> Iterator[ServedDisk]:
-    """Serve a disk at an address of this host, by default on any free port, as long as the block runs.
+def serve_disk(
+    chain: DiskChain, name: str, *, content_hash: str, address: str, port: int = 0, listen: str | None = None
+) -> Iterator[ServedDisk]:
+    """Serve a disk at an address, by default on any free port, as long as the block runs.
 
+    C(listen) is the address of this host where it listens, if others reach it under C(address), as behind NAT.
     Raises C(CorruptVaultError) when the tables of the chain do not give the disk with that hash, C(TargetError) when
     there can be no server at that address.
     """
@@ -88,10 +91,10 @@ def serve_disk(chain: DiskChain, name: str, *, content_hash: str, address: str, 
         raise chain.another_disk()
     served = ServedDisk(DiskReader(chain), f"/{secrets.token_urlsafe(24)}/{_NAME.sub('_', name) or 'disk'}.img")
     try:
-        server = _Server((address, port), served)
+        server = _Server((listen or address, port), served)
     except (OSError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise TargetError(f"Cannot serve a disk at {address}:{port}: {reason}", path=address) from error
+        raise TargetError(f"Cannot serve a disk at {listen or address}:{port}: {reason}", path=address) from error
     served.url = f"http://{address}:{server.server_port}{quote(served.path)}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
     thread.start()

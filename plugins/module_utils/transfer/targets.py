@@ -9,17 +9,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..errors import InvalidInputError
-from ..images.local_target import existing_image, new_image, refuse_existing
-from ..images.remote import Server
-from ..images.remote_target import RemoteTarget
+from ..errors import InvalidInputError, SourceError, TargetError
+from ..images.local_target import existing_image, new_image, refuse_existing, room_of
+from ..images.remote import RemoteImage, Server
+from ..images.remote_target import RemoteTarget, require_python
+from ..images.server_image import image_name
 from ..images.spans import image_path
 from ..images.ssh import SshSettings
-from ..images.target import DiskTarget
+from ..images.target import DiskTarget, check_size
 from ..vault.chain import DiskChain
 from .disk_restore import check_target, data_size, require_room
 from .opening import SERVER_REPOSITORIES
@@ -47,11 +49,48 @@ def target_path(target: Mapping[str, Any], repositories_path: str) -> str:
     return str(target["path"])
 
 
-def check_place(target: Mapping[str, Any], path: str, chain: DiskChain, *, existing: bool) -> None:
-    """Raise for a new image on this host that could not be written. An existing one may not have been made yet."""
-    if target["kind"] == "path" and not existing:
+def check_place(
+    target: Mapping[str, Any], path: str, chain: DiskChain, *, ssh: SshSettings | None, existing: bool
+) -> None:
+    """Raise for an image that could not be written, as far as that is seen without writing.
+
+    An existing one that is missing is none: it may be made before the disk is restored.
+    """
+    if target["kind"] != "path":
+        _check_on_server(target, path, chain, ssh, existing)
+    elif not existing:
         refuse_existing(path, overwrite=False)
         check_target(path, chain)
+    elif os.path.lexists(path):
+        require_room(path, data_size(chain), room_of(path, chain.geometry.size), _WHERE)
+
+
+def _check_on_server(
+    target: Mapping[str, Any], path: str, chain: DiskChain, ssh: SshSettings | None, existing: bool
+) -> None:
+    with _server(target, ssh) as connection:
+        require_python(connection, path)
+        name = image_name(path, connection.name)
+        room, _size = connection.free_space(os.path.dirname(path))
+        try:
+            with RemoteImage(connection, path) as image:
+                if not existing:
+                    raise TargetError(f"Cannot create {name}: it exists", path=path)
+                check_size(name, path, image.size, chain.geometry.size)
+                room += sum(span.end - span.start for span in image.data_spans())
+        except SourceError as error:
+            if error.details.get("errno") != errno.ENOENT:
+                raise
+        require_room(name, data_size(chain), room, _WHERE)
+
+
+def _server(target: Mapping[str, Any], ssh: SshSettings | None) -> Server:
+    server = target["server"]
+    if server is None or ssh is None:
+        raise InvalidInputError(
+            "The target is on a server, but target.server or ssh is missing: pass both", option="target"
+        )
+    return Server(ssh, str(server["address"]), str(server["name"]))
 
 
 @contextlib.contextmanager
@@ -65,12 +104,7 @@ def open_target(
             require_room(path, data_size(chain), image.room(), _WHERE)
             yield image
         return
-    server = target["server"]
-    if server is None or ssh is None:
-        raise InvalidInputError(
-            "The target is on a server, but target.server or ssh is missing: pass both", option="target"
-        )
-    there = Server(ssh, str(server["address"]), str(server["name"]))
+    there = _server(target, ssh)
     with there as connection, RemoteTarget(connection, path, size, create=not existing) as remote:
         require_room(remote.name, data_size(chain), remote.room(), _WHERE)
         yield remote

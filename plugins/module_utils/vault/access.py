@@ -50,12 +50,13 @@ class VaultAccess:
         return cls(**{key: value for key, value in (options or {}).items() if value is not None})
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> VaultAccess:
-        """Return what the variables say that C(environment) gives, which C(os.environ) may hold."""
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> VaultAccess:
+        """Return what the variables of an environment say, of this process without another."""
+        environment = os.environ if environment is None else environment
         found: dict[str, Any] = {}
         for name in option_names():
             value = environment.get(variable(name))
-            if value is not None:
+            if value:  # an empty one is not set: a credential of AWX leaves those of blank fields empty
                 found[name] = value.lower() not in ("0", "false", "no", "off", "n", "f") if name in _BOOLEANS else value
         return cls(**found)
 

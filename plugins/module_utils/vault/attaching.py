@@ -12,11 +12,12 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..errors import VaultError, VaultKeyError
+from ..errors import InvalidInputError, VaultError, VaultKeyError
 from .access import VaultAccess, is_bucket
+from .storage.encrypted import EncryptedStorage
 from .storage.encryption import encrypted_storage, encryption_setting, is_encrypted, unlocked
 from .storage.key_source import read_key
-from .storage.keys import HOW_TO_GIVE, create_keys
+from .storage.keys import HOW_TO_GIVE, VaultKeys, create_keys
 from .storage.mounts import mount, storage_of, unmount
 from .storage.recipients import Key
 from .storage.s3 import S3Storage
@@ -70,6 +71,14 @@ def encrypt(path: str, key: Key, clock: Callable[[], float]) -> dict[str, Any]:
     access, libraries = _attached(path)
     _ATTACHED[_root(path)] = (access, (*libraries, "cryptography"))
     return encryption_setting()
+
+
+def keys_of(path: str) -> VaultKeys:
+    """Return the keys of a vault that has been opened; raise C(InvalidInputError) if it is not encrypted."""
+    storage = storage_of(path)
+    if isinstance(storage, EncryptedStorage) and isinstance(storage.keys, VaultKeys):
+        return storage.keys
+    raise InvalidInputError(f"The vault {path} is not encrypted: it has no keys", path=path)
 
 
 def environment_for(path: str) -> dict[str, str]:

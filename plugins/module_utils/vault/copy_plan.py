@@ -20,8 +20,8 @@ from ..errors import InvalidInputError
 from .expiry import facts_of, unreadable
 from .files import exists
 from .health import Health
-from .manifest import Point
-from .points import Client, DamagedPoint, sequence_of
+from .manifest import Point, sequence_of
+from .points import Client, DamagedPoint
 from .retention import PointFacts, RetentionPolicy, decide
 
 ALL, NEWEST, FULLS = "all", "newest", "fulls"
@@ -228,8 +228,8 @@ def _would_expire(source: Side, target: Side, due: Mapping[str, Due], wishes: Wi
     """Yield what is due but would be removed by the next retention of the other vault."""
     if wishes.policy.is_empty or not due:
         return
-    # A pin is the affair of the vault where it is.
-    coming = [replace(source.facts[point_id], pin=None) for point_id in due]
+    # A pin is the affair of the vault where it is, and so is an object lock.
+    coming = [replace(source.facts[point_id], pin=None, held=None) for point_id in due]
     facts = [*target.facts.values(), *map(unreadable, target.damaged), *coming]
     for decision in decide(facts, wishes.policy, now=now, zone=wishes.zone).decisions:
         if not decision.keep and decision.point.id in due:

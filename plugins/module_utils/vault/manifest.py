@@ -20,6 +20,7 @@ from .files import open_file, read_json, vault_errors, write_json
 
 MANIFEST_NAME = "point.json"
 MANIFEST_VERSION = 1
+_POINT_ID = re.compile(r"^[0-9]{8}T[0-9]{6}Z-([0-9]{4,})\Z")
 # Kept short enough that slot, suffix and a long name fit in the 255 bytes of a file name.
 _NAME_LIMIT = 100
 
@@ -110,6 +111,17 @@ class Point:
         for key in ("disks", "skipped_disks", "warnings"):
             document[key] = list(document[key])
         return document
+
+
+def is_point_id(name: str) -> bool:
+    """Return whether a recovery point can have this id, which is also the name of its folder."""
+    return _POINT_ID.match(name) is not None
+
+
+def sequence_of(name: str) -> int:
+    """Return the number in the id of a recovery point, 0 for any other name."""
+    found = _POINT_ID.match(name)
+    return int(found.group(1)) if found else 0
 
 
 def chosen_disks(point: Point, slots: Collection[int] | None) -> list[PointDisk]:

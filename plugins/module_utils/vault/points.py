@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 import uuid
 from collections.abc import Callable
@@ -40,14 +39,14 @@ from .files import (
 )
 from .health import Health
 from .lock import ClientLock
-from .manifest import MANIFEST_NAME, Point, PointDisk, read_manifest
+from .manifest import MANIFEST_NAME, Point, PointDisk, is_point_id, read_manifest, sequence_of
 from .point_writer import PointWriter
 from .removal import clear_away
 from .storage.keys import KEYS_NAME
 
 VAULT_NAME = "ovm.backup vault"
 VAULT_VERSION = 1
-_POINT_ID = re.compile(r"^[0-9]{8}T[0-9]{6}Z-([0-9]{4,})\Z")
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class Client:
     def point(self, point_id: str = "latest") -> Point:
         """Return a recovery point by id, or the newest one; raise C(PointNotFoundError) or C(CorruptVaultError)."""
         if point_id != "latest":
-            if not _POINT_ID.match(point_id):
+            if not is_point_id(point_id):
                 raise self._no_point(point_id)
             try:
                 return read_manifest(os.path.join(self.directory, point_id))
@@ -178,28 +177,9 @@ class Client:
             raise CorruptVaultError(f"{path} is damaged: its content has another hash", path=path, offset=0)
         return data
 
-    def lock(
-        self,
-        *,
-        owner: str,
-        run_id: str,
-        break_lock: bool = False,
-        hand_over: bool = False,
-        vm_id: str | None = None,
-        vm_name: str | None = None,
-        manager_id: str | None = None,
-    ) -> ClientLock:
-        """Return the lock of this client for a run; which VM it is about is noted in it."""
-        return ClientLock(
-            self.directory,
-            owner=owner,
-            run_id=run_id,
-            break_lock=break_lock,
-            hand_over=hand_over,
-            vm_id=vm_id,
-            vm_name=vm_name,
-            manager_id=manager_id,
-        )
+    def lock(self, *, owner: str, run_id: str, **options: Any) -> ClientLock:
+        """Return the lock of this client for a run; which VM it is about is noted in it. The options are its own."""
+        return ClientLock(self.directory, owner=owner, run_id=run_id, **options)
 
     def unpublished(self) -> list[str]:
         """Return the folders that interrupted runs left, or that a run is filling at this moment."""
@@ -235,7 +215,7 @@ class Client:
 
     def _folders(self) -> list[str]:
         try:
-            return [name for name in listing(self.directory) if _POINT_ID.match(name)]
+            return [name for name in listing(self.directory) if is_point_id(name)]
         except OSError as error:
             raise PointNotFoundError(
                 f"Cannot list {self.directory}: {error.strerror}", path=self.directory, client=self.name
@@ -309,17 +289,9 @@ class Vault:
 
     @classmethod
     def create(
-        cls,
-        path: str,
-        access: VaultAccess | None = None,
-        *,
-        encrypted: bool = False,
-        clock: Callable[[], float] = time.time,
+        cls, path: str, access: VaultAccess | None = None, *, encrypted: bool = False, clock: Clock = time.time
     ) -> Vault:
-        """Make a vault in a missing or empty directory, or below a prefix of a bucket that holds nothing.
-
-        An C(encrypted) one is opened by the key of C(access), and by those that are added later.
-        """
+        """Make a vault in a missing or empty directory, or below a prefix of a bucket that holds nothing."""
         attach(path, access)
         cls.check_new(path)
         key = key_of_new(path, encrypted=encrypted)
@@ -395,9 +367,3 @@ def _is_left_over(path: str, name: str) -> bool:
             return not listing(os.path.join(path, name))
     # Keys that encrypt nothing yet. Who has one of them may go on with the vault (see create_keys).
     return name == KEYS_NAME or is_script(os.path.join(path, name))
-
-
-def sequence_of(name: str) -> int:
-    """Return the number in the name of a recovery point, 0 for any other name."""
-    found = _POINT_ID.match(name)
-    return int(found.group(1)) if found else 0

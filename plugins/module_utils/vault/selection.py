@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from .._reading import Problems, problem_details, read_time
 from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError
 from .health import Health
-from .manifest import Point
+from .manifest import Point, sequence_of
 from .points import Client, Vault
 from .summary import utc_time
 
@@ -79,7 +79,7 @@ def select(client: Client, point: str = LATEST, before: str | None = None) -> Se
         for bad in damaged
         if (chosen is None or bad.sequence > chosen.sequence) and (stamp is None or bad.id < stamp)
     ]
-    passed_over.sort(key=lambda one: _sequence(one.id), reverse=True)
+    passed_over.sort(key=lambda one: sequence_of(one.id), reverse=True)
     if chosen is None:
         raise _nothing_to_choose(client, points, passed_over, moment)
     return Selection(chosen, tuple(passed_over))
@@ -97,10 +97,6 @@ def _moment(point: str, before: str | None) -> float | None:
     if problems.found:
         raise InvalidInputError(str(problems.found[0]), option="before", **problem_details(problems.found))
     return moment
-
-
-def _sequence(point_id: str) -> int:
-    return int(point_id.rpartition("-")[2])
 
 
 def _nothing_to_choose(

@@ -31,7 +31,7 @@ def job_ids(call: Call) -> Reply:
         job for job in jobs if (begin is None or job["startTime"] >= begin) and (end is None or job["startTime"] <= end)
     ]
     if limit is not None and limit > 0:
-        jobs = jobs[-limit:]
+        jobs = jobs[max(len(jobs) - limit, 0) :]
     return Reply([call.renderer.simple_id(job.ref) for job in jobs])
 
 

@@ -37,7 +37,8 @@ def known_variables() -> set[str]:
     """Return the variables that roles, playbooks and action plugins read, without the group of the run."""
     sources = [*ROOT.glob("roles/*/*/*.yml"), *ROOT.glob("playbooks/*.yml"), *ROOT.glob("plugins/plugin_utils/*.py")]
     found = {name for path in sources for name in re.findall(r"\bovm_backup_\w+", path.read_text(encoding="utf-8"))}
-    return found - {"ovm_backup_vms"}
+    # The playbook that sets AWX up takes those of its role.
+    return (found - {"ovm_backup_vms"}) | set(role_options("controller"))
 
 
 def run(*command: str, **environment: str) -> str:

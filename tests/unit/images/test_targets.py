@@ -13,20 +13,27 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from unit.images.stand_in import StandIn, server
 from unit.vault.builders import KIB, MIB, content_hash, noise, open_files, store, write_image, write_sparse
 
-from ansible_collections.ovm.backup.plugins.module_utils.errors import OvmBackupError, ServerError, TargetError
-from ansible_collections.ovm.backup.plugins.module_utils.images import dom0_write, remote_target
+from ansible_collections.ovm.backup.plugins.module_utils.errors import (
+    InvalidInputError,
+    OvmBackupError,
+    ServerError,
+    TargetError,
+)
 from ansible_collections.ovm.backup.plugins.module_utils.images.dom0_files import Failure
-from ansible_collections.ovm.backup.plugins.module_utils.images.dom0_write import forget
+from ansible_collections.ovm.backup.plugins.module_utils.images.dom0_write import Writing, forget
 from ansible_collections.ovm.backup.plugins.module_utils.images.local_target import existing_image
 from ansible_collections.ovm.backup.plugins.module_utils.images.remote import Server
 from ansible_collections.ovm.backup.plugins.module_utils.images.remote_target import RemoteTarget
+from ansible_collections.ovm.backup.plugins.module_utils.images.ssh import SshSettings
 from ansible_collections.ovm.backup.plugins.module_utils.images.target import DiskTarget, Written, digest
 from ansible_collections.ovm.backup.plugins.module_utils.images.types import Span
+from ansible_collections.ovm.backup.plugins.module_utils.transfer import targets
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore import RestoredImage, restore_to
 from ansible_collections.ovm.backup.plugins.module_utils.vault.chain import DiskChain
 
@@ -65,7 +72,7 @@ def opened(request: pytest.FixtureRequest, image: Path) -> Iterator[contextlib.A
 
 @contextlib.contextmanager
 def _on_server(ovs: Server, image: Path) -> Iterator[DiskTarget]:
-    with RemoteTarget(ovs, str(image), len(STATE)) as target:
+    with RemoteTarget(ovs, str(image), len(STATE), patience=1) as target:
         yield target
 
 
@@ -94,6 +101,16 @@ def test_what_is_right_already_is_kept_and_the_rest_overwritten(
         done = restore(chain, target, verify=True)
     assert image.read_bytes() == STATE
     assert (done.written, done.kept) == (DATA - MIB, MIB)
+
+
+def test_zeros_are_written_to_the_end(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image.write_bytes(noise(len(STATE)))
+    write = os.pwrite
+    # A system may write less at once than it is given.
+    monkeypatch.setattr(os, "pwrite", lambda descriptor, data, offset: write(descriptor, data[:300_000], offset))
+    with existing_image(str(image), len(STATE)) as target:
+        target.clear([Span(0, len(STATE))])
+    assert image.read_bytes() == bytes(len(STATE))
 
 
 def test_nothing_is_written_twice(
@@ -138,28 +155,12 @@ def test_what_is_no_image_is_refused(tmp_path: Path, image: Path, ovs: Server) -
                 pass
 
 
-def test_two_restores_do_not_write_the_same_image(image: Path, ovs: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_target, "_PATIENCE", 1)
+def test_two_restores_do_not_write_the_same_image(image: Path, ovs: Server) -> None:
     with image.open() as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         for opened in (existing_image(str(image), len(STATE)), _on_server(ovs, image)):
             with pytest.raises(TargetError, match="another restore is writing it"), opened:
                 pass
-
-
-def test_what_an_interrupted_restore_has_left_may_take_a_moment_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float] = []
-    monkeypatch.setattr(dom0_write.time, "sleep", waits.append)
-
-    def attempt() -> None:
-        if len(waits) < 3:
-            raise Failure(text=dom0_write.TAKEN)
-
-    dom0_write.patiently(4, attempt)
-    assert waits == [0.1, 0.1, 0.1]
-    waits.clear()
-    with pytest.raises(Failure):
-        dom0_write.patiently(3, attempt)
 
 
 def test_a_new_image_on_a_server_appears_whole_or_not_at_all(chain: DiskChain, tmp_path: Path, ovs: Server) -> None:
@@ -222,11 +223,45 @@ def test_a_strange_thing_in_the_place_of_a_new_image(tmp_path: Path, ovs: Server
     assert strange.is_symlink() or strange.is_dir()
 
 
-def test_an_image_that_somebody_has_open_is_not_written(
-    image: Path, ovs: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("request_", ["target", "create"])
+def test_the_end_of_an_interrupted_restore_is_waited_for(tmp_path: Path, request_: str) -> None:
+    left, name = tmp_path / "new.img.restoring", tmp_path / "new.img"
+    left.write_bytes(bytes(4096))
+    other = os.open(left, os.O_RDWR)  # as the program has it whose proxy was killed a moment ago
+    fcntl.flock(other, fcntl.LOCK_EX)
+    waited = []
+
+    def end() -> None:
+        waited.append(True)
+        if request_ == "create":
+            left.unlink()
+        os.close(other)
+
+    writing = Writing()
+    writing.alive = end  # type: ignore[method-assign]  # what it calls while it waits
+    paths = {"target": bytes(left), "create": bytes(left) + b"\0" + bytes(name)}
+    answer, _data = getattr(writing, f"do_{request_}")({"lock": 5, "size": 8192}, paths[request_])
+    assert waited == [True]
+    assert answer["size"] == {"target": 4096, "create": 8192}[request_]
+    os.close(answer["handle"])
+
+
+def test_a_restore_that_goes_on_is_waited_for_only_so_long(tmp_path: Path) -> None:
+    left = tmp_path / "new.img.restoring"
+    with left.open("wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        waited: list[bool] = []
+        writing = Writing()
+        writing.alive = lambda: waited.append(True)  # type: ignore[method-assign]
+        with pytest.raises(Failure) as caught:
+            writing.do_create({"lock": 2, "size": 1}, bytes(left) + b"\0" + bytes(tmp_path / "new.img"))
+    assert caught.value.details == {"text": "another restore is writing it"}
+    assert len(waited) == 1
+    assert left.exists()
+
+
+def test_an_image_that_somebody_has_open_is_not_written(image: Path, ovs: Server) -> None:
     # Stands in for the process that carries the disk of a running VM.
-    monkeypatch.setattr(remote_target, "_PATIENCE", 1)
     command = [sys.executable, "-c", "import sys; f = open(sys.argv[1]); print(flush=True); input()", str(image)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as user:
         assert user.stdin is not None
@@ -287,3 +322,22 @@ def test_a_full_file_system_is_named(stand_in: StandIn, image: Path) -> None:
     ):
         target.write(2 * MIB, noise(MIB))
         target.flush()
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_check_mode_looks_at_an_image_on_a_server(
+    chain: DiskChain, tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, existing: bool
+) -> None:
+    monkeypatch.setattr(targets, "Server", lambda *_where: server(stand_in.client()))
+    place = {"kind": "ssh", "server": {"name": "ovs1", "address": "127.0.0.1"}}
+    image = tmp_path / "disk.img"
+    options: dict[str, Any] = {"ssh": SshSettings(), "existing": existing}
+    # One that exists may be made by a task before this one.
+    targets.check_place(place, str(image), chain, **options)
+    write_sparse(image, 512, {})
+    message = f"it has 512 bytes, the disk {len(STATE)}" if existing else "Cannot create .* on server ovs1: it exists"
+    with pytest.raises(TargetError, match=message):
+        targets.check_place(place, str(image), chain, **options)
+    assert image.stat().st_size == 512
+    with pytest.raises(InvalidInputError, match="target.server or ssh is missing"):
+        targets.check_place(place, str(image), chain, ssh=None, existing=existing)

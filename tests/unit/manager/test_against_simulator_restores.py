@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ansible_collections.ovm.backup.plugins.module_utils import errors
 from ansible_collections.ovm.backup.plugins.module_utils.manager import restored, restored_disks, restored_vms
-from ansible_collections.ovm.backup.plugins.module_utils.manager.clone_records import Mark, read_mark
+from ansible_collections.ovm.backup.plugins.module_utils.manager.clone_records import Mark, Purpose, read_mark
 from ansible_collections.ovm.backup.plugins.module_utils.manager.restored import release
 from ansible_collections.ovm.backup.plugins.module_utils.manager.restored_disks import (
     WantedDisk,
@@ -20,12 +21,17 @@ from ansible_collections.ovm.backup.plugins.module_utils.manager.restored_disks 
     remove_disks_of_run,
     remove_restored_disk,
 )
+from ansible_collections.ovm.backup.plugins.module_utils.manager.restored_survey import (
+    restore_lines,
+    unfinished_restores,
+)
 from ansible_collections.ovm.backup.plugins.module_utils.manager.restored_vms import (
     WantedVm,
     change_vm,
     ensure_vm,
     find_vm,
     remove_vm,
+    supported_os_types,
 )
 
 RUN = "restore-1"
@@ -99,6 +105,44 @@ def test_a_disk_is_marked_with_its_own_id(simulator: Any, connected: Any, wanted
     assert sum(entry == "POST VirtualDisk" for entry in writes(simulator)) == 1
     with pytest.raises(errors.InvalidInputError, match="has 8192 bytes, not 4096: remove it, or use another run_id"):
         ensure_disk(connected, WantedDisk("new", wanted.repository_id, 4096), run_id=RUN)
+
+
+def test_a_disk_remembers_what_it_is_for(simulator: Any, connected: Any, wanted: WantedDisk, db01: str) -> None:
+    first = Purpose(1, "20261123T010203Z-0001", db01, "old.img", was_running=True)
+    made, _changed = ensure_disk(connected, replace(wanted, purpose=first, vm_id=db01), run_id=RUN)
+    assert made is not None
+    [found] = unfinished_restores(connected)
+    assert found == {
+        "run_id": RUN,
+        "point": first.point,
+        "source_vm_id": db01,
+        "vm_id": db01,
+        "vm_name": "db01",
+        "vm_state": "RUNNING",
+        "was_running": True,
+        "made_vms": [],
+        "disks": [
+            {
+                "id": made.id,
+                "name": "new",
+                "repository_id": wanted.repository_id,
+                "mapped": False,
+                "slot": 1,
+                "previous": "old.img",
+            }
+        ],
+    }
+    [line] = restore_lines([{**found, "vm_state": "STOPPED"}])
+    assert line == (
+        f"unfinished: restore {RUN} has made virtual disk {made.id}; VM db01 ran before and is stopped. If it works no "
+        f"more, repeat the restore of recovery point {first.point}: it goes on, or takes all back."
+    )
+    # A repeated restore that finds another slot notes that.
+    later = replace(wanted, purpose=replace(first, slot=2), vm_id=db01)
+    assert ensure_disk(connected, later, run_id=RUN) == (made, False)
+    assert unfinished_restores(connected)[0]["disks"][0]["slot"] == 2
+    remove_disks_of_run(connected, RUN)
+    assert unfinished_restores(connected) == []
 
 
 def test_a_copy_of_a_disk_is_not_ours(simulator: Any, connected: Any, wanted: WantedDisk, disk_id: str) -> None:
@@ -253,12 +297,46 @@ def test_the_saved_description_comes_back(simulator: Any, connected: Any, vm: An
     simulator.delete_vm(vm.id, disks=False)
 
 
+def test_settings_that_had_no_value_lose_it_again(simulator: Any, connected: Any, vm: Any) -> None:
+    connected.modify("Vm", vm.id, {"keymapName": None, "memory": 1024})
+    previous = change_vm(connected, vm.id, {"keymapName": "de", "memory": 2048})
+    assert previous == {"keymapName": None, "memory": 1024}
+    assert change_vm(connected, vm.id, previous) == {"keymapName": "de", "memory": 2048}
+    assert connected.get("Vm", vm.id)["keymapName"] is None
+    # What may have been changed is known, although the answer is lost.
+    simulator.fault("error", method="PUT", path="/Vm/*", times=0, code="GEN_000023", status=400)
+    with pytest.raises(errors.ManagerResponseError) as caught:
+        change_vm(connected, vm.id, {"memory": 2048})
+    assert caught.value.details["previous"] == {"memory": 1024}
+
+
+def test_the_vm_of_a_run_is_the_one_that_is_wanted(simulator: Any, connected: Any, vm: Any) -> None:
+    elsewhere = identify(simulator, "Repository", "repo-fc")
+    for name, changes, message in (
+        ("other", {}, "name is 'again', not 'other'"),
+        ("again", {"repositoryId": elsewhere}, f"definition.repositoryId is '.*', not '{elsewhere}'"),
+    ):
+        with pytest.raises(errors.InvalidInputError, match=message):
+            ensure_vm(connected, WantedVm(name, definition_of(simulator, **changes)), run_id=RUN)
+    more = WantedVm("again", definition_of(simulator, memory=4096))
+    assert [ensure_vm(connected, more, run_id=RUN)[1] for _round in range(2)] == [True, False]
+    assert connected.get("Vm", vm.id)["memory"] == 4096
+
+
+def test_the_manager_tells_which_os_types_there_are(connected: Any) -> None:
+    assert "Oracle Linux 7" in supported_os_types(connected)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"definition": {"serverPoolId": None}}, "definition.serverPoolId is missing"),
-        ({"definition": {"repositoryId": "gone"}}, "gone"),
-        ({"definition": {"serverId": "gone"}}, "gone"),
+        (
+            {"definition": {"serverPoolId": "gone"}},
+            "definition.serverPoolId: Oracle VM Manager has no server pool 'gone'",
+        ),
+        ({"definition": {"repositoryId": "gone"}}, "definition.repositoryId: .* has no storage repository 'gone'"),
+        ({"definition": {"serverId": "gone"}}, "definition.serverId: Oracle VM Manager has no server 'gone'"),
         ({"name": ""}, "name is empty"),
         ({"disks": [(0, "gone.img")]}, "has no virtual disk gone.img"),
         ({"disks": [(0, "EMPTY_CDROM")]}, "is a CD, no disk"),

@@ -92,6 +92,31 @@ def test_what_could_not_be_given_back_is_told(simulator: Any, connected: Any, ra
     assert 0 not in mappings(simulator, rac02)
 
 
+def test_a_slot_that_was_changed_meanwhile_is_left_alone(
+    simulator: Any, connected: Any, rac02: str, held: str, new: str
+) -> None:
+    simulator.clear_calls()
+    for expected, message in (
+        ([], f"Slot 0 of VM .* holds virtual disk {held} now, not nothing as it did"),
+        (["a.img", "b.img"], f"holds virtual disk {held} now, not virtual disk a.img or virtual disk b.img"),
+    ):
+        with pytest.raises(errors.InvalidInputError, match=message):
+            map_disk(connected, rac02, 0, new, expected=expected)
+    with pytest.raises(errors.InvalidInputError, match="Slot 9 of VM .* holds nothing now, not virtual disk a.img"):
+        map_disk(connected, rac02, 9, new, expected=["a.img"])
+    assert simulator.calls(writing=True) == []
+    assert map_disk(connected, rac02, 0, new, expected=[held]) == (held, True)
+    assert map_disk(connected, rac02, 0, new, expected=[held]) == (new, False)  # as a repeated restore asks
+
+
+def test_what_is_so_already_may_be_asked_of_a_running_vm(simulator: Any, connected: Any) -> None:
+    rac01 = str(simulator.find("Vm", "rac01")["id"]["value"])
+    there = mappings(simulator, rac01)[0][0]
+    assert there is not None
+    assert map_disk(connected, rac01, 0, there) == (there, False)
+    assert map_disk(connected, rac01, 9, None) == (None, False)
+
+
 def test_bad_input_touches_nothing(simulator: Any, connected: Any, rac02: str) -> None:
     db01_sys = simulator.find("VirtualDisk", "db01-sys")["id"]["value"]
     for disk_id, message in (

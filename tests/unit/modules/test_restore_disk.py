@@ -80,6 +80,21 @@ def test_an_existing_image_is_written_only_where_it_differs(succeed: Any, args: 
     assert succeed("restore_disk", options) == kept
 
 
+def test_check_mode_looks_at_an_image_that_exists(
+    fail: Any, foresee: Any, args: dict[str, Any], tmp_path: Path
+) -> None:
+    image = tmp_path / "disk.img"
+    options = {**args, "existing": True}
+    # The task before this one may make it.
+    assert foresee("restore_disk", options) == expected(image, bytes_written=0)
+    image.mkdir()
+    assert "it is not a regular file" in fail("restore_disk", options, check_mode=True)["msg"]
+    image.rmdir()
+    image.write_bytes(bytes(512))
+    assert f"it has 512 bytes, the disk {len(DATA)}" in fail("restore_disk", options, check_mode=True)["msg"]
+    assert image.stat().st_size == 512
+
+
 @pytest.mark.parametrize(
     ("target", "message"),
     [

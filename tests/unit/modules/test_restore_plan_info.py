@@ -75,6 +75,35 @@ def test_a_disk_for_another_vm_is_planned(succeed: Any, args: dict[str, Any], si
 
 
 @pytest.mark.parametrize(
+    ("wishes", "vm"),
+    [({"mode": "in_place", "confirm": "db01", "stop": True}, "db01"), ({"mode": "attach", "vm": "files01"}, "files01")],
+    ids=["in_place", "attach"],
+)
+def test_a_restore_that_was_killed_after_the_exchange_is_gone_on_with(
+    succeed: Any, args: dict[str, Any], manager: dict[str, Any], simulator: Simulator, wishes: dict[str, Any], vm: str
+) -> None:
+    state = simulator.find("Vm", vm)["vmRunState"]
+    first = succeed("restore_plan_info", {**args, **wishes})["plan"]
+    [disk] = first["disks"]
+    run = {**manager, "run_id": first["run_id"]}
+    disk_args = {name: disk[name] for name in ("name", "repository_id", "size", "purpose")}
+    made = succeed("virtual_disk", {**run, **disk_args})["virtual_disk"]["id"]
+    simulator.set_state(vm, "STOPPED")
+    slot = {**manager, "vm_id": first["vm_id"], "slot": disk["target_slot"]}
+    held = [disk["previous"]] if disk["previous"] else []
+    succeed("vm_disk_mapping", {**slot, "virtual_disk_id": made, "expected": held})
+
+    again = succeed("restore_plan_info", {**args, **wishes})["plan"]
+    expected = {**first, "stop": False, "disks": [{**disk, "made": made, "exchanged": True}]}
+    assert again == expected
+    assert again["start"] == again["was_running"] == (state == "RUNNING")
+
+    succeed("vm_disk_mapping", {**slot, "virtual_disk_id": disk["previous"], "expected": [made]})
+    assert succeed("virtual_disk", {**run, "state": "absent"})["changed"]
+    simulator.set_state(vm, state)
+
+
+@pytest.mark.parametrize(
     ("changes", "messages"),
     [
         ({}, ["there is a VM 'db01'", "pass another name, or mode: in_place"]),

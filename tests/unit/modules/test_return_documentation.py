@@ -10,6 +10,7 @@ value by ``RV(...)``; each further ``RV(...)`` of such a description is a key th
 
 from __future__ import annotations
 
+import base64
 import importlib
 import re
 import shutil
@@ -258,10 +259,22 @@ def vault_results(succeed: Any, tmp_path: Path) -> Results:
 
 
 @pytest.fixture
+def vault_key_results(succeed: Any, tmp_path: Path) -> Results:
+    args = {"vault": str(tmp_path / "vault"), "vault_access": {"encryption_key": base64.b64encode(bytes(32)).decode()}}
+    succeed("vault", {**args, "encrypted": True})
+    return [succeed("vault_key", args)]
+
+
+@pytest.fixture
 def vm_clone_info_results(succeed: Any, manager: dict[str, Any], simulator: Simulator, estate: Estate) -> Results:
     args = {**manager, "vm_id": simulator.find("Vm", "db01")["id"]["value"], "run_id": RUN}
     succeed("vm_clone", args)
+    repository_id = simulator.find("Repository", "repo-iscsi-1")["id"]["value"]
+    disk = {**manager, "run_id": "restore-1", "name": "new", "repository_id": repository_id, "size": 4096}
+    purpose = {"slot": 0, "point": "P", "vm_id": args["vm_id"], "previous": "old.img"}
+    succeed("virtual_disk", {**disk, "vm_id": args["vm_id"], "purpose": purpose})
     results = [succeed("vm_clone_info", {**manager, "vault": estate.vault.path})]
+    succeed("virtual_disk", {**disk, "state": "absent"})
     succeed("vm_clone", {**args, "state": "absent"})
     return results
 

@@ -25,7 +25,7 @@ def path(tmp_path: Path) -> Path:
 def test_check_mode_makes_nothing(succeed: Any, path: Path) -> None:
     assert succeed("vault", {"vault": str(path)}, check_mode=True, diff=True) == {
         "changed": True,
-        "vault": {"path": str(path), "id": None, "version": 1},
+        "vault": {"path": str(path), "id": None, "version": 1, "encrypted": False},
         "diff": {"before": ABSENT, "after": PRESENT},
     }
     assert not path.exists()
@@ -37,7 +37,7 @@ def test_made_once(succeed: Any, path: Path) -> None:
     assert str(uuid.UUID(made["id"])) == made["id"]
     assert first == {
         "changed": True,
-        "vault": {"path": str(path), "id": made["id"], "version": 1},
+        "vault": {"path": str(path), "id": made["id"], "version": 1, "encrypted": False},
         "diff": {"before": ABSENT, "after": PRESENT},
     }
     assert stored_tree(path) == ["clients", "jobs", "restore.py", "vault.json"]

@@ -112,7 +112,7 @@ def test_a_disk_is_imported_from_a_url(
     [
         ({"size": 1000}, "size must be a positive multiple of 4096, not 1000"),
         ({"run_id": "a b"}, "run id"),
-        ({"repository_id": "0004"}, "0004"),
+        ({"repository_id": "0004"}, "repository_id: Oracle VM Manager has no storage repository '0004'"),
         ({"size": None}, "size must be a positive multiple of 4096, not None"),
         ({"name": ""}, "name is empty"),
         (

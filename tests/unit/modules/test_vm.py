@@ -115,6 +115,8 @@ def test_a_released_vm_stays(succeed: Any, args: dict[str, Any], manager: dict[s
     assert not succeed("vm", released)["changed"]
     assert not succeed("vm", {**manager, "run_id": RUN, "state": "absent"})["changed"]
     simulator.delete_vm("again", disks=False)
+    # As for a virtual disk that is gone.
+    assert succeed("vm", released) == {"changed": False, "vm": None}
 
 
 def test_slots_are_filled_and_emptied(

@@ -89,7 +89,7 @@ def verdicts(result: dict[str, Any]) -> dict[str, tuple[Any, str]]:
 
 def test_nothing(foresee: Any, args: dict[str, Any], manager: dict[str, Any], simulator: Simulator) -> None:
     manager_id = simulator.find("Manager", "OVM Manager")["managerUuid"]
-    empty = {"changed": False, "manager_id": manager_id, "traces": [], "summary": []}
+    empty = {"changed": False, "manager_id": manager_id, "traces": [], "restores": [], "summary": []}
     assert foresee("vm_clone_info", args) == empty
     assert foresee("vm_clone_info", manager) == empty
 

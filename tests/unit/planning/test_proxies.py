@@ -53,7 +53,7 @@ def test_nobody_was_looked_at() -> None:
             looked("p2", vault={"path": "/v", "id": "W"}),
             "its vault has the id W, that of 'planner' V: all proxies need one vault, on storage that they share",
         ),
-        (looked("p2", 362.5), "its clock is 6 min ahead of that of 'planner': set it, by NTP"),
+        (looked("p2", 362.5), "its clock is 6 min 2 s ahead of that of 'planner': set it, by NTP"),
         (looked("p2", -61.5), "its clock is 1 min 2 s behind that of 'planner': set it, by NTP"),
         (looked("p2", 70.0, 9.0), "its clock is 1 min 10 s ahead of that of 'planner': set it, by NTP"),
     ],

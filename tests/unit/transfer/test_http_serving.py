@@ -122,6 +122,14 @@ def test_the_end_hangs_up(stored: Stored, capfd: pytest.CaptureFixture[str]) -> 
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_host_that_others_know_under_another_address(stored: Stored, session: requests.Session) -> None:
+    where = {"content_hash": stored.result.content_hash, "address": "proxy.example.com", "listen": "127.0.0.1"}
+    with open_files([stored]) as chain, serve_disk(chain, "a", **where) as served:
+        told = urlsplit(served.url)
+        assert told.hostname == "proxy.example.com"
+        assert session.get(served.url.replace("proxy.example.com", "127.0.0.1")).content == STATE
+
+
 def test_a_port_that_is_taken(stored: Stored, served: ServedDisk) -> None:
     port = urlsplit(served.url).port
     assert port is not None

@@ -52,7 +52,10 @@ class Pair:
     def copy(self, wishes: Wishes | None = None, *, check: bool = False, **changes: Any) -> ClientCopy:
         request = replace(CopyRequest(wishes or Wishes(), "a test", COPY, workers=1), **changes)
         clock = ticking(MOMENT + 3600)
-        note = lambda *step: self.seen.append(step)  # noqa: E731 - as short as it gets
+
+        def note(*step: Any) -> None:
+            self.seen.append(step)
+
         return Copier(self.source, self.target, request, check=check, copying=note, clock=clock).run(NAME)
 
     def statuses(self, result: ClientCopy) -> list[str]:

@@ -139,9 +139,9 @@ def test_what_retention_removed_does_not_come_back() -> None:
     target = side(*SOURCE[3:])
     assert due(plan(target=target, policy=policy)) == []
     assert due(plan(target=target)) == [1, 2, 3]
-    # A pin of the source keeps nothing in the copy.
+    # A pin or a lock of the source keeps nothing in the copy.
     pinned = side(*SOURCE)
-    facts = {key: replace(fact, pin="keep") for key, fact in pinned.facts.items()}
+    facts = {key: replace(fact, pin="keep", held="locked") for key, fact in pinned.facts.items()}
     assert due(plan(replace(pinned, facts=facts), target, policy=policy)) == []
 
 

@@ -86,12 +86,13 @@ class FileCipher:
 
     def encrypt(self, number: int, content: bytes | memoryview, *, last: bool) -> bytes:
         """Return a chunk as it is stored."""
-        return self._aead.encrypt(nonce(number, last=last), content, None)
+        return self._aead.encrypt(nonce(number, last=last), bytes(content), None)
 
     def decrypt(self, path: str, number: int, stored: bytes | memoryview, *, last: bool) -> bytes:
         """Return the content of a stored chunk; raise C(OSError) if it is not this chunk of this file."""
         try:
-            return self._aead.decrypt(nonce(number, last=last), stored, None)
+            # Older versions of the library, which distributions have, take nothing but bytes.
+            return self._aead.decrypt(nonce(number, last=last), bytes(stored), None)
         except crypto_exceptions.InvalidTag:
             offset = HEADER_SIZE + number * SEALED_SIZE
             damaged(path, offset, "what is stored there is not what was written, or the end of the file is missing")
@@ -109,17 +110,14 @@ def new_cipher(data_key: bytes) -> FileCipher:
 
 def key_id_of(path: str, header: bytes) -> bytes:
     """Return the id of the data key that a file is encrypted with; raise C(OSError) if it is none that we know."""
+    if header[: len(MAGIC)] != MAGIC[: len(header)]:
+        damaged(path, 0, "it is no encrypted file, as every file of an encrypted vault has to be")
     if len(header) < HEADER_SIZE:
-        damaged(path, len(header), "it ends within its header" if header[:8] == MAGIC[: len(header)] else _FOREIGN)
-    magic, version, chunk_size, key_id, _salt, _check = HEADER.unpack(header)
-    if magic != MAGIC:
-        damaged(path, 0, _FOREIGN)
+        damaged(path, len(header), "it ends within its header")
+    _magic, version, chunk_size, key_id, _salt, _check = HEADER.unpack(header)
     if (version, chunk_size) != (VERSION, CHUNK_SIZE):
         damaged(path, 8, f"it has version {version} and chunks of {chunk_size} bytes; known is {VERSION}, {CHUNK_SIZE}")
     return bytes(key_id)
-
-
-_FOREIGN = "it is no encrypted file, as every file of an encrypted vault has to be"
 
 
 def cipher_of(path: str, header: bytes, data_key: bytes) -> FileCipher:

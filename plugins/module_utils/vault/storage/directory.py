@@ -173,7 +173,7 @@ class DirectoryStorage:
     def rename(self, old: str, new: str) -> None:
         """Give a file another name."""
         os.rename(old, new)
-        for directory in {os.path.dirname(old), os.path.dirname(new)}:
+        for directory in sorted({os.path.dirname(old), os.path.dirname(new)}):
             self.sync(directory)
 
     def remove(self, path: str) -> None:

@@ -43,11 +43,9 @@ class DataKeys(Protocol):
 
     def current(self) -> bytes:
         """Return the data key for what is written now."""
-        ...
 
     def find(self, key_id: bytes) -> bytes | None:
         """Return the data key with this id, or nothing if the vault has none."""
-        ...
 
 
 class EncryptedStorage:
@@ -56,7 +54,7 @@ class EncryptedStorage:
     def __init__(self, inner: Storage, root: str, data_keys: DataKeys) -> None:
         self.inner = inner
         self._root = root.rstrip("/") + "/"
-        self._keys = data_keys
+        self.keys = data_keys
 
     def read(self, path: str, limit: int | None = None) -> bytes:
         """Return a small file, or its first C(limit) bytes."""
@@ -114,7 +112,7 @@ class EncryptedStorage:
         """Begin a file."""
         if self._is_plain(path):
             return self.inner.new(path, expected_size)
-        cipher = new_cipher(self._keys.current())
+        cipher = new_cipher(self.keys.current())
         expected = encrypted_size(expected_size) if expected_size is not None else None
         return _EncryptedWriter(self.inner.new(path, expected), cipher)
 
@@ -176,7 +174,7 @@ class EncryptedStorage:
 
     def _cipher_of(self, path: str, header: bytes) -> FileCipher:
         key_id = key_id_of(path, header)
-        data_key = self._keys.find(key_id)
+        data_key = self.keys.find(key_id)
         if data_key is None:
             damaged(path, 16, f"it is encrypted with data key {key_id.hex()}, which is none of this vault")
         return cipher_of(path, header, data_key)
@@ -184,7 +182,7 @@ class EncryptedStorage:
     def _encrypted(self, path: str, data: bytes) -> bytes:
         if self._is_plain(path):
             return data
-        cipher = new_cipher(self._keys.current())
+        cipher = new_cipher(self.keys.current())
         last = max(-(-len(data) // CHUNK_SIZE), 1) - 1
         content = memoryview(data)
         chunks = (
@@ -201,18 +199,17 @@ class EncryptedStorage:
 
     def _exchange(self, path: str, expected: bytes, act: Callable[[bytes], bool]) -> bool:
         """Let C(inner) act on exactly those stored bytes that hold C(expected); no two files ever have the same."""
+        before: bytes | None = None
         while True:
             try:
                 found = self.inner.read(path)
             except FileNotFoundError:
                 return False
-            if self._decrypted(path, found) != expected:
+            if found == before or self._decrypted(path, found) != expected:
                 return False
             if act(found):
                 return True
-            if self._is_plain(path):
-                return False
-            # Somebody was quicker. What is there now may hold the same: look again.
+            before = found  # somebody was quicker: what is there by now may hold the same
 
 
 class _InMemory:

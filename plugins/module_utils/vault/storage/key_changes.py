@@ -60,8 +60,10 @@ def remove_recipient(keys: VaultKeys, name_or_id: str) -> KeyDocument:
     return replace(document, recipients=left)
 
 
-def rotate_data_key(keys: VaultKeys, others: Sequence[Key], now: float) -> tuple[KeyDocument, bytes]:
-    """Return the document with a new current data key, and that key.
+def rotate_data_key(
+    keys: VaultKeys, document: KeyDocument, others: Sequence[Key], now: float
+) -> tuple[KeyDocument, bytes]:
+    """Return a document with a new current data key, and that key.
 
     It is wrapped for all recipients. Without its key none can be done for a symmetric one, so C(others) must hold those
     that do not open the vault now.
@@ -70,7 +72,7 @@ def rotate_data_key(keys: VaultKeys, others: Sequence[Key], now: float) -> tuple
     data_key = os.urandom(KEY_SIZE)
     key_id = data_key_id(data_key).hex()
     recipients = []
-    for one in keys.document.recipients:
+    for one in document.recipients:
         key = one.key or held.get(one.id)
         if key is None:
             raise VaultKeyError(
@@ -80,7 +82,7 @@ def rotate_data_key(keys: VaultKeys, others: Sequence[Key], now: float) -> tuple
                 recipients=[one.id],
             )
         recipients.append(replace(one, wrapped={**one.wrapped, key_id: key.wrap(data_key, key_id)}))
-    data_keys = {**keys.document.data_keys, key_id: now}
+    data_keys = {**document.data_keys, key_id: now}
     return KeyDocument(key_id, data_keys, tuple(recipients)), data_key
 
 

@@ -22,54 +22,58 @@ from ..._libraries import missing_libraries
 from ...errors import InvalidInputError, VaultKeyError
 from .recipients import Key, parse_key
 
-SOURCES = ("encryption_key", "encryption_key_file", "encryption_key_command")
+PREFIX = "encryption_"
+SOURCES = ("key", "key_file", "key_command")
 COMMAND_SECONDS = 60.0
 _LONGEST = 16 * 1024  # bytes of a key, in whatever form
 _SAID = 500  # characters of what a command complained of
 
 
-def read_key(access: Mapping[str, Any], *, seconds: float = COMMAND_SECONDS) -> Key | None:
-    """Return the key that the options give, or nothing if none is set. A command has so many C(seconds)."""
-    given = [name for name in SOURCES if access.get(name)]
+def read_key(access: Mapping[str, Any], *, prefix: str = PREFIX, seconds: float = COMMAND_SECONDS) -> Key | None:
+    """Return the key that the options give whose names begin with C(prefix), or nothing if none is set.
+
+    A command has so many C(seconds).
+    """
+    names = [prefix + source for source in SOURCES]
+    given = [name for name in names if access.get(name)]
     if not given:
         return None
     if len(given) > 1:
-        raise InvalidInputError(f"Only one of {', '.join(SOURCES)} may be set, not {' and '.join(given)}")
+        raise InvalidInputError(f"Only one of {', '.join(names)} may be set, not {' and '.join(given)}")
     if missing_libraries("cryptography"):
         raise VaultKeyError(f"{given[0]} needs the Python library cryptography, which is not installed on this host")
     name, value = given[0], access[given[0]]
-    if name == "encryption_key_file":
-        return parse_key(_read_file(value), f"{name} {value}")
-    if name == "encryption_key_command":
-        command = _words(value)
-        return parse_key(_run(command, seconds), f"What {name} {command[0]} printed")
+    if name == f"{prefix}key_file":
+        return parse_key(_read_file(value, f"{name} {value}"), f"{name} {value}")
+    if name == f"{prefix}key_command":
+        command = _words(value, name)
+        return parse_key(_run(command, f"{name} {command[0]}", seconds), f"What {name} {command[0]} printed")
     return parse_key(str(value), name)
 
 
-def _read_file(path: str) -> str:
+def _read_file(path: str, name: str) -> str:
     try:
         with open(path, "rb") as file:
             content = file.read(_LONGEST + 1)
     except OSError as error:
-        raise VaultKeyError(f"encryption_key_file {path} cannot be read: {error.strerror}", path=path) from error
+        raise VaultKeyError(f"{name} cannot be read: {error.strerror}", path=path) from error
     if len(content) > _LONGEST:
-        raise VaultKeyError(f"encryption_key_file {path} is longer than any key", path=path)
+        raise VaultKeyError(f"{name} is longer than any key", path=path)
     return content.decode("utf-8", "replace")
 
 
-def _words(command: Any) -> list[str]:
+def _words(command: Any, name: str) -> list[str]:
     try:
         words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
     except (ValueError, TypeError) as error:
-        raise InvalidInputError(f"encryption_key_command is no command: {error}") from None
+        raise InvalidInputError(f"{name} is no command: {error}") from None
     if not words or not words[0]:
-        raise InvalidInputError("encryption_key_command is empty")
+        raise InvalidInputError(f"{name} is empty")
     return words
 
 
-def _run(command: Sequence[str], seconds: float) -> str:
+def _run(command: Sequence[str], name: str, seconds: float) -> str:
     """Return what a command prints. Its arguments may hold secrets: errors name the program alone."""
-    name = f"encryption_key_command {command[0]}"
     try:
         # In a group of its own, so that its children do not outlive the time limit.
         process = subprocess.Popen(

@@ -26,15 +26,12 @@ class Objects(Protocol):
 
     def state(self, path: str) -> Stored | None:
         """Return an object with what names its state, or nothing."""
-        ...
 
     def make(self, path: str, data: bytes) -> bool:
         """Make an object; return false if there is one."""
-        ...
 
     def follow(self, path: str, found: Stored, data: bytes | None) -> bool:
         """Replace (or remove) an object that is still in this state; return whether this did it."""
-        ...
 
 
 class S3Turn:

@@ -211,7 +211,7 @@ def test_nobody_locks_themselves_out(keys: VaultKeys, storage: MemoryStorage) ->
 def test_new_data_key_is_for_what_is_written_from_now_on(storage: MemoryStorage, keys: VaultKeys) -> None:
     old = encrypted_storage(keys)  # of a run that goes on while the key is changed
     old.write("/vault/old", b"old")
-    save(keys, *key_changes.rotate_data_key(keys, [], 6.0))
+    save(keys, *key_changes.rotate_data_key(keys, keys.document, [], 6.0))
     rotated = open_keys(storage, ROOT, DAILY)
     assert rotated.document.current != keys.document.current
     assert rotated.document.describe()["data_keys"] == [
@@ -229,8 +229,8 @@ def test_new_data_key_needs_the_symmetric_keys(storage: MemoryStorage, keys: Vau
     save(keys, key_changes.add_recipient(keys, "second", SECOND, 6.0))
     opened = open_keys(storage, ROOT, DAILY)
     with pytest.raises(VaultKeyError, match=rf"cannot be wrapped for {SECOND.id} \(second\), a symmetric key"):
-        key_changes.rotate_data_key(opened, [OTHER], 7.0)
-    save(opened, *key_changes.rotate_data_key(opened, [SECOND], 7.0))
+        key_changes.rotate_data_key(opened, opened.document, [OTHER], 7.0)
+    save(opened, *key_changes.rotate_data_key(opened, opened.document, [SECOND], 7.0))
     assert open_keys(storage, ROOT, SECOND).all() == open_keys(storage, ROOT, RECOVERY).all()
 
 
