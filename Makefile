@@ -184,10 +184,10 @@ release-check: $(READY) stage ## test: rehearse a release in a copy: changelog, 
 	@$(IN_STAGE) python $(CURDIR)/tests/tools/release_check.py --stage $(STAGE) --work $(BUILD)/release
 
 versions: $(READY) system ## test: the lowest Python and the lowest ansible-core, one thing of each kind
-	@$(VENV)/bin/python tests/tools/matrix.py --build $(BUILD) --fast
+	@PYTHONPATH=tests $(VENV)/bin/python tests/tools/matrix.py --build $(BUILD) --fast
 
 test-matrix: $(READY) system guest-packages ## test: unit, sanity and integration on each ansible-core, modules on each Python (ARGS=core-2.16/unit: one cell)
-	@$(VENV)/bin/python tests/tools/matrix.py --build $(BUILD) $(ARGS)
+	@PYTHONPATH=tests $(VENV)/bin/python tests/tools/matrix.py --build $(BUILD) $(ARGS)
 
 bench: $(READY) system stage ## measure the engine against other tools, and how its cost grows (takes an hour; ARGS=--quick: minutes)
 	@mkdir -p $(BUILD)/home
