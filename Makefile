@@ -135,7 +135,7 @@ types: $(READY) stage ## check: types, mypy strict
 	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml -p simulator
 	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml --exclude 'bed/(test_|conftest|hot_clones)' -p bed
 	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml -p bootable
-	@MYPYPATH=tests/tools:tests $(VENV)/bin/mypy --config-file pyproject.toml tests/tools
+	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml tests/tools
 
 unit: $(READY) system guest-packages s3-packages stage ## test: pytest
 	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadfile tests/unit tests/s3)

@@ -264,32 +264,11 @@ plan:
         purpose:
           description:
             - What the virtual disk is for, in the form of O(ovm.backup.virtual_disk#module:purpose). A restore that is
-              repeated finds it there.
+              repeated finds it there. It has C(slot), C(point), C(vm_id) (null for a new VM), C(previous) and
+              C(was_running).
           type: dict
           returned: always
-          contains:
-            slot:
-              description: Slot of the VM that it goes to.
-              type: int
-              returned: always
-            point:
-              description: Id of the recovery point.
-              type: str
-              returned: always
-            vm_id:
-              description: Id of the VM that it goes to, null for a new one.
-              type: str
-              returned: always
-              sample: 0004fb000006000011aa22bb33cc44dd
-            previous:
-              description: Id of the virtual disk that is replaced, or null.
-              type: str
-              returned: always
-              sample: 0004fb0000120000aa11bb22cc33dd44.img
-            was_running:
-              description: Whether the VM runs, or did.
-              type: bool
-              returned: always
+          sample: {slot: 0, point: 20261123T010203Z-0001, vm_id: null, previous: null, was_running: false}
     definition:
       description:
         - >-
@@ -398,22 +377,11 @@ def main() -> None:
         supports_check_mode=True,
     )
     parameters = module.params
-    plain = (
-        "mode",
-        "name",
-        "vm",
-        "storage_repository",
-        "server_pool",
-        "server",
-        "mac",
-        "confirm",
-        "stop",
-        "start",
-        "import_address",
-    )
+    plain = ("mode", "name", "vm", "storage_repository", "server_pool", "server", "mac", "confirm", "stop", "start")
     with engine(module, "requests", "blake3", "zstandard"):
         wishes = Wishes(
             **{name: parameters[name] for name in plain},
+            import_address=parameters["import_address"],
             slots=tuple(parameters["slots"]) if parameters["slots"] is not None else None,
             mapping=read_mapping(parameters["mapping"]),
         )
