@@ -135,7 +135,7 @@ types: $(READY) stage ## check: types, mypy strict
 	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml -p simulator
 	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml --exclude 'bed/(test_|conftest|hot_clones)' -p bed
 	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml -p bootable
-	@MYPYPATH=tests/tools:tests $(VENV)/bin/mypy --config-file pyproject.toml tests/tools
+	@MYPYPATH=tests $(VENV)/bin/mypy --config-file pyproject.toml tests/tools
 
 unit: $(READY) system guest-packages s3-packages stage ## test: pytest
 	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadfile tests/unit tests/s3)
@@ -157,7 +157,7 @@ screenshots: $(READY) system stage ## make the pictures of the documentation aga
 integration: $(READY) system guest-packages stage ## test: integration targets against the simulator
 	@$(IN_STAGE) python $(CURDIR)/tests/tools/integration.py --build $(BUILD) --python $(PYTHON_VERSION) $(ARGS)
 
-playbooks: $(READY) system stage ## test: the playbooks end to end, with everything that can go wrong
+playbooks: $(READY) system s3-packages stage ## test: the playbooks end to end, with everything that can go wrong
 	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadfile tests/playbooks)
 
 $(AWX): tests/tools/awx_collection.py $(READY)
@@ -184,10 +184,10 @@ release-check: $(READY) stage ## test: rehearse a release in a copy: changelog, 
 	@$(IN_STAGE) python $(CURDIR)/tests/tools/release_check.py --stage $(STAGE) --work $(BUILD)/release
 
 versions: $(READY) system ## test: the lowest Python and the lowest ansible-core, one thing of each kind
-	@$(VENV)/bin/python tests/tools/matrix.py --build $(BUILD) --fast
+	@PYTHONPATH=tests $(VENV)/bin/python tests/tools/matrix.py --build $(BUILD) --fast
 
 test-matrix: $(READY) system guest-packages ## test: unit, sanity and integration on each ansible-core, modules on each Python (ARGS=core-2.16/unit: one cell)
-	@$(VENV)/bin/python tests/tools/matrix.py --build $(BUILD) $(ARGS)
+	@PYTHONPATH=tests $(VENV)/bin/python tests/tools/matrix.py --build $(BUILD) $(ARGS)
 
 bench: $(READY) system stage ## measure the engine against other tools, and how its cost grows (takes an hour; ARGS=--quick: minutes)
 	@mkdir -p $(BUILD)/home

@@ -89,9 +89,10 @@ requirements:
 
 
 class ModuleDocFragment:
-    DOCUMENTATION = _VAULT.rstrip() + _ACCESS + _REQUIREMENTS.lstrip()
+    # With types: the sanity tests of ansible-core 2.16 and 2.17 fail on a plain assignment of what is put together.
+    DOCUMENTATION: str = _VAULT.rstrip() + _ACCESS + _REQUIREMENTS.lstrip()
     # For a module whose option vault is another one.
-    ACCESS = "options:" + _ACCESS
-    TARGET = _TARGET.rstrip() + _ACCESS.replace("vault_access:", "target_vault_access:").replace(
+    ACCESS: str = "options:" + _ACCESS
+    TARGET: str = _TARGET.rstrip() + _ACCESS.replace("vault_access:", "target_vault_access:").replace(
         "OVM_V", "OVM_TARGET_V"
     )

@@ -101,7 +101,8 @@ job:
     plan:
       description:
         - The VMs of the plan, in the form of RV(ovm.backup.plan_info#module:plan.vms) but without
-          RV(ovm.backup.plan_info#module:plan.vms[].configuration).
+          RV(ovm.backup.plan_info#module:plan.vms[].configuration) and
+          RV(ovm.backup.plan_info#module:plan.vms[].stand_ins).
       type: list
       elements: dict
       returned: when O(state=running)

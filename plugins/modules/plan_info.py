@@ -287,7 +287,9 @@ plan:
           elements: dict
           returned: always
         stand_ins:
-          description: The proxies that go on with the VM when its own is lost, for P(ovm.backup.stand_in#filter).
+          description:
+            - Who goes on with the VM when its proxy is lost, C(proxy), C(slots), C(disks) and C(vm_cfg), for the filter
+              P(ovm.backup.stand_in#filter).
           type: list
           elements: dict
           returned: always

@@ -65,7 +65,7 @@ def _check_field(field: dict[str, Any], names: set[str]) -> None:
     names.add(name)
     if kind not in ("string", "boolean"):
         raise Refused({"inputs": [f"'{kind}' is not one of ['string', 'boolean']"]})
-    if "default" in field and type(field["default"]) is not {"string": str, "boolean": bool}[kind]:
+    if "default" in field and not isinstance(field["default"], {"string": str, "boolean": bool}[kind]):
         raise Refused({"inputs": [f"{field['default']} is not a {kind}"]})
     for key in ("choices", "multiline", "format", "secret"):
         if key in field and kind != "string":
@@ -122,7 +122,7 @@ def check_inputs(kind: dict[str, Any], inputs: dict[str, Any]) -> None:
         if name not in fields:
             raise Refused({"inputs": [f"Additional properties are not allowed ('{name}' was unexpected)"]})
         field = fields[name]
-        if type(value) is not {"string": str, "boolean": bool}[field.get("type", "string")]:
+        if not isinstance(value, {"string": str, "boolean": bool}[field.get("type", "string")]):
             raise Refused({"inputs": {name: [f"{value!r} is not of type '{field.get('type', 'string')}'"]}})
         if value == SECRET and field.get("secret"):
             continue

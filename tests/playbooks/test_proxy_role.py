@@ -94,7 +94,7 @@ def test_a_proxy_is_set_up(bench: Bench, variables: dict[str, Any]) -> None:
     [
         (
             {"proxy_vault_mount": {**MOUNT, "options": "rw,soft,nolock"}},
-            "proxy_vault_mount: the options soft, nolock do not fit a vault: its locks have to be those of the server, "
+            "proxy_vault_mount: the options nolock, soft do not fit a vault: its locks have to be those of the server, "
             "and a write must not be given up.",
         ),
         (

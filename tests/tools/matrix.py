@@ -28,7 +28,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from environment import make_ready
+from tools.environment import make_ready
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = Path("ansible_collections/ovm/backup")

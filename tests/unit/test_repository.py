@@ -168,4 +168,4 @@ def test_readme_of_the_tests_names_every_directory() -> None:
     text = read(ROOT / "tests" / "README.md")
     folders = {path.relative_to(ROOT / "tests").parts[:-1] for path in (ROOT / "tests").rglob("*.py")}
     wanted = {"/".join(parts[:2] if parts[0] == "unit" else parts[:1]) for parts in folders if parts}
-    assert [name for name in sorted(wanted - {"unit", "integration"}) if f"`{name}`" not in text] == []
+    assert [name for name in sorted(wanted - {"unit", "integration", "output"}) if f"`{name}`" not in text] == []

@@ -168,7 +168,7 @@ def command(hardware: Hardware, socket: str) -> list[str]:
 def start(arguments: Sequence[str], scratch: str, errors: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start qemu. It dies with the thread that started it. What its disks take up meanwhile lies in C(scratch)."""
     environment = {"PATH": os.environ.get("PATH", os.defpath), "TMPDIR": scratch, "LC_ALL": "C"}
-    return subprocess.Popen(
+    return subprocess.Popen(  # pylint: disable=ansible-bad-function
         [sys.executable, "-I", "-S", "-c", _WITH_PARENT, str(os.getpid()), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

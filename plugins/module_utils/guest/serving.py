@@ -186,7 +186,7 @@ def start(command: Sequence[str], directory: str, vault: str) -> subprocess.Pope
     try:
         with open(os.path.join(directory, LOG), "wb") as log:
             at = command.index("python")
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # pylint: disable=ansible-bad-function
                 [*command[:at], f"--pidfile=/dev/fd/{tell}", *command[at:]],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -62,7 +62,7 @@ class Process:
         # that we end it when we are done with it.
         environment = {**os.environ, "LC_ALL": "C"}
         try:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # pylint: disable=ansible-bad-function
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -70,7 +70,7 @@ class Places:
     def check_presented(self, pool_id: str | None, server_id: str | None, repository_ids: Iterable[str]) -> None:
         """Find storage repositories that neither the server nor any of the pool can reach: the VM would never start."""
         servers = self.inventory.servers
-        in_pool = {key for key, server in servers.items() if server.server_pool_id == pool_id is not None}
+        in_pool = {key for key, server in servers.items() if pool_id is not None and server.server_pool_id == pool_id}
         usable = {server_id} if server_id is not None else in_pool
         where = f"server {quoted(servers[server_id].name)}" if server_id is not None else "any server of server pool "
         if server_id is None:

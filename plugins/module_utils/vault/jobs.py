@@ -152,7 +152,7 @@ def new_job(job_id: str, plan: Mapping[str, Any], *, now: float) -> dict[str, An
         "state": "running",
         "started": now,
         "warnings": list(plan["warnings"]),
-        "plan": [_without_configuration(planned) for planned in plan["vms"]],
+        "plan": [_kept(planned) for planned in plan["vms"]],
     }
 
 
@@ -361,5 +361,5 @@ def _job_status(counts: Mapping[str, int]) -> str:
     return WITH_WARNINGS if counts[WITH_WARNINGS] else COMPLETED
 
 
-def _without_configuration(planned: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in planned.items() if key != "configuration"}
+def _kept(planned: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in planned.items() if key not in ("configuration", "stand_ins")}

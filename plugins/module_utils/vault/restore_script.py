@@ -247,9 +247,9 @@ class Copy:
                 pipe.close()
 
     def run(self) -> int:
-        pipe, at = subprocess.PIPE, 0
-        with subprocess.Popen(["zstd", "-dcq"], stdin=pipe, stdout=pipe, stderr=pipe, bufsize=1 << 20) as zstd:
-            feeder = threading.Thread(target=self.feed, args=(zstd.stdin,), daemon=True)
+        pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        with subprocess.Popen(["zstd", "-dcq"], **pipes) as zstd:  # pylint: disable=ansible-bad-function
+            feeder, at = threading.Thread(target=self.feed, args=(zstd.stdin,), daemon=True), 0
             feeder.start()
             output: Any = zstd.stdout
             errors: Any = zstd.stderr

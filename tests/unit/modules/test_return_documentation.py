@@ -296,6 +296,7 @@ def plan_info_results(succeed: Any, manager: dict[str, Any], keep_clone: Any, es
     store.start(new_job(RUN, {**JOB_PLAN, "subclient": "x"}, now=1.0))
     store.finish(RUN, now=2.0)
     args = {**manager, "vault": estate.vault.path, "subclient": "x", "definition": DEFINITION}
+    args["proxies"] = ["p1", "p2"]
     plan = next(vm for vm in succeed("plan_info", args)["plan"]["vms"] if vm["vm_name"] == "db01")
     keep_clone(estate.vault, plan, RUN)
     estate.vault.prepare_client("web_01").lock(owner="a run", run_id=RUN).hold(60.0)

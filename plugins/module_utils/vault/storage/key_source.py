@@ -76,7 +76,7 @@ def _run(command: Sequence[str], name: str, seconds: float) -> str:
     """Return what a command prints. Its arguments may hold secrets: errors name the program alone."""
     try:
         # In a group of its own, so that its children do not outlive the time limit.
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # pylint: disable=ansible-bad-function
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
