@@ -30,7 +30,6 @@ from .manager.client import ManagerClient, connect
 from .manager.settings import ConnectionSettings
 from .planning.reading import Problems, problem_details, read_duration
 from .vault.access import (
-    ADDRESSING_STYLES,
     ENVIRONMENT,
     SECRETS,
     TARGET_ENVIRONMENT,
@@ -40,6 +39,7 @@ from .vault.access import (
 )
 from .vault.manifest import Point
 from .vault.points import Vault
+from .vault.storage.s3_settings import ADDRESSING_STYLES
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

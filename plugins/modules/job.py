@@ -245,7 +245,7 @@ def open_job(module: AnsibleModule) -> dict[str, Any]:
     check_plan(plan)
     job = new_job(new_job_id(vault.id, now), plan, now=now)
     if not module.check_mode:
-        carry_scripts(vault.path)
+        carry_scripts(vault.path, encrypted=vault.encrypted)
         JobStore(vault).start(job)
     return {"changed": True, "job": job}
 

@@ -252,6 +252,11 @@ plan:
           type: str
           returned: always
           sample: 0004fb0000120000aa11bb22cc33dd44.img
+        held:
+          description: Id of what the slot of the VM holds now, or null.
+          type: str
+          returned: always
+          sample: 0004fb0000120000aa11bb22cc33dd44.img
         made:
           description: Id of the virtual disk that an interrupted call of the same restore has made, or null.
           type: str

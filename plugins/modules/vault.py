@@ -112,7 +112,6 @@ from ..module_utils.vault.attaching import key_of_new
 from ..module_utils.vault.carried_script import carry_scripts, due_scripts
 from ..module_utils.vault.files import exists
 from ..module_utils.vault.points import VAULT_VERSION, Vault
-from ..module_utils.vault.storage.encryption import is_encrypted
 
 
 def existing(path: str, access: VaultAccess, encrypted: bool | None) -> Vault | None:
@@ -125,7 +124,7 @@ def existing(path: str, access: VaultAccess, encrypted: bool | None) -> Vault | 
         Vault.check_new(path)
         key_of_new(path, encrypted=bool(encrypted))
         return None
-    if encrypted is not None and encrypted != is_encrypted(vault.settings):
+    if encrypted is not None and encrypted != vault.encrypted:
         is_now = "not encrypted" if encrypted else "encrypted"
         raise InvalidInputError(f"The vault {path} is {is_now}, which cannot be changed: make another one", path=path)
     return vault
@@ -133,7 +132,7 @@ def existing(path: str, access: VaultAccess, encrypted: bool | None) -> Vault | 
 
 def is_due(vault: Vault | None) -> bool:
     """Return whether the script has to be written into the vault."""
-    return vault is None or bool(due_scripts(vault.path))
+    return vault is None or bool(due_scripts(vault.path, encrypted=vault.encrypted))
 
 
 def main() -> None:
@@ -146,15 +145,16 @@ def main() -> None:
         before = {"state": "absent" if vault is None else "present", "script": "due" if is_due(vault) else "current"}
         after = {"state": "present", "script": "current"}
         if not module.check_mode:
-            vault = vault or Vault.create(path, access, encrypted=bool(encrypted))
-            carry_scripts(path)
+            if vault is None:
+                vault = Vault.create(path, access, encrypted=bool(encrypted))
+            carry_scripts(path, encrypted=vault.encrypted)
         result: dict[str, Any] = {
             "changed": before != after,
             "vault": {
                 "path": path,
                 "id": vault.id if vault else None,
                 "version": VAULT_VERSION,
-                "encrypted": is_encrypted(vault.settings) if vault else bool(encrypted),
+                "encrypted": vault.encrypted if vault else bool(encrypted),
             },
         }
         if module._diff:

@@ -300,7 +300,7 @@ def main() -> None:
         found = survey(
             vault, clients=parameters["clients"], subclient=parameters["subclient"], point=parameters["point"]
         )
-        for path in due_scripts(vault.path):
+        for path in due_scripts(vault.path, encrypted=vault.encrypted):
             module.warn(
                 f"{path} is missing, old or not as it was written: the ovm.backup.vault module or "
                 "playbook writes it anew"

@@ -156,6 +156,21 @@ def test_engine_has_only_known_rooms() -> None:
     assert rooms <= set(ROOMS)
 
 
+# A vault may be in a bucket, where a path of this host is nothing. Its storages and these know the file system: they
+# are programs of their own, read /proc, or need a file of this host.
+ON_THIS_HOST = {"restore_script.py", "decrypt_script.py", "processes.py", "spool.py"}
+VAULT_FILES = [path for path in PYTHON if path.parent == ENGINE / "vault" and path.name not in ON_THIS_HOST]
+BY_PATH = re.compile(
+    r"(?<!def )(?<![\w.])open\(|\bos\.(?!path\b|strerror\b|environ\b|cpu_count\b|getpid\b|fsencode\b|fsdecode\b)\w"
+    r"|\bos\.path\.(?!join\b|basename\b|dirname\b|split\b|relpath\b)\w|\bshutil\."
+)
+
+
+@every(VAULT_FILES)
+def test_vault_reaches_its_files_by_the_storage_only(path: Path) -> None:
+    assert BY_PATH.findall(read(path)) == []
+
+
 # --- the way in ------------------------------------------------------------------------------------------------------
 
 

@@ -76,7 +76,8 @@ class Plugin:
     """The functions of a plugin, for the disks that C(settings.json) in C(directory) names.
 
     C(nbdkit) is the module of this name that only exists inside of nbdkit. All files of the chains are opened at the
-    start, so that what is missing is noticed there, and that a recovery point that expires meanwhile stays readable.
+    start, so that what is missing is noticed there, and that a recovery point that expires meanwhile stays
+    readable where the vault is in a directory.
     """
 
     def __init__(self, directory: str, nbdkit: Any) -> None:

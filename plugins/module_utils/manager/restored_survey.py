@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .clone_records import Purpose
-from .objects import number, object_id, object_name, reference, references, text
+from .objects import by_id, number, object_id, object_name, reference, references, text
 from .restored import restore_mark
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def made_by_restores(client: ManagerClient, descriptions: Mapping[str, str]) -> 
 
 def unfinished_restores(client: ManagerClient) -> list[dict[str, Any]]:
     """Return the restores that are not finished, each with what it has made, in plain types."""
-    vms = {object_id(item): item for item in client.list("Vm")}
+    vms = by_id(client.list("Vm"))
     made = made_by_restores(client, {vm_id: text(item, "description") for vm_id, item in vms.items()})
     found = []
     for run_id in sorted({*made.vms.values(), *(disk.run_id for disk in made.disks.values())}):
@@ -112,7 +112,5 @@ def restore_lines(restores: Sequence[Mapping[str, Any]]) -> list[str]:
         if one["vm_id"] is not None and one["was_running"] and one["vm_state"] == "STOPPED":
             text_ += f"; VM {one['vm_name']} ran before and is stopped"
         point = f" of recovery point {one['point']}" if one["point"] else ""
-        lines.append(
-            " ".join(f"{text_}. If it works no more, repeat the restore{point}: it goes on, or takes all back.".split())
-        )
+        lines.append(f"{text_}. If it works no more, repeat the restore{point}: it goes on, or takes all back.")
     return lines

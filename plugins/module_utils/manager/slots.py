@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidInputError, ManagerError, NotFoundError, PowerStateError
+from ..errors import InvalidInputError, ManagerError, PowerStateError
 from .clone_removal import add_problems, delete
 from .inventory import disk_kind
 from .objects import flag, number, object_id, object_name, reference, references, simple_id, text
@@ -32,10 +32,7 @@ def check_new_disk(client: ManagerClient, vm_id: str | None, slot: int, disk_id:
     """Raise C(InvalidInputError) unless the disk can be mapped into this slot of the VM, or of one to be made."""
     if not 0 <= slot <= _LAST_SLOT:
         raise InvalidInputError(f"slot has to be from 0 to {_LAST_SLOT}, not {slot}", option="slot")
-    try:
-        disk = client.get("VirtualDisk", disk_id)
-    except NotFoundError:
-        raise InvalidInputError(f"Oracle VM Manager has no virtual disk {disk_id}", option="virtual_disk_id") from None
+    disk = given(client, "VirtualDisk", disk_id, "virtual_disk_id", "virtual disk")
     what = f"Virtual disk {object_name(disk)} ({disk_id})"
     if disk_kind(disk_id, disk) != "virtual":
         raise InvalidInputError(f"{what} is a CD, no disk", option="virtual_disk_id")

@@ -104,6 +104,11 @@ def choose_source(
     return Source("ssh", f"{why}; server {quoted(server.name)} has it, {which}", found)
 
 
+def is_reached(source: Source, repository_id: str | None, access: Access) -> bool:
+    """Return whether an image in a storage repository is there for certain, by the way that was chosen for it."""
+    return repository_id in access.mounted if source.kind == "path" else not source.is_missing
+
+
 def unknown_addresses(access: Access, inventory: Inventory) -> list[str]:
     """Return a warning for each address of a server that the manager does not have: it would silently not count."""
     names = {server.name for server in inventory.servers.values()}

@@ -17,7 +17,7 @@ from ..manager.inventory import Inventory
 from .access import Access
 from .limits import slots_of
 from .plan_types import StandIn, VmPlan
-from .sources import no_way_to, sources_elsewhere, with_sources
+from .sources import all_reached, no_way_to, sources_elsewhere, with_sources
 from .subclient import Subclient
 
 # A VM whose proxies are lost one after the other is not worked on by every proxy of a large group.
@@ -66,8 +66,10 @@ def deal(ordered: Sequence[VmPlan], proxies: Proxies, subclient: Subclient, inve
 
 
 def able_to_read(item: VmPlan, wanted: str, inventory: Inventory, proxies: Proxies) -> tuple[str, ...]:
-    """Return the proxies that can read all disks of a VM."""
-    return tuple(name for name in proxies.names if not no_way_to(item, wanted, inventory, proxies.access[name]))
+    """Return the proxies that can read all disks of a VM: those that see them, if there are any."""
+    way = [name for name in proxies.names if not no_way_to(item, wanted, inventory, proxies.access[name])]
+    certain = [name for name in way if all_reached(item, wanted, inventory, proxies.access[name])]
+    return tuple(certain or way)
 
 
 def without_way(item: VmPlan, wanted: str, inventory: Inventory, proxies: Proxies) -> VmPlan:

@@ -18,6 +18,7 @@ from typing import Any
 
 from ..errors import ProxyError
 from .durations import format_duration
+from .plan_types import Plan
 from .reading import quoted
 
 # Dead runs are told from live ones by times that several machines wrote; that allows for a few seconds (vault/runs.py).
@@ -100,7 +101,7 @@ def fit_proxies(names: Sequence[str], results: Sequence[Mapping[str, Any]]) -> F
     )
 
 
-def with_warnings(plan: Any, warnings: Sequence[str]) -> Any:
+def with_warnings(plan: Plan, warnings: Sequence[str]) -> Plan:
     """Return a plan that tells of the proxies first."""
     return dataclasses.replace(plan, warnings=(*warnings, *plan.warnings))
 

@@ -20,10 +20,9 @@ from typing import Any
 
 from ..errors import InvalidInputError
 from .reading import quoted
-from .schedule import DEFAULT_TASK
+from .schedule import playbook_variables
 from .subclient import Subclient
 
-_DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _WORDS = {
     "minutely": "*-*-* *:*:00",
@@ -57,7 +56,7 @@ class Recurrence:
     @property
     def variables(self) -> dict[str, str]:
         """Return the variables of the playbook."""
-        return {"subclient": self.subclient, **({"backup_type": self.backup_type} if self.backup_type else {})}
+        return playbook_variables(self.subclient, self.backup_type)
 
     def as_dict(self) -> dict[str, Any]:
         """Return it in plain types."""
@@ -93,7 +92,7 @@ def recurrences(subclients: Iterable[Subclient]) -> list[Recurrence]:
                     name=f"{subclient.name}: {what}, {calendar}",
                     subclient=subclient.name,
                     task=entry.task,
-                    backup_type=entry.backup_type if entry.task == DEFAULT_TASK else None,
+                    backup_type=entry.backup_type,
                     calendar=calendar,
                     rule=rule,
                 )
@@ -113,7 +112,7 @@ def recurrence_rule(calendar: str) -> str:
     hours, minutes, second = _clock(clock)
     rule = ["FREQ=DAILY", "INTERVAL=1"]
     if len(weekdays) < 7:
-        rule.append("BYDAY=" + ",".join(_DAYS[day] for day in sorted(weekdays)))
+        rule.append("BYDAY=" + ",".join(_NAMES[day][:2].upper() for day in sorted(weekdays)))
         if len(months) == 12 and days is None:
             rule[0] = "FREQ=WEEKLY"  # the same; the form of the controller shows it
     if len(months) < 12:

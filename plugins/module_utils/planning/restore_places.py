@@ -15,7 +15,7 @@ from typing import Any
 from ..manager.inventory import Inventory, Nic
 from ..manager.networks import Network
 from ..manager.objects import object_id, optional_text, reference
-from .access import Access, Source, choose_source
+from .access import Access, Source, choose_source, is_reached
 from .reading import did_you_mean, quoted
 from .restore_wishes import Wishes
 
@@ -96,15 +96,15 @@ class Places:
     def way(self, repository_id: str) -> Source:
         """Return how a disk in a storage repository is written."""
         way = choose_source(repository_id, "auto", self.inventory, self.access)
-        if self.wishes.import_address and (
-            way.is_missing or repository_id not in self.access.mounted and way.kind == "path"
-        ):
+        if self.wishes.import_address and not is_reached(way, repository_id, self.access):
             return Source("import", f"the manager imports it: {way.reason}")
-        if way.is_missing:
-            self.problems.append(way.reason)
-        elif way.kind == "path" and repository_id not in self.access.mounted:
-            self.problems.append(f"nothing can be written there: {way.reason}")
         return way
+
+    def check_way(self, repository_id: str) -> None:
+        """Find a storage repository into which nothing can be written."""
+        way = self.way(repository_id)
+        if way.kind != "import" and not is_reached(way, repository_id, self.access):
+            self.problems.append(way.reason if way.is_missing else f"nothing can be written there: {way.reason}")
 
     def nics(self, saved: Iterable[Mapping[str, Any]], own_vms: Iterable[str]) -> list[dict[str, Any]]:
         """Return the network cards of a new VM; what C(own_vms) have is not taken."""

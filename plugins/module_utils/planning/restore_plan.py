@@ -110,7 +110,8 @@ class _Planning:
             self._check_name(made, complete)
         if vm is not None and not complete:
             self._check_state(vm, disks)
-        self._check_places(vm, home, disks, own)
+        if not complete:
+            self._check_places(vm, home, disks, own)
         definition = {
             "new": lambda: self._definition(home),
             # Who wants some of the disks only wants nothing else to change.
@@ -255,10 +256,9 @@ class _Planning:
             name = _name(disk, placed)
             made = _made(own, name, repository_id)
             slot = slots.get(disk.slot, disk.slot)
-            previous = self._previous(held, own) if held is not None else None
-            exchanged = (
-                made is not None and vm is not None and (slot, made.id) in {(one.slot, one.id) for one in vm.disks}
-            )
+            remembered = made.purpose.previous if made is not None and made.purpose is not None else None
+            previous = self._previous(held, own) if held is not None else remembered
+            now = next((one.id for one in vm.disks if one.slot == slot), None) if vm is not None else None
             way = self.places.way(repository_id)
             target = vm.id if vm is not None and self.wishes.mode != "new" else None
             purpose = Purpose(slot, self.point.id, target, previous, was_running)
@@ -276,8 +276,9 @@ class _Planning:
                     server=asdict(way.server) if way.server is not None else None,
                     source_reason=way.reason,
                     previous=previous,
+                    held=now,
                     made=made.id if made is not None else None,
-                    exchanged=exchanged,
+                    exchanged=made is not None and made.id == now,
                     purpose=asdict(purpose),
                 )
             )
@@ -328,6 +329,8 @@ class _Planning:
         for disk in disks:
             written = own[disk.made].on_disk if disk.made is not None else 0
             together[disk.repository_id] = together.get(disk.repository_id, 0) + max(0, disk.needed - written)
+        for repository_id in together:
+            self.places.check_way(repository_id)
         self.places.check_space(together)
         used = {*together, *([home.repository] if home.repository is not None else [])}
         if vm is not None:

@@ -19,6 +19,7 @@ from ..vault.manifest import PointDisk
 class DiskToRestore:
     """A disk and where it goes. C(size) and C(needed) are bytes; C(previous) is the virtual disk that it replaces.
 
+    C(held) is what the slot holds now: an interrupted call may have emptied it, or have put there what it made.
     C(made) is the virtual disk that an interrupted call of the same restore has made, C(exchanged) whether the slot
     holds it already, C(purpose) what the virtual disk remembers of all that.
     """
@@ -35,6 +36,7 @@ class DiskToRestore:
     server: dict[str, Any] | None
     source_reason: str
     previous: str | None
+    held: str | None
     made: str | None
     exchanged: bool
     purpose: dict[str, Any]

@@ -43,6 +43,11 @@ class ScheduleEntry:
         return self.calendar if _ZONE.fullmatch(self.calendar) else f"{self.calendar} {timezone}"
 
 
+def playbook_variables(subclient: str, backup_type: str | None) -> dict[str, str]:
+    """Return the variables that the playbook of an entry gets. Only entries of the task backup have a type."""
+    return {"subclient": subclient, **({"backup_type": backup_type} if backup_type else {})}
+
+
 def read_schedule(
     value: Any, key: str, problems: Problems, *, read_type: Callable[[Any, str, Problems], str | None]
 ) -> tuple[ScheduleEntry, ...]:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ..manager.inventory import Inventory
-from .access import Access, Source, choose_source
+from .access import Access, Source, choose_source, is_reached
 from .disks import disk_label
 from .plan_types import DiskPlan, VmPlan
 
@@ -47,6 +47,14 @@ def no_way_to(item: VmPlan, wanted: str, inventory: Inventory, access: Access) -
     """Return for each disk of a VM that cannot be read why that is so."""
     found = [(disk, choose_source(disk.repository_id, wanted, inventory, access)) for disk in item.disks]
     return [f"{disk_label(disk)}: {source.reason}" for disk, source in found if source.is_missing]
+
+
+def all_reached(item: VmPlan, wanted: str, inventory: Inventory, access: Access) -> bool:
+    """Return whether all disks of a VM are there for certain."""
+    return all(
+        is_reached(choose_source(disk.repository_id, wanted, inventory, access), disk.repository_id, access)
+        for disk in item.disks
+    )
 
 
 def config_source(item: VmPlan, wanted: str, inventory: Inventory, access: Access) -> Source:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from ..errors import TargetError
 from ..images.local import LocalImage
 from ..images.local_target import new_image, refuse_existing
-from ..images.target import DiskTarget, Written, digest, target_errors
+from ..images.target import DiskTarget, Written, check_size, digest, target_errors
 from ..images.types import Span
 from ..vault.chain import DiskChain, ResolvedSegment
 from ..vault.content_hash import ContentHash, hash_blocks
@@ -136,11 +136,7 @@ def restore_to(
     What the target has already is not written again, and what it has beyond the disk's data becomes zeros. C(verify)
     reads everything again in the end. Raises C(CorruptVaultError), C(TargetError) and C(ServerError)s.
     """
-    if target.size != chain.geometry.size:
-        raise TargetError(
-            f"Cannot restore to {target.name}: it has {target.size} bytes, the disk {chain.geometry.size}",
-            path=target.name,
-        )
+    check_size(target.name, target.name, target.size, chain.geometry.size)
     if not target.fresh:
         target.clear(_zero_spans(chain))
     writer = _Writer(chain, target, progress, digests=verify)

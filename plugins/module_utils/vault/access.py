@@ -21,7 +21,6 @@ ENVIRONMENT = "OVM_VAULT_"
 TARGET_ENVIRONMENT = "OVM_TARGET_VAULT_"
 # Of these an error, a log or a process list never shows a value.
 SECRETS = frozenset({"secret_access_key", "session_token", "encryption_key"})
-ADDRESSING_STYLES = ("auto", "path", "virtual")
 
 
 @dataclass(frozen=True)

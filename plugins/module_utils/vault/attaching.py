@@ -12,46 +12,46 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..errors import InvalidInputError, VaultError, VaultKeyError
+from .._libraries import missing_libraries
+from ..errors import InvalidInputError, NotAVaultError, VaultError, VaultKeyError
 from .access import VaultAccess, is_bucket
 from .storage.encrypted import EncryptedStorage
-from .storage.encryption import encrypted_storage, encryption_setting, is_encrypted, unlocked
+from .storage.encryption import encrypted_storage, encryption_setting, unlocked
 from .storage.key_source import read_key
 from .storage.keys import HOW_TO_GIVE, VaultKeys, create_keys
-from .storage.mounts import mount, storage_of, unmount
+from .storage.mounts import mount, root_of, storage_of, unmount
 from .storage.recipients import Key
 from .storage.s3 import S3Storage
 from .storage.s3_settings import S3Settings
 
 # How each vault that this process has attached is got at: other processes that it starts need the same.
-_ATTACHED: dict[str, tuple[VaultAccess, tuple[str, ...]]] = {}
+_ATTACHED: dict[str, VaultAccess] = {}
 
 
 def attach(path: str, access: VaultAccess | None) -> None:
     """Mount the storage that C(path) is in; raise C(VaultError) when it cannot be reached or the access is no good."""
     access = access or VaultAccess()
     unmount(path)
-    libraries: tuple[str, ...] = ()
     if is_bucket(path):
         names = {one.name for one in dataclasses.fields(S3Settings)}
         settings = S3Settings(**{key: value for key, value in dataclasses.asdict(access).items() if key in names})
-        mount(path, S3Storage.connect(path, settings))
-        libraries = ("boto3",)
-    _ATTACHED[_root(path)] = (access, libraries)
+        if missing_libraries("boto3"):
+            raise VaultError(f"The vault {path} needs the Python library boto3, which is not installed here", path=path)
+        try:
+            mount(path, S3Storage.connect(path, settings))
+        except OSError as error:
+            raise NotAVaultError(f"Cannot reach {path}: {error.strerror}", path=path) from error
+    _ATTACHED[root_of(path)] = access
 
 
 def unlock(path: str, settings: Mapping[str, Any]) -> None:
     """Have the files of an attached vault decrypted where C(settings), its C(vault.json), says that they are."""
-    access, libraries = _attached(path)
-    key = read_key(dataclasses.asdict(access))
-    mount(path, unlocked(storage_of(path), path, settings, key))
-    if is_encrypted(settings):
-        _ATTACHED[_root(path)] = (access, (*libraries, "cryptography"))
+    mount(path, unlocked(storage_of(path), path, settings, _key(path)))
 
 
 def key_of_new(path: str, *, encrypted: bool) -> Key | None:
     """Return the key for a vault that is to be made at an attached path, if it is to be encrypted."""
-    key = read_key(dataclasses.asdict(_attached(path)[0]))
+    key = _key(path)
     if encrypted and key is None:
         raise VaultKeyError(f"The vault {path} cannot be encrypted without a key. {HOW_TO_GIVE}", path=path)
     if not encrypted and key is not None:
@@ -68,8 +68,6 @@ def encrypt(path: str, key: Key, clock: Callable[[], float]) -> dict[str, Any]:
     """Make the keys of a new vault, have its files encrypted, and return what its C(vault.json) says of that."""
     keys = create_keys(storage_of(path), path, [("first", key)], clock=clock)
     mount(path, encrypted_storage(keys))
-    access, libraries = _attached(path)
-    _ATTACHED[_root(path)] = (access, (*libraries, "cryptography"))
     return encryption_setting()
 
 
@@ -83,20 +81,21 @@ def keys_of(path: str) -> VaultKeys:
 
 def environment_for(path: str) -> dict[str, str]:
     """Return the variables of the environment by which a process that we start gets at the same vault."""
-    return _attached(path)[0].environment()
+    return _access_to(path).environment()
 
 
 def libraries_for(path: str) -> tuple[str, ...]:
     """Return the libraries that are needed for this vault, and not for a plain one in a directory."""
-    return _attached(path)[1]
+    bucket = ("boto3",) if is_bucket(path) else ()
+    return (*bucket, "cryptography") if isinstance(storage_of(path), EncryptedStorage) else bucket
 
 
-def _attached(path: str) -> tuple[VaultAccess, tuple[str, ...]]:
-    found = _ATTACHED.get(_root(path))
+def _key(path: str) -> Key | None:
+    return read_key(dataclasses.asdict(_access_to(path)))
+
+
+def _access_to(path: str) -> VaultAccess:
+    found = _ATTACHED.get(root_of(path))
     if found is None:
         raise VaultError(f"The vault {path} has not been opened", path=path)
     return found
-
-
-def _root(path: str) -> str:
-    return path.rstrip("/")

@@ -13,8 +13,7 @@ import os
 import re
 
 from . import decrypt_script, restore_script
-from .files import exists, read_file, vault_errors, write_file
-from .storage.keys import keys_path
+from .files import read_file, vault_errors, write_file
 
 RESTORE, DECRYPT = "restore.py", "decrypt.py"
 _SCRIPTS = {RESTORE: restore_script, DECRYPT: decrypt_script}
@@ -36,21 +35,19 @@ def is_script(path: str) -> bool:
     return ours is not None and ours in (_read(path) or b"")
 
 
-def due_scripts(vault: str) -> list[str]:
+def due_scripts(vault: str, *, encrypted: bool) -> list[str]:
     """Return the paths of the scripts of a vault that are missing, older than ours, or not as they were written.
 
     Only an encrypted vault carries that which decrypts.
     """
-    names = [RESTORE, DECRYPT] if exists(keys_path(vault)) else [RESTORE]
+    names = [RESTORE, DECRYPT] if encrypted else [RESTORE]
     return [path for path in (os.path.join(vault, name) for name in names) if _is_due(path)]
 
 
-def carry_scripts(vault: str) -> bool:
-    """Write the scripts into a vault that are due, each in one step; return whether any was."""
-    due = due_scripts(vault)
-    for path in due:
+def carry_scripts(vault: str, *, encrypted: bool) -> None:
+    """Write the scripts into a vault that are due, each in one step."""
+    for path in due_scripts(vault, encrypted=encrypted):
         write_file(path, script(os.path.basename(path)))
-    return bool(due)
 
 
 def _is_due(path: str) -> bool:

@@ -12,14 +12,13 @@ All access to files that a copy needs, and that no other part of the vault has, 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Callable
 
-from ..errors import CorruptVaultError, PointNotFoundError, VaultError
+from ..errors import CorruptVaultError, PointNotFoundError
 from . import format as fmt
 from .disk_check import check_disk_file
 from .disk_reader import DiskFile
@@ -27,16 +26,17 @@ from .files import (
     create_file,
     new_file,
     open_file,
+    read_errors,
     read_file,
     read_json,
     remove_file,
-    sync_directory,
+    sync_with_parent,
+    unreadable,
     vault_errors,
     write_json,
 )
 from .manifest import MANIFEST_NAME, Point, parse_point
 from .pool import OrderedPool
-from .storage.interface import Reader
 
 # How a disk file that was copied is checked: its tables against the manifest, or all of its data.
 HEADER, FULL = "header", "full"
@@ -97,7 +97,9 @@ def send(source: str, target: str, size: int, *, progress: Callable[[int], None]
     Raises C(PointNotFoundError) and C(CorruptVaultError) for a source that is missing or has another size,
     C(VaultError) for one that cannot be read now, C(VaultWriteError) for the target.
     """
-    with contextlib.closing(_opened(source)) as reader:
+    with read_errors(source):
+        opened = open_file(source)
+    with contextlib.closing(opened) as reader:
         found = reader.size
         if found != size:
             raise CorruptVaultError(
@@ -106,7 +108,7 @@ def send(source: str, target: str, size: int, *, progress: Callable[[int], None]
 
         def read(offset: int) -> bytes:
             wanted = min(_CHUNK, size - offset)
-            with _source_errors(source, offset):
+            with read_errors(source, offset):
                 data = reader.pread(wanted, offset)
             if len(data) != wanted:
                 raise CorruptVaultError(f"{source} ends at offset {offset + len(data)}", path=source, offset=offset)
@@ -147,29 +149,6 @@ def problem_of_file(
         return error.message
 
 
-def _opened(path: str) -> Reader:
-    try:
-        with _source_errors(path, 0):
-            return open_file(path)
-    except FileNotFoundError as error:
-        raise PointNotFoundError(f"{path} is missing from the vault", path=path) from error
-
-
-@contextlib.contextmanager
-def _source_errors(path: str, offset: int) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        if error.errno == errno.EIO:
-            raise CorruptVaultError(
-                f"Cannot read {path} at offset {offset}: {error.strerror}", path=path, offset=offset
-            ) from error
-        # A lost connection or a missing permission says nothing about the data.
-        raise VaultError(f"Cannot read {path}: {error.strerror}", path=path, errno=error.errno) from error
-
-
 def publish_copy(source: str, target: str, point: Point) -> None:
     """Make a point exist in another vault: the manifest of the folder C(source), word for word, is written last.
 
@@ -182,11 +161,10 @@ def publish_copy(source: str, target: str, point: Point) -> None:
     except FileNotFoundError as error:
         raise PointNotFoundError(f"There is no recovery point in {source}", path=source) from error
     except OSError as error:
-        raise VaultError(f"Cannot read {path}: {error.strerror}", path=path, errno=error.errno) from error
+        raise unreadable(path, error) from error
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         same = False
     if not same:
         raise CorruptVaultError(f"{path} is not what it was when the copy began", path=path, offset=0)
-    sync_directory(target)
-    sync_directory(os.path.dirname(target))
+    sync_with_parent(target)
     create_file(os.path.join(target, MANIFEST_NAME), data)

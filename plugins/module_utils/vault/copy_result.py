@@ -86,6 +86,11 @@ class ClientCopy:
             "seconds": None if source is None or newest is None else max(0.0, source - newest),
         }
 
+    @property
+    def there(self) -> int:
+        """Return how many points the client has in the other vault now."""
+        return self.present + len(self.copied)
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
         return {
@@ -93,7 +98,7 @@ class ClientCopy:
             "vm_name": self.vm_name,
             "points": [one.as_dict() for one in self.points],
             "left_out": [{"point": one.id, "kind": one.kind, "reason": one.reason} for one in self.left_out],
-            "present": self.present + len(self.copied),
+            "present": self.there,
             "sent": sum(one.sent for one in self.points),
             "lag": self.lag(),
             "notes": list(self.notes),

@@ -41,7 +41,7 @@ def complaint(done: Sequence[ClientCopy]) -> VaultError | None:
 
 def _client_lines(client: ClientCopy) -> list[str]:
     lag = client.lag()
-    states = [f"{client.present} there"]
+    states = [f"{client.there} there"]
     states += [f"{lag['points']} missing ({format_bytes(lag['bytes'])})"] if lag["points"] else []
     states += [f"{format_seconds(lag['seconds'])} behind"] if lag["seconds"] else []
     not_chosen = sum(one.kind == NOT_CHOSEN for one in client.left_out)

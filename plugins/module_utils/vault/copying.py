@@ -28,7 +28,7 @@ from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError, V
 from .copy_files import FULL, HEADER, CopyNote, problem_of_file, publish_copy, read_note, remove_note, send
 from .copy_plan import NOT_CHOSEN, CopyPlan, Side, Wishes, look_at, plan_copy
 from .copy_result import COPIED, FAILED, GONE, ClientCopy, PointCopy
-from .files import exists, make_directory, require_space, write_file
+from .files import exists, file_label, make_directory, require_space, write_file
 from .manifest import Point, PointDisk, is_published
 from .points import Client, Vault
 from .removal import clear_away, remove_point
@@ -131,7 +131,7 @@ class Copier:
         return plan
 
     def _check_identity(self, twin: Client, document: dict[str, Any]) -> None:
-        if not exists(os.path.join(twin.directory, "client.json")):
+        if not twin.is_registered:
             return
         found = twin.document
         if found["vm_id"] != document["vm_id"]:
@@ -166,7 +166,7 @@ class Copier:
     def _register(self, twin: Client, document: dict[str, Any]) -> None:
         """Write down which VM the client is, with the history of its names."""
         vm_id, now = document["vm_id"], self._clock()
-        if not exists(os.path.join(twin.directory, "client.json")):
+        if not twin.is_registered:
             for entry in document.get("names") or ():
                 if isinstance(entry, dict) and is_text(entry.get("name")) and is_time(entry.get("since")):
                     self._target.register(twin, vm_id=vm_id, vm_name=entry["name"], now=float(entry["since"]))
@@ -210,12 +210,12 @@ class _Work:
             gone = not is_published(os.path.join(self._client.directory, point.id))
             one.status, one.error = (GONE, None) if gone else (FAILED, error.message)
             self._missing.add(point.id)
-            self._discard(directory)
+            self._discard(directory, check_lock)
             return
         except VaultWriteError as error:
             if error.details.get("errno") in _FULL_VAULT:
                 # What cannot be finished must not fill a vault in which others have to write.
-                self._discard(directory)
+                self._discard(directory, check_lock)
             raise
         remove_note(self._twin.directory)
         one.status = COPIED
@@ -270,7 +270,7 @@ class _Work:
             one.sent += length
             self._done += length
             if self._copying is not None:
-                self._copying(_name(source), self._done, self._total)
+                self._copying(file_label(source), self._done, self._total)
 
         send(source, target, disk.file_size, progress=advance, workers=self._request.workers)
         problem = self._problem(target, disk, self._request.verify)
@@ -289,21 +289,18 @@ class _Work:
             nonlocal seen
             seen += length
             if self._checking is not None:
-                self._checking(_name(path), seen, disk.file_size)
+                self._checking(file_label(path), seen, disk.file_size)
 
         return problem_of_file(
             path, disk.header_hash, disk.file_size, how, progress=advance, workers=self._request.workers
         )
 
-    def _discard(self, directory: str) -> None:
+    def _discard(self, directory: str, check_lock: Callable[[], None]) -> None:
+        # Whoever broke the lock meanwhile may have published a point of the same name.
+        check_lock()
         remove_point(directory)
         remove_note(self._twin.directory)
 
 
 def _newest(side: Side) -> float | None:
     return max((point.created for point in side.points.values()), default=None)
-
-
-def _name(path: str) -> str:
-    """Return a file of a disk as people name it: client, point and file."""
-    return "/".join(path.split("/")[-3:])

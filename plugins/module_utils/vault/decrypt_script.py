@@ -126,9 +126,17 @@ def data_keys(path: str, key: Key) -> dict[bytes, bytes]:
         raise DecryptError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 
+def read(path: str, source: BinaryIO, length: int) -> bytes:
+    """Read on in a file of the vault; one that cannot be read is as bad as one that is damaged."""
+    try:
+        return source.read(length)
+    except OSError as error:
+        raise DecryptError(f"{path} cannot be read: {error.strerror}") from None
+
+
 def decrypt(path: str, source: BinaryIO, keys: dict[bytes, bytes]) -> Iterator[bytes]:
     """Yield the content of an encrypted file. It is whole if this ends without an error."""
-    header = source.read(HEADER.size)
+    header = read(path, source, HEADER.size)
     if len(header) < HEADER.size or header[:8] != b"OVMCRYPT":
         raise DecryptError(f"{path} is damaged at offset 0: it is no encrypted file")
     _magic, version, chunk, key_id, salt, check = HEADER.unpack(header)
@@ -139,9 +147,9 @@ def decrypt(path: str, source: BinaryIO, keys: dict[bytes, bytes]) -> Iterator[b
     derived = derive(keys[key_id], 48, CONTEXT["file"] + header[:-16], salt)
     if not hmac.compare_digest(derived[32:], check):
         raise DecryptError(f"{path} is damaged at offset 0: its header is not what was written")
-    cipher, number, stored = AESGCM(derived[:32]), 0, source.read(CHUNK + TAG)
+    cipher, number, stored = AESGCM(derived[:32]), 0, read(path, source, CHUNK + TAG)
     while True:
-        following = source.read(CHUNK + TAG)
+        following = read(path, source, CHUNK + TAG)
         nonce = number.to_bytes(11, "big") + (b"\0" if following else b"\1")
         try:
             yield cipher.decrypt(nonce, stored, None)
@@ -161,7 +169,7 @@ def wanted(vault: str, clients: list[str]) -> Iterator[str]:
             folders.sort()
             for name in sorted(names, key=lambda name: (name == "point.json", name)):
                 # Locks are for runs, and what has a temporary name was never finished.
-                if not name.startswith(".") and not name.endswith((".new", ".aside")) and name != "lock.json":
+                if not name.startswith(".") and not name.endswith(".new") and name != "lock.json":
                     yield os.path.relpath(os.path.join(folder, name), vault)
 
 
@@ -169,16 +177,24 @@ def write(path: str, content: Iterator[bytes]) -> None:
     """Write a new file, which has its name when it is complete."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     unfinished = f"{path}.decrypting"
-    try:
-        with open(unfinished, "xb") as file:
+    with open(unfinished, "xb") as file:
+        try:
             for data in content:
                 file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.rename(unfinished, path)
-    except BaseException:
-        os.unlink(unfinished)
-        raise
+            os.rename(unfinished, path)
+        except BaseException:
+            os.unlink(unfinished)
+            raise
+
+
+def opened(path: str) -> BinaryIO:
+    """Open a file of the vault, likewise."""
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise DecryptError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def decrypt_vault(vault: str, keys: dict[bytes, bytes], directory: str, clients: list[str]) -> list[str]:
@@ -198,7 +214,7 @@ def decrypt_vault(vault: str, keys: dict[bytes, bytes], directory: str, clients:
     for name in names:
         path = os.path.join(vault, name)
         try:
-            with open(path, "rb") as source:
+            with opened(path) as source:
                 write(os.path.join(directory, name), decrypt(path, source, keys))
         except DecryptError as error:
             failed.append(str(error))

@@ -8,16 +8,15 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import threading
 from typing import Any, NamedTuple
 
 from .._libraries import blake3, zstandard
-from ..errors import CorruptVaultError, PointNotFoundError, VaultError
+from ..errors import CorruptVaultError
 from . import format as fmt
 from .content_hash import parse_state, zeros
-from .files import open_file
+from .files import open_file, read_errors
 from .tables import HASHES_PER_PIECE, RECORDS_PER_PIECE, RecordMisfit, RecordTable, Table
 
 # Larger than any header that a writer makes; a damaged size field must not make us read gigabytes.
@@ -53,15 +52,8 @@ class DiskFile:
 
     def __init__(self, path: str, header_hash: str | None = None) -> None:
         self.path = path
-        try:
+        with read_errors(path):
             self._file = open_file(path)
-        except FileNotFoundError as error:
-            raise PointNotFoundError(f"{path} is missing from the vault", path=path) from error
-        except OSError as error:
-            if error.errno == errno.EIO:
-                raise CorruptVaultError(f"Cannot open {path}: {error.strerror}", path=path, offset=0) from error
-            # Too many open files or a missing permission say nothing about the data.
-            raise VaultError(f"Cannot open {path}: {error.strerror}", path=path, errno=error.errno) from error
         try:
             self.size = self._file.size
             # Where the frames of the header and of the seek table begin.
@@ -303,10 +295,8 @@ class DiskFile:
         return b"".join(parts)
 
     def _pread(self, length: int, offset: int) -> bytes:
-        try:
+        with read_errors(self.path, offset):
             part = self._file.pread(length, offset)
-        except OSError as error:
-            raise self._corrupt(f"cannot be read ({error.strerror})", offset) from error
         if len(part) != length:
             raise self._corrupt("the file ends too early", offset + len(part))
         return part

@@ -20,7 +20,7 @@ from ..errors import CorruptVaultError, PointNotFoundError
 from . import format as fmt
 from .disk_writer import DiskWriter, FrameCompressor
 from .files import is_temporary, make_directory, names, read_json, remove_file, remove_tree, write_json
-from .manifest import Point, parse_point
+from .manifest import Point, parse_point, sequence_of
 from .point_writer import PointWriter
 from .points import Client
 
@@ -128,7 +128,7 @@ def find_draft(client: Client, run_id: str) -> Draft | None:
             if found["run_id"] != run_id:
                 continue
             return Draft(
-                writer=PointWriter(directory, point_id, int(point_id.rpartition("-")[2]), FrameCompressor()),
+                writer=PointWriter(directory, point_id, sequence_of(point_id), FrameCompressor()),
                 run_id=run_id,
                 vm_id=found["vm_id"],
                 seconds=found["seconds"],

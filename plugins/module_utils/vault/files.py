@@ -15,31 +15,42 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import CorruptVaultError, VaultWriteError
+from ..errors import CorruptVaultError, PointNotFoundError, VaultError, VaultWriteError
 from .storage.directory import TEMPORARY
+from .storage.failures import vault_errors as vault_errors
 from .storage.interface import Entry, Reader, Turn, Writer
 from .storage.mounts import storage_of
 
-_REASONS = {
-    errno.ENOSPC: "the vault is full: free space there or let recovery points expire",
-    errno.EDQUOT: "the quota of the vault is used up",
-    errno.EROFS: "the vault is mounted read-only",
-    errno.EACCES: "this user may not write there",
-    errno.EPERM: "this user may not write there",
-}
+# What the reading of a file that has to be there ends in when something else is in its place, or nothing.
+_DAMAGE = (errno.ENOENT, errno.EIO, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
+
+
+def read_failure(path: str, error: OSError, offset: int = 0) -> VaultError:
+    """Return what an error of reading a file says: it is missing, or damaged, or cannot be read at this moment."""
+    if isinstance(error, FileNotFoundError):
+        return PointNotFoundError(f"{path} is missing from the vault", path=path)
+    if error.errno == errno.EIO:
+        text = f"{path} is damaged at offset {offset}: cannot be read ({error.strerror})"
+        return CorruptVaultError(text, path=path, offset=offset)
+    # Too many open files, a missing permission or a lost connection say nothing about the data.
+    return VaultError(f"Cannot read {path}: {error.strerror}", path=path, errno=error.errno)
+
+
+def unreadable(path: str, error: OSError, verb: str = "read") -> VaultError:
+    """Return what an error of reading a small file says that has to be there: it is damaged, or not to be had now."""
+    text = f"Cannot {verb} {path}: {error.strerror}"
+    if error.errno in _DAMAGE:
+        return CorruptVaultError(text, path=path, offset=0)
+    return VaultError(text, path=path, errno=error.errno)
 
 
 @contextlib.contextmanager
-def vault_errors(verb: str, path: str) -> Iterator[None]:
-    """Turn an C(OSError) of a write into a C(VaultWriteError) that names the path and the reason."""
+def read_errors(path: str, offset: int = 0) -> Iterator[None]:
+    """Turn an C(OSError) of a read into what C(read_failure) makes of it."""
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        # What an object storage says tells more than the number; the words of the operating system tell less.
-        if reason == os.strerror(error.errno or 0):
-            reason = _REASONS.get(error.errno or 0, reason)
-        raise VaultWriteError(f"Cannot {verb} {path}: {reason}", path=path, errno=error.errno) from error
+        raise read_failure(path, error, offset) from error
 
 
 def exists(path: str) -> bool:
@@ -154,6 +165,12 @@ def require_space(refusal: str, directory: str, needed: int) -> None:
         )
 
 
+def sync_with_parent(path: str) -> None:
+    """Make the entries of a folder durable, and its own."""
+    sync_directory(path)
+    sync_directory(os.path.dirname(path))
+
+
 def sync_directory(path: str) -> None:
     """Make the entries of a folder durable."""
     with vault_errors("sync", path):
@@ -222,6 +239,11 @@ def remove_empty_directory(path: str) -> None:
     """Remove a folder durably; one that holds something is an error."""
     with vault_errors("remove", path):
         storage_of(path).remove_empty_folder(path)
+
+
+def file_label(path: str) -> str:
+    """Return a file of a recovery point as people name it: client, point and file."""
+    return "/".join(path.split("/")[-3:])
 
 
 def is_temporary(name: str) -> bool:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CorruptVaultError, InvalidInputError, JobStoppedError, PointNotFoundError
-from .files import listing, make_directory, read_json, remove_tree, write_json
+from .files import listing, make_directory, read_json, remove_tree, unreadable, write_json
 from .job_shape import check_finished
 from .points import Vault
 
@@ -321,9 +321,7 @@ class JobStore:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise CorruptVaultError(
-                f"Cannot list {self.directory}: {error.strerror}", path=self.directory, offset=0
-            ) from error
+            raise unreadable(self.directory, error, "list") from error
         stems = [name[: -len(".json")] for name in names if name.endswith(".json")]
         return [stem for stem in stems if _JOB_ID.fullmatch(stem)]
 
@@ -334,11 +332,18 @@ class JobStore:
             found = listing(folder)
         except FileNotFoundError:
             return [], []
+        except OSError as error:
+            raise unreadable(folder, error, "list") from error
         names = sorted(name for name in found if name.endswith(".json"))
         records, damage = [], []
         for name in names:
+            path = os.path.join(folder, name)
             try:
-                records.append(read_json(os.path.join(folder, name)))
+                records.append(read_json(path))
+            except FileNotFoundError:
+                continue  # the job was closed in this moment
+            except OSError as error:
+                raise unreadable(path, error) from error
             except CorruptVaultError as error:
                 damage.append(error.message)
         return records, damage

@@ -28,6 +28,7 @@ from .files import (
     remove_empty_directory,
     remove_file,
     total_size,
+    vault_errors,
 )
 from .jobs import JobStore, vault_of_run
 from .lock import ClientLock, owes
@@ -191,7 +192,9 @@ class Cleaner:
 
     def _jobs(self) -> None:
         directory = os.path.join(self._vault.path, "jobs")
-        found = [entry for entry in entries(directory) if not entry.name.startswith(".")] if exists(directory) else []
+        with vault_errors("list", directory):
+            there = entries(directory) if exists(directory) else []
+        found = [entry for entry in there if not entry.name.startswith(".")]
         jobs = {entry.name[: -len(".json")] for entry in found if entry.name.endswith(".json")}
         folders = {entry.name for entry in found if entry.is_folder}
         store, states = JobStore(self._vault), {}

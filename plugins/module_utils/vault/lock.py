@@ -196,7 +196,7 @@ class ClientLock:
         if "lease" not in left or not self._is_gone(left):
             # Of a process that may be looked for on another host, or broken knowingly.
             left = {**{key: left[key] for key in left if key not in _PROCESS_KEYS}, "lease": 0.0}
-        self._replace(lambda: json.dumps(left, sort_keys=True).encode("utf-8"))
+        self._replace(json.dumps(left, sort_keys=True).encode("utf-8"))
 
     def check(self) -> None:
         """Raise C(VaultLockedError) when the lock is no longer ours, because somebody broke it."""
@@ -271,15 +271,15 @@ class ClientLock:
     def _renew(self) -> None:
         """Write the lock again; raise C(VaultLockedError) when it is somebody else's by now."""
         self._document["heartbeat"] = self._clock()
-        self._replace(self._content)
+        self._replace(self._content())
 
-    def _replace(self, content: Callable[[], bytes]) -> None:
+    def _replace(self, content: bytes) -> None:
         # Other processes of the run may do the same at the same time.
         for _attempt in range(_ATTEMPTS):
             found = self._on_disk()
             self._require(found)
             with vault_errors("write", self._path):
-                if self._storage.swap(self._path, found or b"", content()):
+                if self._storage.swap(self._path, found or b"", content):
                     return
         raise self._refusal(self._holder())
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError
 from . import format as fmt
-from .files import open_file, read_json, vault_errors, write_json
+from .files import open_file, read_json, unreadable, vault_errors, write_json
 
 MANIFEST_NAME = "point.json"
 MANIFEST_VERSION = 1
@@ -171,7 +171,7 @@ def read_manifest(directory: str) -> Point:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise PointNotFoundError(f"There is no recovery point in {directory}", path=directory) from error
     except OSError as error:
-        raise CorruptVaultError(f"Cannot read {path}: {error.strerror}", path=path, offset=0) from error
+        raise unreadable(path, error) from error
     if not isinstance(document, dict):
         raise CorruptVaultError(f"{path} is damaged at offset 0: it is not a manifest", path=path, offset=0)
     claimed = document.pop("blake3", None)

@@ -55,11 +55,9 @@ def sees_mark(vault: Vault, token: str) -> bool:
     return exists(_path(vault, token))
 
 
-def remove_mark(vault: Vault, token: str) -> bool:
-    """Remove a mark; return whether there was one."""
-    found = sees_mark(vault, token)
+def remove_mark(vault: Vault, token: str) -> None:
+    """Remove a mark; a missing one is fine."""
     remove_file(_path(vault, token))
-    return found
 
 
 def measure_clock(vault: Vault, token: str, *, clock: Callable[[], float] = time.time) -> Clock:

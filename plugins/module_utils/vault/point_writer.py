@@ -13,7 +13,7 @@ from typing import Any
 
 from . import format as fmt
 from .disk_writer import DiskWriter, FrameCompressor
-from .files import sync_directory, write_file
+from .files import sync_with_parent, write_file
 from .manifest import Point, disk_file_name, write_manifest
 from .removal import remove_point
 
@@ -39,8 +39,7 @@ class PointWriter:
 
     def publish(self, point: Point) -> None:
         """Make the point exist: everything durable first, the manifest last."""
-        sync_directory(self.directory)
-        sync_directory(os.path.dirname(self.directory))
+        sync_with_parent(self.directory)
         write_manifest(self.directory, point)
 
     def discard(self) -> None:

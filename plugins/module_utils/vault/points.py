@@ -34,6 +34,7 @@ from .files import (
     read_file,
     read_json,
     remove_tree,
+    unreadable,
     vault_errors,
     write_json,
 )
@@ -42,6 +43,7 @@ from .lock import ClientLock
 from .manifest import MANIFEST_NAME, Point, PointDisk, is_point_id, read_manifest, sequence_of
 from .point_writer import PointWriter
 from .removal import clear_away
+from .storage.encryption import is_encrypted
 from .storage.keys import KEYS_NAME
 
 VAULT_NAME = "ovm.backup vault"
@@ -69,13 +71,18 @@ class Client:
         self._listed: dict[str, Point] = {}
 
     @property
+    def is_registered(self) -> bool:
+        """Return whether it is written down which VM the client is."""
+        return exists(os.path.join(self.directory, "client.json"))
+
+    @property
     def document(self) -> dict[str, Any]:
         """Return C(client.json): C(vm_id), C(vm_name) and the history C(names)."""
         path = os.path.join(self.directory, "client.json")
         try:
             document = read_json(path)
         except OSError as error:
-            raise CorruptVaultError(f"Cannot read {path}: {error.strerror}", path=path, offset=0) from error
+            raise unreadable(path, error) from error
         if not isinstance(document, dict) or "vm_id" not in document:
             raise CorruptVaultError(f"{path} is damaged: it does not name a VM", path=path, offset=0)
         return document
@@ -172,7 +179,7 @@ class Client:
         try:
             data = read_file(path)
         except OSError as error:
-            raise CorruptVaultError(f"Cannot read {path}: {error.strerror}", path=path, offset=0) from error
+            raise unreadable(path, error) from error
         if fmt.digest(data) != entry["blake3"]:
             raise CorruptVaultError(f"{path} is damaged: its content has another hash", path=path, offset=0)
         return data
@@ -242,6 +249,11 @@ class Vault:
         """Return the id that the vault got when it was made."""
         return str(self.settings["id"])
 
+    @property
+    def encrypted(self) -> bool:
+        """Return whether its files are encrypted."""
+        return is_encrypted(self.settings)
+
     @classmethod
     def open(cls, path: str, access: VaultAccess | None = None) -> Vault:
         """Return the vault at C(path), a directory or C(s3://BUCKET/PREFIX), for this process.
@@ -301,13 +313,13 @@ class Vault:
         settings = {"format": VAULT_NAME, "version": VAULT_VERSION, "id": str(uuid.uuid4()), "created": clock()}
         if key is not None:
             settings["encryption"] = encrypt(path, key, clock)
-        carry_scripts(path)
+        carry_scripts(path, encrypted=encrypted)
         create_json(os.path.join(path, "vault.json"), settings)  # not over that of another who makes one, too
         return cls(path, settings)
 
     def clients(self) -> list[Client]:
         """Return the clients that have a folder with C(client.json), by name."""
-        return [one for one in self.client_folders() if exists(os.path.join(one.directory, "client.json"))]
+        return [one for one in self.client_folders() if one.is_registered]
 
     def client_folders(self) -> list[Client]:
         """Return all folders of clients, also of those that have no recovery point yet."""
@@ -319,10 +331,10 @@ class Vault:
 
     def client(self, name: str) -> Client:
         """Return a client by its name; raise C(PointNotFoundError) when it is unknown."""
-        directory = self._directory(name)
-        if not exists(os.path.join(directory, "client.json")):
+        client = self.client_folder(name)
+        if not client.is_registered:
             raise PointNotFoundError(f"The vault {self.path} has no client {name!r}", client=name)
-        return Client(directory)
+        return client
 
     def client_folder(self, name: str) -> Client:
         """Return the folder of a client, whether it exists or not."""
@@ -338,7 +350,7 @@ class Vault:
         """Write down which VM the client is; a new name of the VM is added to the history."""
         path = os.path.join(client.directory, "client.json")
         document: dict[str, Any] = {"vm_id": vm_id, "vm_name": vm_name, "registered": now, "names": []}
-        if exists(path):
+        if client.is_registered:
             document = client.document
             if document["vm_id"] != vm_id:
                 raise VaultError(

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CorruptVaultError, PointNotFoundError
+from .files import entries
 from .jobs import JobStore, vault_of_run
 from .points import Vault
 from .summary import format_seconds
@@ -130,10 +131,9 @@ def last_sign(vault: Vault, run_id: str, job: dict[str, Any] | None) -> float:
 
 def _records(vault: Vault, run_id: str) -> list[float]:
     """Return when the records of the VMs of a run were written."""
-    found: list[float] = []
-    with contextlib.suppress(OSError), os.scandir(os.path.join(vault.path, "jobs", run_id)) as entries:
-        found += [entry.stat().st_mtime for entry in entries]
-    return found
+    with contextlib.suppress(OSError):
+        return [entry.modified for entry in entries(os.path.join(vault.path, "jobs", run_id))]
+    return []
 
 
 def _is_given_up(lock: Held) -> bool:

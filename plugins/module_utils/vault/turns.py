@@ -6,8 +6,8 @@
 
 """Turns: what no two processes may do at once, whichever run or proxy they belong to.
 
-A turn is a record lock of the operating system on an empty file in the vault. It needs no lease and no heartbeat: it
-ends with its process, and on NFS with the host that held it.
+How a process has the turn of a path is the matter of the storage: in a directory by a lock of the operating system, in
+a bucket by an object with a lease. It ends with its process.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ def turns(
     """Have the turns of all these names for the length of the block, after up to C(limit) seconds of waiting.
 
     C(names) say how many may have each turn at the same time. Raises C(VaultLockedError) when it does not come to that.
-    A file system that cannot lock gives every turn at once.
     """
     directory = os.path.join(vault.path, "turns")
     if not is_folder(directory):  # to make it durable once more costs writes

@@ -18,6 +18,7 @@ from ..errors import CorruptVaultError, PointNotFoundError
 from .chain import DiskChain, open_chain
 from .content_hash import ContentHash
 from .disk_check import FileCheck, check_disk_file
+from .files import file_label
 from .manifest import Point, PointDisk, is_published
 from .point_making import versions
 from .points import Client
@@ -115,7 +116,7 @@ class Verifier:
                 path,
                 header_hash,
                 size,
-                progress=functools.partial(self._advance, "/".join(path.split("/")[-3:])),
+                progress=functools.partial(self._advance, file_label(path)),
                 workers=self._workers,
             )
             # What was left unread is not to be waited for.

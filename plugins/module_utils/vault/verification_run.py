@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import deque
@@ -17,7 +18,7 @@ from typing import Any, Callable
 
 from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError, VaultError
 from .jobs import new_job_id
-from .manifest import Point
+from .manifest import Point, is_published
 from .points import Client, Vault
 from .selection import named_clients
 from .verification import Progress, Verifier
@@ -199,8 +200,9 @@ def _verify(verifier: Verifier, target: Target) -> Outcome:
     try:
         write_verification(os.path.join(client.directory, point.id), verification)
     except VaultError as error:
-        if not os.path.lexists(os.path.join(client.directory, point.id)):
-            return Outcome(target, GONE)
+        with contextlib.suppress(VaultError):  # what cannot be told now is not gone
+            if not is_published(os.path.join(client.directory, point.id)):
+                return Outcome(target, GONE)
         return Outcome(target, status, verification, error.message)
     return Outcome(target, status, verification)
 

@@ -338,7 +338,7 @@ def test_the_manager_tells_which_os_types_there_are(connected: Any) -> None:
         ({"definition": {"repositoryId": "gone"}}, "definition.repositoryId: .* has no storage repository 'gone'"),
         ({"definition": {"serverId": "gone"}}, "definition.serverId: Oracle VM Manager has no server 'gone'"),
         ({"name": ""}, "name is empty"),
-        ({"disks": [(0, "gone.img")]}, "has no virtual disk gone.img"),
+        ({"disks": [(0, "gone.img")]}, "has no virtual disk 'gone.img'"),
         ({"disks": [(0, "EMPTY_CDROM")]}, "is a CD, no disk"),
         ({"disks": [(-1, "db01-sys")]}, "slot has to be from 0 to 1000000, not -1"),
         ({"disks": [(1, "a"), (1, "b")]}, "a slot can hold one disk"),

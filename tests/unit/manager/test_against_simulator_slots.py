@@ -120,7 +120,7 @@ def test_what_is_so_already_may_be_asked_of_a_running_vm(simulator: Any, connect
 def test_bad_input_touches_nothing(simulator: Any, connected: Any, rac02: str) -> None:
     db01_sys = simulator.find("VirtualDisk", "db01-sys")["id"]["value"]
     for disk_id, message in (
-        ("gone.img", "has no virtual disk gone.img"),
+        ("gone.img", "has no virtual disk 'gone.img'"),
         (simulator.find("VirtualDisk", "install.iso")["id"]["value"], "is a CD, no disk"),
         (db01_sys, "is mapped already and cannot be shared: unmap it there first"),
     ):

@@ -94,7 +94,7 @@ def test_a_restore_that_was_killed_after_the_exchange_is_gone_on_with(
     succeed("vm_disk_mapping", {**slot, "virtual_disk_id": made, "expected": held})
 
     again = succeed("restore_plan_info", {**args, **wishes})["plan"]
-    expected = {**first, "stop": False, "disks": [{**disk, "made": made, "exchanged": True}]}
+    expected = {**first, "stop": False, "disks": [{**disk, "made": made, "held": made, "exchanged": True}]}
     assert again == expected
     assert again["start"] == again["was_running"] == (state == "RUNNING")
 

@@ -111,6 +111,16 @@ def test_each_proxy_reads_from_where_it_can() -> None:
     assert [slot.name for slot in stand_in.slots] == ["server-id-server1", "proxy-p2"]
 
 
+def test_without_ssh_a_vm_goes_to_a_proxy_that_sees_it() -> None:
+    guests = inventory(*(vm(f"vm{number}") for number in range(4)))
+    found = plan_in(guests, proxies=["p1", "p2", "p3"], access=Access(), accesses={"p1": MOUNTED, "p3": MOUNTED})
+    assert [item.proxy for item in found] == ["p1", "p3", "p3", "p1"]
+    assert [[stand_in.proxy for stand_in in item.stand_ins] for item in found] == [["p3"], ["p1"], ["p1"], ["p3"]]
+    # Where nobody is known to see it, all take their turn: the transfer tells what is wrong.
+    unknown = plan_in(guests, proxies=["p1", "p2"], access=Access())
+    assert [item.proxy for item in unknown] == ["p1", "p2", "p1", "p2"]
+
+
 def test_a_vm_goes_to_a_proxy_that_can_read_it() -> None:
     """Proxy p1 sees the storage repository, and no server has it that p2 and p3 could ask."""
     guests = [vm(f"vm{number}") for number in range(4)]

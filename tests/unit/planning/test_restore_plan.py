@@ -84,7 +84,7 @@ def plan(wishes: Wishes, where: Inventory | None = None, **changes: Any) -> Rest
     where = where or estate()
     values: dict[str, Any] = {"needed": {0: 100, 1: 200}, **changes}
     given = values.pop("point", None) or point()
-    access = Access(mounted=frozenset(where.repositories))
+    access = values.pop("access", Access(mounted=frozenset(where.repositories)))
     return plan_restore(given, values.pop("document", document()), where, NETWORKS, wishes, access, **values)
 
 
@@ -144,6 +144,17 @@ def test_killed_in_the_middle_of_the_exchange_in_place() -> None:
     assert [(one.previous, one.exchanged) for one in again.disks] == [("disk-0.img", True), ("disk-1.img", False)]
 
 
+def test_killed_between_taking_the_old_disk_out_and_putting_the_new_one_in() -> None:
+    first = plan(IN_PLACE)
+    empty = estate(vm("db", disk(1), state="STOPPED"))
+    again = plan(IN_PLACE, empty, made=made_by(first))
+    assert [(one.previous, one.held, one.exchanged) for one in again.disks] == [
+        ("disk-0.img", None, False),
+        ("disk-1.img", "disk-1.img", False),
+    ]
+    assert [one.purpose for one in again.disks] == [one.purpose for one in first.disks]
+
+
 def test_a_mapping_is_applied_once() -> None:
     wishes = replace(IN_PLACE, mapping={"storage_repositories": {"iscsi1": "iscsi2", "id-iscsi2": "fc1"}})
     first = plan(wishes)
@@ -157,6 +168,9 @@ def test_killed_when_all_was_done_in_place() -> None:
     on = estate(vm("db", disk(0, id="new-0.img"), disk(1, id="new-1.img"), document=settings))
     again = plan(IN_PLACE, on, made=made_by(first))
     assert (again.complete, again.stop, again.vm_id) == (True, False, "id-db")
+    # Nothing is written any more: no way is needed, and no room.
+    nothing = replace(on, repositories={key: replace(one, free_size=0) for key, one in on.repositories.items()})
+    assert plan(IN_PLACE, nothing, made=made_by(first), access=Access()).complete
     assert [(one.previous, one.made) for one in again.disks] == [
         ("disk-0.img", "new-0.img"),
         ("disk-1.img", "new-1.img"),

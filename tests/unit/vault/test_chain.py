@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import tempfile
 from pathlib import Path
 from unittest import mock
@@ -33,11 +35,7 @@ from unit.vault.builders import (
 )
 from unit.vault.histories import BLOCK, SEGMENT, State, blocks_of, histories
 
-from ansible_collections.ovm.backup.plugins.module_utils.errors import (
-    CorruptVaultError,
-    PointNotFoundError,
-    VaultError,
-)
+from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVaultError, PointNotFoundError, VaultError
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore import (
     data_size,
     image_hash,
@@ -209,7 +207,27 @@ def test_a_file_that_may_not_be_opened_is_not_called_damaged(tmp_path: Path, mon
     with pytest.raises(VaultError) as caught:
         DiskFile(*full.link)
     assert caught.type is VaultError
-    assert caught.value.message == f"Cannot open {full.path}: Permission denied"
+    assert caught.value.message == f"Cannot read {full.path}: Permission denied"
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(errno.EIO, CorruptVaultError), (errno.ECONNRESET, VaultError), (errno.ENOENT, PointNotFoundError)],
+)
+def test_a_storage_that_does_not_answer_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[VaultError]
+) -> None:
+    """A connection may be lost, an account may run out, and an object be removed, while a file is open."""
+    (full,) = store_chain(tmp_path, [noise(SEGMENT)])
+    with DiskFile(*full.link) as file:
+
+        def fail(*_arguments: object) -> bytes:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr("os.pread", fail)
+        with pytest.raises(VaultError) as caught:
+            file.raw(0, 10)
+    assert caught.type is kind
 
 
 def nothing_known(segments: int) -> Table:

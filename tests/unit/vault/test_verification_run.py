@@ -258,7 +258,7 @@ def test_what_cannot_be_verified_does_not_end_the_run(tmp_path: Path, monkeypatc
     assert failure is not None
     path = file_of(client, points[0])
     assert failure.message == (
-        f"Error: {NAME}, recovery point {points[0].id}: could not be verified: Cannot open {path}: Permission denied"
+        f"Error: {NAME}, recovery point {points[0].id}: could not be verified: Cannot read {path}: Permission denied"
     )
 
 

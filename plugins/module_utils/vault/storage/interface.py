@@ -8,7 +8,8 @@
 
 All paths are whole: that of the vault, then names with slashes between them (C(/srv/vault/clients/db01/client.json),
 C(s3://bucket/prefix/clients/db01/client.json)). Everything raises C(OSError) with an C(errno) and a text that tells the
-reason: C(FileNotFoundError) and C(FileExistsError) where a method says so, C(ENOSPC) for no room, C(EIO) for the rest.
+reason: C(FileNotFoundError) and C(FileExistsError) where a method says so, C(ENOSPC) for no room, C(EIO) only
+for content that is damaged.
 """
 
 from __future__ import annotations

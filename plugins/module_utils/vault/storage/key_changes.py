@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ...errors import InvalidInputError, VaultKeyError
-from ..files import vault_errors
 from .cipher import KEY_SIZE, data_key_id
+from .failures import vault_errors
 from .keys import KeyDocument, VaultKeys, keys_path, new_recipient, serialized
 from .recipients import SYMMETRIC, Key
 

@@ -24,8 +24,8 @@ from typing import Any
 
 from ..._libraries import missing_libraries
 from ...errors import CorruptVaultError, InvalidInputError, OvmBackupError, VaultKeyError
-from ..files import vault_errors
 from .cipher import KEY_SIZE, data_key_id, derive
+from .failures import vault_errors
 from .interface import Storage
 from .recipients import SYMMETRIC, X25519, Key, public_key, to_text
 
@@ -35,7 +35,8 @@ KEYS_VERSION = 1
 MAC_CONTEXT = b"ovm.backup 2026 keys.json"
 HOW_TO_GIVE = (
     "Give one of vault_access.encryption_key, .encryption_key_file and .encryption_key_command, or one of the "
-    "environment variables OVM_VAULT_ENCRYPTION_KEY, OVM_VAULT_ENCRYPTION_KEY_FILE and OVM_VAULT_ENCRYPTION_KEY_COMMAND"
+    "environment variables OVM_VAULT_ENCRYPTION_KEY, OVM_VAULT_ENCRYPTION_KEY_FILE and "
+    "OVM_VAULT_ENCRYPTION_KEY_COMMAND; for the vault that is copied to, target_vault_access and OVM_TARGET_VAULT_..."
 )
 
 
@@ -113,7 +114,7 @@ class VaultKeys:
             try:
                 self._data_keys.update(open_keys(self.storage, self.root, self.key)._data_keys)
             except OvmBackupError as error:
-                raise OSError(errno.EIO, error.message) from error
+                raise OSError(errno.EREMOTEIO, error.message) from error  # of the keys, not of a file's content
         return self._data_keys.get(key_id.hex())
 
     def all(self) -> dict[str, bytes]:

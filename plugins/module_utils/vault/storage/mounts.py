@@ -22,16 +22,21 @@ _MOUNTED: dict[str, Storage] = {}
 _LOCK = threading.Lock()
 
 
+def root_of(path: str) -> str:
+    """Return the path of a vault in the form by which it is known here: without a slash at its end."""
+    return path.rstrip("/")
+
+
 def mount(root: str, storage: Storage) -> None:
     """Have C(storage) keep all that is at and below C(root), in place of what kept it before."""
     with _LOCK:
-        _MOUNTED[root.rstrip("/")] = storage
+        _MOUNTED[root_of(root)] = storage
 
 
 def unmount(root: str) -> None:
     """Forget what keeps C(root): it is in a directory, if anywhere."""
     with _LOCK:
-        _MOUNTED.pop(root.rstrip("/"), None)
+        _MOUNTED.pop(root_of(root), None)
 
 
 def storage_of(path: str) -> Storage:

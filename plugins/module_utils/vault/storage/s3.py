@@ -55,7 +55,7 @@ class S3Storage:
         self._single_copy = single_copy
 
     @classmethod
-    def connect(cls, url: str, settings: S3Settings, *, clock: Callable[[], float] | None = None) -> S3Storage:
+    def connect(cls, url: str, settings: S3Settings) -> S3Storage:
         """Return the storage of the vault at C(s3://bucket/prefix); nothing is asked of the server yet.
 
         Raises C(InvalidInputError), and C(ImportError) where the library is missing.
@@ -64,7 +64,7 @@ class S3Storage:
         with s3_errors(url):
             client = make_client(settings)
         bucket = Bucket(client, place.bucket, place.prefix, client.meta.endpoint_url)
-        return cls(bucket, f"{SCHEME}{place.bucket}/{place.prefix}".rstrip("/"), clock=clock)
+        return cls(bucket, f"{SCHEME}{place.bucket}/{place.prefix}".rstrip("/"))
 
     # --- small files -------------------------------------------------------------------------------------------------
 

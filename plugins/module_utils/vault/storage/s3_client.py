@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from ..._libraries import boto3, botocore_config, botocore_exceptions
 from ...errors import VaultError
 from ..text import held_text
-from .s3_errors import MISSING, as_os_error, code_of, is_failed_condition, is_missing, s3_errors
+from .s3_errors import MISSING, as_os_error, code_of, is_failed_condition, is_missing, s3_errors, status_of
 from .s3_settings import S3Settings
 
 # Which write made an object: so a try that came through without an answer is not taken for that of another.
@@ -309,7 +309,7 @@ class Bucket:
             made = as_os_error(botocore_exceptions.ClientError({"Error": error}, "DeleteObjects"), path)
             if isinstance(made, PermissionError):
                 raise self.refusal(error["Key"], path, now, made)
-            raise made or OSError(errno.EIO, "it could not be removed", path)
+            raise made or OSError(errno.EREMOTEIO, "it could not be removed", path)
 
     # --- object lock -------------------------------------------------------------------------------------------------
 
@@ -339,7 +339,8 @@ class Bucket:
                     answer = self.client.get_object_lock_configuration(Bucket=self.name)
                     self._locks = answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
                 except Exception as error:
-                    if code_of(error) == "NoSuchBucket" or not code_of(error):
+                    busy = status_of(error) >= 500 or status_of(error) == 429
+                    if code_of(error) == "NoSuchBucket" or not code_of(error) or busy:
                         raise
                     # Each object is asked where the credentials do not allow to ask the bucket.
                     self._locks = code_of(error) == "AccessDenied"

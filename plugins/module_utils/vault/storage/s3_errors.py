@@ -15,12 +15,14 @@ from typing import Any
 
 from ..._libraries import botocore_exceptions
 
+# For what says nothing of the content of an object, as C(EIO) would.
+_NO_ANSWER = errno.EREMOTEIO
 # Codes of S3 and what follows from them. The names differ between servers, so several mean the same.
 _CODES: dict[str, tuple[int, str]] = {
-    "NoSuchBucket": (errno.EIO, "there is no such bucket: create it, or correct the address of the vault"),
-    "InvalidBucketName": (errno.EIO, "the storage does not accept this name of a bucket"),
+    "NoSuchBucket": (_NO_ANSWER, "there is no such bucket: create it, or correct the address of the vault"),
+    "InvalidBucketName": (_NO_ANSWER, "the storage does not accept this name of a bucket"),
     "NoSuchUpload": (
-        errno.EIO,
+        _NO_ANSWER,
         "somebody gave this upload up, or the storage did: it took longer than a rule of the bucket lets it",
     ),
     "InvalidAccessKeyId": (errno.EACCES, "the storage does not know this access_key_id"),
@@ -39,9 +41,15 @@ _CODES: dict[str, tuple[int, str]] = {
         errno.EACCES,
         "the clock of this host and that of the storage differ by more than 15 minutes: set the clock (NTP)",
     ),
-    "AuthorizationHeaderMalformed": (errno.EIO, "the bucket is in another region: set the option region"),
-    "IllegalLocationConstraintException": (errno.EIO, "the bucket is in another region: set the option region"),
-    "PermanentRedirect": (errno.EIO, "the bucket is at another endpoint: set the options endpoint_url and region"),
+    "AuthorizationHeaderMalformed": (_NO_ANSWER, "the bucket is in another region: set the option region"),
+    "IllegalLocationConstraintException": (
+        _NO_ANSWER,
+        "the bucket is in another region: set the option region",
+    ),
+    "PermanentRedirect": (
+        _NO_ANSWER,
+        "the bucket is at another endpoint: set the options endpoint_url and region",
+    ),
     "AccessDenied": (errno.EACCES, "the credentials do not allow this: see the policy in the guide"),
     "AllAccessDisabled": (errno.EACCES, "the storage has disabled all access to the bucket"),
     "AccountProblem": (errno.EACCES, "the storage refuses this account"),
@@ -50,8 +58,8 @@ _CODES: dict[str, tuple[int, str]] = {
     "InsufficientStorage": (errno.ENOSPC, "the storage is full"),
     "StorageFull": (errno.ENOSPC, "the storage is full"),
     "XMinioStorageFull": (errno.ENOSPC, "the storage is full"),
-    "NotImplemented": (errno.EIO, "the storage does not know this request"),
-    "InvalidObjectState": (errno.EIO, "the object is in an archive class: bring it back before you read it"),
+    "NotImplemented": (_NO_ANSWER, "the storage does not know this request"),
+    "InvalidObjectState": (_NO_ANSWER, "the object is in an archive class: bring it back before you read it"),
     "KMS.DisabledException": (errno.EACCES, "the storage cannot use the key that encrypts the bucket"),
 }
 _THROTTLED = ("SlowDown", "ServiceUnavailable", "Throttling", "ThrottlingException", "RequestLimitExceeded", "503")
@@ -123,7 +131,7 @@ def _answer(error: BaseException) -> tuple[int, str]:
     if code in _CODES:
         return _CODES[code]
     if code in _THROTTLED or status in (429, 503):
-        return errno.EIO, _THROTTLED_TEXT
+        return _NO_ANSWER, _THROTTLED_TEXT
     if status == 301:
         return _CODES["PermanentRedirect"]
     if status in _BY_STATUS:
@@ -131,8 +139,8 @@ def _answer(error: BaseException) -> tuple[int, str]:
     response: Any = getattr(error, "response", {})
     message = response.get("Error", {}).get("Message") or ""
     if status >= 500:
-        return errno.EIO, f"the storage has failed ({code or status}), also after several tries"
-    return errno.EIO, f"the storage refuses this: {code or status}{': ' if message else ''}{message}"
+        return _NO_ANSWER, f"the storage has failed ({code or status}), also after several tries"
+    return _NO_ANSWER, f"the storage refuses this: {code or status}{': ' if message else ''}{message}"
 
 
 def _way(error: BaseException) -> tuple[int, str]:
@@ -142,10 +150,10 @@ def _way(error: BaseException) -> tuple[int, str]:
         if "CERTIFICATE_VERIFY_FAILED" in text or "certificate verify failed" in text:
             reason = text.rpartition("certificate verify failed:")[2].partition(" (_ssl")[0].strip() or "unknown"
             return (
-                errno.EIO,
+                _NO_ANSWER,
                 f"the certificate of the storage is not trusted ({reason}): give the CA that signed it (ca_path)",
             )
-        return errno.EIO, "TLS with the storage fails: is the endpoint_url one for https?"
+        return _NO_ANSWER, "TLS with the storage fails: is the endpoint_url one for https?"
     if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
         return errno.EACCES, "there are no credentials: set access_key_id and secret_access_key"
     if isinstance(error, exceptions.CredentialRetrievalError):
@@ -155,11 +163,14 @@ def _way(error: BaseException) -> tuple[int, str]:
     if isinstance(error, exceptions.ReadTimeoutError):
         return errno.ETIMEDOUT, "the storage did not answer within the time limit, also after several tries"
     if isinstance(error, exceptions.ProxyConnectionError):
-        return errno.EIO, "the HTTP proxy on the way to the storage does not answer: check HTTPS_PROXY and NO_PROXY"
+        return (
+            _NO_ANSWER,
+            "the HTTP proxy on the way to the storage does not answer: check HTTPS_PROXY and NO_PROXY",
+        )
     if isinstance(error, exceptions.EndpointConnectionError):
         return errno.ECONNREFUSED, "no connection to the storage: check endpoint_url, name resolution and firewall"
     if isinstance(error, (exceptions.NoRegionError, exceptions.InvalidRegionError)):
-        return errno.EIO, "set the option region"
+        return _NO_ANSWER, "set the option region"
     if isinstance(error, exceptions.HTTPClientError):
         return errno.ECONNRESET, "the connection to the storage broke, also after several tries"
-    return errno.EIO, f"the request to the storage could not be made ({type(error).__name__})"
+    return _NO_ANSWER, f"the request to the storage could not be made ({type(error).__name__})"

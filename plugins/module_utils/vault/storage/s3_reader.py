@@ -34,7 +34,6 @@ class S3Reader:
         self._tail, answer = bucket.get(key, path, f"-{BLOCK}")
         total = str(answer.get("ContentRange", "")).rpartition("/")[2]
         self.size = int(total) if total.isdigit() else int(answer["ContentLength"])
-        self.answer = answer
 
     def pread(self, length: int, offset: int) -> bytes:
         """Return C(length) bytes from C(offset) on, fewer only where the file ends."""

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 from ..._certificates import check_ca
 from ...errors import InvalidInputError
-from ..access import ADDRESSING_STYLES
 
 SCHEME = "s3://"
+ADDRESSING_STYLES = ("auto", "path", "virtual")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{1,253}[A-Za-z0-9]\Z")
 # The longest key is 1,024 bytes; the rest is for the names of the vault.
 _PREFIX_BYTES = 400
@@ -81,11 +81,6 @@ class S3Settings:
             )
         if self.ca_path is not None:
             check_ca(self.ca_path)
-
-    @property
-    def encrypted(self) -> bool:
-        """Return whether the way to the storage is encrypted."""
-        return self.endpoint_url is None or self.endpoint_url.startswith("https://")
 
 
 def parse_place(url: str) -> Place:
