@@ -34,13 +34,21 @@ def use(bench: Bench, hosts: list[ProxyHost], *more: str) -> list[str]:
     return names
 
 
-def caught(playbook: Playbook, host: ProxyHost) -> list[int]:
-    """Stop the modules of a host where they are, as soon as they read a VM."""
-    found = wait_until(lambda: host.transfers() or playbook.process.poll() is not None, f"{host.name} reads a VM")
+def caught(playbook: Playbook, *hosts: ProxyHost) -> list[list[int]]:
+    """Stop the modules of each host where they are, as soon as they read a VM, whichever host comes first."""
+    found: dict[str, list[int]] = {}
+
+    def look() -> bool:
+        for host in hosts:
+            if host.name not in found and (pids := list(host.transfers())):
+                for pid in pids:
+                    os.kill(pid, signal.SIGSTOP)
+                found[host.name] = pids
+        return len(found) == len(hosts) or playbook.process.poll() is not None
+
+    wait_until(look, f"{', '.join(host.name for host in hosts)} read VMs")
     assert playbook.process.poll() is None, playbook.wait().output
-    for pid in found:
-        os.kill(pid, signal.SIGSTOP)
-    return list(found)
+    return [found[host.name] for host in hosts]
 
 
 def most_clones(bench: Bench) -> int:
@@ -73,7 +81,7 @@ def test_proxies_are_lost(bench: Bench, pair: list[ProxyHost]) -> None:
     bench.subclients = {"three": only("app/01", "bigfiles01", "big01", two_pass=False, reference_clone="remove")}
     playbook = bench.start(subclient="three", ovm_backup_compression_level=19)
     # One is cut off from the network while its module goes on, later; the other one crashes.
-    [alive], _dead = caught(playbook, one), caught(playbook, two)
+    [alive], _dead = caught(playbook, one, two)
     assert bench.state_of("bigfiles01") == "STOPPED"
     assert {vm["vm_name"]: vm["proxy"] for vm in bench.jobs()[-1]["plan"]} == dict(
         zip(("app/01", "bigfiles01", "big01"), names, strict=True)
