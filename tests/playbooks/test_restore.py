@@ -42,17 +42,24 @@ def same(bench: Bench, vm: str, then: Path) -> bool:
     return all(filecmp.cmp(image, then / str(slot), shallow=False) for slot, image in images.items())
 
 
-def test_a_vm_is_restored_beside_the_old_one_and_runs(bench: Bench, saved: Path) -> None:
+def test_a_vm_is_restored_beside_the_old_one_and_runs(bench: Bench, saved: Path, tmp_path: Path) -> None:
+    # As at a site where the storage repository has another name.
+    mapping = tmp_path / "mapping.yml"
+    mapping.write_text("storage_repositories: {repo-iscsi-1: repo-nfs-1}\n")
+    options = {"client": CLIENT, "vm_name": "db-restored", "mapping_file": str(mapping), "start": "true"}
     before, calls = bench.listed(), len(bench.simulator.calls(writing=True))
-    bench.run("restore", "--check", client=CLIENT, vm_name="db-restored", start="true")
+    bench.run("restore", "--check", **options)
     assert (bench.listed(), len(bench.simulator.calls(writing=True))) == (before, calls)
 
-    done = bench.run("restore", client=CLIENT, vm_name="db-restored", start="true")
+    done = bench.run("restore", **options)
     assert same(bench, "db-restored", saved)
     old, new = bench.simulator.find("Vm", VM), bench.simulator.find("Vm", "db-restored")
     assert new["vmRunState"] == "RUNNING"
-    for field in ("memory", "cpuCount", "vmDomainType", "osType", "bootOrder", "serverPoolId", "repositoryId"):
+    for field in ("memory", "cpuCount", "vmDomainType", "osType", "bootOrder", "serverPoolId"):
         assert new[field] == old[field]
+    assert (old["repositoryId"]["name"], new["repositoryId"]["name"]) == ("repo-iscsi-1", "repo-nfs-1")
+    [folder] = {image.parent.parent for image in bench.images("db-restored").values()}
+    assert folder.name == new["repositoryId"]["value"]
     assert new["description"] == "Restored by ovm.backup."
     macs = {nic["macAddress"]: nic["vmId"]["value"] for nic in bench.peek("/VirtualNic")}
     assert len([mac for mac, vm_id in macs.items() if vm_id == new["id"]["value"]]) == len(new["virtualNicIds"])
@@ -71,10 +78,11 @@ def test_a_vm_is_restored_in_place(bench: Bench, saved: Path) -> None:
     assert "is RUNNING: stop it, or pass stop: true" in refused.messages["localhost"]
 
     options = {"client": CLIENT, "mode": "in_place", "confirm": VM, "stop": "true"}
-    bench.run("restore", **options)
+    bench.run("restore", slots=[0], **options)
     assert same(bench, VM, saved)
     assert bench.state_of(VM) == "RUNNING"
     assert not images[0].exists()
+    assert bench.images(VM)[1] == images[1], "the other disk is the one that it was"
 
     # Killed in the middle of the exchange, and repeated.
     images = bench.images(VM)
