@@ -19,6 +19,7 @@ author:
   - The ovm.backup contributors (@ovm-backup)
 extends_documentation_fragment:
   - ovm.backup.manager
+  - ovm.backup.purpose
   - ovm.backup.vault
   - ovm.backup.point
   - ovm.backup.attributes
@@ -35,33 +36,6 @@ options:
       - Id of the restore.
     type: str
     required: true
-  purpose:
-    description:
-      - What the disk is for. It is kept in the mark, for a restore that is repeated after an interruption.
-    type: dict
-    suboptions:
-      slot:
-        description:
-          - Slot of the VM that the disk goes to.
-        type: int
-        required: true
-      point:
-        description:
-          - Id of the recovery point.
-        type: str
-      vm_id:
-        description:
-          - Id of the VM that the disk goes to, none for a new one.
-        type: str
-      previous:
-        description:
-          - Id of the virtual disk that the slot held before.
-        type: str
-      was_running:
-        description:
-          - Whether the VM ran before.
-        type: bool
-        default: false
   name:
     description:
       - Name of the virtual disk.

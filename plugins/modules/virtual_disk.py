@@ -18,6 +18,7 @@ author:
   - The ovm.backup contributors (@ovm-backup)
 extends_documentation_fragment:
   - ovm.backup.manager
+  - ovm.backup.purpose
   - ovm.backup.attributes
   - ovm.backup.attributes.manager_group
 options:
@@ -39,33 +40,6 @@ options:
     description:
       - Id of the VM whose disk is restored, for those who read the mark.
     type: str
-  purpose:
-    description:
-      - What the disk is for. It is kept in the mark, for a restore that is repeated after an interruption.
-    type: dict
-    suboptions:
-      slot:
-        description:
-          - Slot of the VM that the disk goes to.
-        type: int
-        required: true
-      point:
-        description:
-          - Id of the recovery point.
-        type: str
-      vm_id:
-        description:
-          - Id of the VM that the disk goes to, none for a new one.
-        type: str
-      previous:
-        description:
-          - Id of the virtual disk that the slot held before.
-        type: str
-      was_running:
-        description:
-          - Whether the VM ran before.
-        type: bool
-        default: false
   name:
     description:
       - Name of the disk. Needed for V(present).

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import InvalidInputError
 from .reading import Problems, kind_of, problem_details, problem_text, quoted
-from .schedule import DEFAULT_TASK, ScheduleEntry, read_calendar
+from .schedule import ScheduleEntry, playbook_variables, read_calendar
 from .subclient import Subclient
 
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*", re.ASCII)
@@ -196,16 +196,16 @@ def _unit(subclient: str, task: str, backup_type: str | None, calendars: Mapping
         task=task,
         backup_type=backup_type,
         calendars=calendars,
-        service=_service(f"ovm.backup: {what}", escaped, _variables(subclient, task, backup_type), task, runner),
+        service=_service(f"ovm.backup: {what}", escaped, _variables(subclient, backup_type), task, runner),
         timer=_timer(f"ovm.backup: time for the {what}", list(calendars.values()), runner),
     )
 
 
-def _variables(subclient: str, task: str, backup_type: str | None) -> str:
+def _variables(subclient: str, backup_type: str | None) -> str:
     # YAML in the form of JSON. The name of a subclient is data, also where it looks like a template.
-    pairs = [f'"subclient": !unsafe {json.dumps(subclient, ensure_ascii=False)}']
-    if task == DEFAULT_TASK and backup_type:
-        pairs.append(f'"backup_type": {json.dumps(backup_type)}')
+    pairs = []
+    for key, value in playbook_variables(subclient, backup_type).items():
+        pairs.append(f'"{key}": {"!unsafe " * (key == "subclient")}{json.dumps(value, ensure_ascii=False)}')
     return "{" + ", ".join(pairs) + "}"
 
 
