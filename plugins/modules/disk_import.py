@@ -22,9 +22,11 @@ extends_documentation_fragment:
   - ovm.backup.purpose
   - ovm.backup.vault
   - ovm.backup.point
+  - ovm.backup.progress
   - ovm.backup.attributes
   - ovm.backup.attributes.manager_group
   - ovm.backup.attributes.vault_group
+  - ovm.backup.attributes.shows_progress
 options:
   slot:
     description:
@@ -129,17 +131,20 @@ failure:
   type: dict
 """
 
+import contextlib
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import engine, manager_client, manager_options, vault_options
 from ..module_utils._point import point_options, selected_point
+from ..module_utils._progress import progress_options, status_file
 from ..module_utils._restore import purpose_option, read_purpose
 from ..module_utils.errors import ManagerError, OvmBackupError
 from ..module_utils.manager.client import ManagerClient
 from ..module_utils.manager.restored_disks import WantedDisk, ensure_disk, remove_restored_disk
 from ..module_utils.transfer.http_serving import serve_disk
+from ..module_utils.transfer.point_restore import for_disk
 from ..module_utils.vault.manifest import chosen_disks
 
 
@@ -151,7 +156,11 @@ def make(module: AnsibleModule, manager: ManagerClient) -> dict[str, Any]:
     place = {"name": given["name"], "repository_id": given["repository_id"], "vm_id": point.vm_id, "size": disk.size}
     where = {"address": given["address"], "port": given["port"], "content_hash": disk.content_hash}
     where["listen"] = given["listen_address"]
-    with client.open_disk(point, disk) as chain, serve_disk(chain, disk.name, **where) as served:
+    with contextlib.ExitStack() as stack:
+        told = stack.enter_context(status_file(given["progress_file"], vm=point.vm_name))
+        chain = stack.enter_context(client.open_disk(point, disk))
+        progress = for_disk(told.phase("restore"), disk)
+        served = stack.enter_context(serve_disk(chain, disk.name, progress=progress, **where))
         wanted = WantedDisk(**place, url=served.url, purpose=read_purpose(given["purpose"]))
         try:
             found, changed = ensure_disk(manager, wanted, run_id=given["run_id"], check=module.check_mode)
@@ -183,6 +192,7 @@ def main() -> None:
             "address": {"type": "str", "required": True},
             "port": {"type": "int", "default": 0},
             "listen_address": {"type": "str"},
+            **progress_options(),
         },
         supports_check_mode=True,
     )

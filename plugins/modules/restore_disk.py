@@ -87,7 +87,7 @@ options:
 attributes:
   check_mode:
     support: full
-    details: Of the target, only the place of a new image on a path is looked at in check mode.
+    details: The target is looked at, also on a server, and nothing is written.
   diff_mode:
     support: none
   idempotent:

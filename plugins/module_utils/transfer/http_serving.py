@@ -28,6 +28,7 @@ from ..images.types import Span
 from ..vault.chain import DiskChain
 from ..vault.random_access import DiskReader
 from .changes import total, widened
+from .disk_backup import Progress
 
 _STEP = 1024 * 1024
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
@@ -37,8 +38,9 @@ _NAME = re.compile(r"[^A-Za-z0-9._-]")
 class ServedDisk:
     """A disk that is served: C(url) is where, C(sent) how many bytes of it went out."""
 
-    def __init__(self, reader: DiskReader, path: str) -> None:
+    def __init__(self, reader: DiskReader, path: str, progress: Progress | None = None) -> None:
         self.reader = reader
+        self._progress = progress
         self.path = path
         self.url = ""
         self._parts: list[Span] = []
@@ -55,6 +57,8 @@ class ServedDisk:
         """Count what was sent."""
         with self._lock:
             self._parts = widened(sorted([*self._parts, Span(start, end)]), 1, self.reader.size)
+            if self._progress is not None:
+                self._progress(total(self._parts), self.reader.size)
 
     def fail(self, error: Exception) -> None:
         """Keep what stopped the serving; the first is the reason of all others."""
@@ -79,17 +83,27 @@ class ServedDisk:
 
 @contextlib.contextmanager
 def serve_disk(
-    chain: DiskChain, name: str, *, content_hash: str, address: str, port: int = 0, listen: str | None = None
+    chain: DiskChain,
+    name: str,
+    *,
+    content_hash: str,
+    address: str,
+    port: int = 0,
+    listen: str | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[ServedDisk]:
     """Serve a disk at an address, by default on any free port, as long as the block runs.
 
     C(listen) is the address of this host where it listens, if others reach it under C(address), as behind NAT.
+    C(progress) gets how many bytes of the disk went out, and its size.
     Raises C(CorruptVaultError) when the tables of the chain do not give the disk with that hash, C(TargetError) when
     there can be no server at that address.
     """
     if chain.content_hash() != content_hash:
         raise chain.another_disk()
-    served = ServedDisk(DiskReader(chain), f"/{secrets.token_urlsafe(24)}/{_NAME.sub('_', name) or 'disk'}.img")
+    served = ServedDisk(
+        DiskReader(chain), f"/{secrets.token_urlsafe(24)}/{_NAME.sub('_', name) or 'disk'}.img", progress
+    )
     try:
         server = _Server((listen or address, port), served)
     except (OSError, OverflowError) as error:

@@ -54,6 +54,18 @@ def test_the_whole_disk(served: ServedDisk, session: requests.Session) -> None:
     assert served.sent == len(STATE)
 
 
+def test_it_tells_how_much_went_out(stored: Stored, session: requests.Session) -> None:
+    seen: list[tuple[int, int]] = []
+    how = {"content_hash": stored.result.content_hash, "address": "127.0.0.1"}
+    with (
+        open_files([stored]) as chain,
+        serve_disk(chain, "a", progress=lambda *told: seen.append(told), **how) as served,
+    ):
+        session.get(served.url)
+    assert seen == sorted(seen)
+    assert (seen[0][0] < len(STATE), seen[-1]) == (True, (len(STATE), len(STATE)))
+
+
 def test_parts(served: ServedDisk, session: requests.Session) -> None:
     for _time in range(2):  # twice is not more of the disk
         part = session.get(served.url, headers={"Range": "bytes=2097142-2097161"})
