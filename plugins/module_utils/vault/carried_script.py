@@ -13,7 +13,8 @@ import os
 import re
 
 from . import decrypt_script, restore_script
-from .files import read_file, vault_errors, write_file
+from .files import read_file, write_file
+from .storage.failures import vault_errors
 
 RESTORE, DECRYPT = "restore.py", "decrypt.py"
 _SCRIPTS = {RESTORE: restore_script, DECRYPT: decrypt_script}

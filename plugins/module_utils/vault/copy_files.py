@@ -32,11 +32,11 @@ from .files import (
     remove_file,
     sync_with_parent,
     unreadable,
-    vault_errors,
     write_json,
 )
 from .manifest import MANIFEST_NAME, Point, parse_point
 from .pool import OrderedPool
+from .storage.failures import vault_errors
 
 # How a disk file that was copied is checked: its tables against the manifest, or all of its data.
 HEADER, FULL = "header", "full"

@@ -16,8 +16,9 @@ from typing import Any, BinaryIO, NamedTuple
 from .._libraries import blake3, zstandard
 from . import format as fmt
 from .content_hash import parse_state
-from .files import new_file, vault_errors
+from .files import new_file
 from .spool import Spool
+from .storage.failures import vault_errors
 
 # A run of zeros of a full is written as frames of at most this many segments, so that no decoder needs much memory.
 _ZERO_FRAME_SEGMENTS = 64

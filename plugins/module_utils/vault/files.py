@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import CorruptVaultError, PointNotFoundError, VaultError, VaultWriteError
 from .storage.directory import TEMPORARY
-from .storage.failures import vault_errors as vault_errors
+from .storage.failures import vault_errors
 from .storage.interface import Entry, Reader, Turn, Writer
 from .storage.mounts import storage_of
 

@@ -28,7 +28,6 @@ from .files import (
     remove_empty_directory,
     remove_file,
     total_size,
-    vault_errors,
 )
 from .jobs import JobStore, vault_of_run
 from .lock import ClientLock, owes
@@ -36,6 +35,7 @@ from .manifest import MANIFEST_NAME
 from .points import Client, Vault
 from .removal import is_kept
 from .runs import judge, read_locks
+from .storage.failures import vault_errors
 from .summary import format_bytes
 from .text import one_line
 

@@ -30,8 +30,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import VaultLockedError, VaultWriteError
-from .files import vault_errors
 from .processes import is_dead_process, this_process
+from .storage.failures import vault_errors
 from .storage.mounts import storage_of
 
 HEARTBEAT_SECONDS = 30.0

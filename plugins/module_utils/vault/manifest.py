@@ -16,7 +16,8 @@ from typing import Any
 
 from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError
 from . import format as fmt
-from .files import open_file, read_json, unreadable, vault_errors, write_json
+from .files import open_file, read_json, unreadable, write_json
+from .storage.failures import vault_errors
 
 MANIFEST_NAME = "point.json"
 MANIFEST_VERSION = 1

@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from typing import Callable
 
 from ..errors import InvalidInputError, VaultWriteError
-from .files import entries, exists, file_entry, make_directory, remove_file, vault_errors, write_json
+from .files import entries, exists, file_entry, make_directory, remove_file, write_json
 from .points import Vault
+from .storage.failures import vault_errors
 
 _TOKEN = re.compile(r"[0-9a-zA-Z-]{8,64}\Z")
 _OLD = 86400.0  # seconds after which a mark is of no run any more

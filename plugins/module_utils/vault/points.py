@@ -35,7 +35,6 @@ from .files import (
     read_json,
     remove_tree,
     unreadable,
-    vault_errors,
     write_json,
 )
 from .health import Health
@@ -44,6 +43,7 @@ from .manifest import MANIFEST_NAME, Point, PointDisk, is_point_id, read_manifes
 from .point_writer import PointWriter
 from .removal import clear_away
 from .storage.encryption import is_encrypted
+from .storage.failures import vault_errors
 from .storage.keys import KEYS_NAME
 
 VAULT_NAME = "ovm.backup vault"

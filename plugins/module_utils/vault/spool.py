@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from typing import BinaryIO, cast
 
 from .._libraries import blake3
-from .files import scratch_directory, vault_errors
+from .files import scratch_directory
+from .storage.failures import vault_errors
 
 _IN_MEMORY = 256 * 1024
 
