@@ -310,11 +310,20 @@ def test_no_secret_when_the_manager_cannot_be_reached(
 # --- signals ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def heeded_signals() -> Iterator[None]:
+    """Whoever started the tests in the background may have them ignore Ctrl-C, and whoever used nohup a hangup."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_is_an_interruption(run: Module, number: signal.Signals) -> None:
     seen = []
-    # Whoever started the tests in the background has them ignore Ctrl-C.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def act(_module: AnsibleModule) -> dict[str, Any]:
         try:
@@ -382,12 +391,11 @@ with engine(module):
 
 @pytest.mark.parametrize(("manner", "told"), [("end", "cleaned up\n"), ("ignore", "not interrupted\ncleaned up\n")])
 def test_a_module_ends_when_nobody_is_left_to_read_its_result(tmp_path: Path, manner: str, told: str) -> None:
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", UNREAD, str(tmp_path), manner], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None and process.stderr is not None
-    assert process.stdout.readline() == "begun\n"
-    process.stdout.close()
-    assert process.stderr.read().startswith(told)
-    assert (process.wait() == 0) == (manner == "ignore")
-    process.stderr.close()
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == "begun\n"
+        process.stdout.close()
+        assert process.stderr.read().startswith(told)
+        assert (process.wait() == 0) == (manner == "ignore")
