@@ -140,7 +140,8 @@ class _Change:
         facts = {
             key: value for key, value in (cause.details if cause else {}).items() if key.startswith(("job_", "error_"))
         }
-        return PowerStateError(f'VM "{self.name}" {message}', vm_id=self.vm_id, vm_name=self.name, state=state, **facts)
+        facts = {"vm_id": self.vm_id, "vm_name": self.name, "state": state, "asked": self.changed, **facts}
+        return PowerStateError(f'VM "{self.name}" {message}', **facts)
 
 
 class _Stop(_Change):

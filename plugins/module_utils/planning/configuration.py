@@ -8,27 +8,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from ..manager.inventory import Inventory
 from .access import Access
+from .dealing import Proxies
 from .plan_types import Plan, VmPlan
 from .sources import config_source
 
 
-def with_configuration(
-    plan: Plan, wanted: str, inventory: Inventory, access: Access, accesses: Mapping[str, Access]
-) -> dict[str, Any]:
-    """Return the plan in plain types; each VM carries the configuration, C(wanted) is the source of the subclient.
-
-    C(access) is what the proxies reach, C(accesses) what single ones of them reach instead.
-    """
+def with_configuration(plan: Plan, wanted: str, inventory: Inventory, proxies: Proxies) -> dict[str, Any]:
+    """Return the plan in plain types; each VM carries the configuration, C(wanted) is the source of the subclient."""
     document = plan.as_dict()
     for item, entry in zip(plan.vms, document["vms"]):
         vm = inventory.vms[item.vm_id]
-        place = _place(item, wanted, inventory, accesses.get(item.proxy, access))
+        place = _place(item, wanted, inventory, proxies.access[item.proxy])
         entry["configuration"] = {
             "document": vm.document,
             "vm_cfg": {
@@ -39,7 +34,7 @@ def with_configuration(
             "manager": {"id": inventory.manager_id, "version": inventory.manager_version},
         }
         for stand_in in entry["stand_ins"]:
-            stand_in["vm_cfg"] = _place(item, wanted, inventory, accesses.get(stand_in["proxy"], access))
+            stand_in["vm_cfg"] = _place(item, wanted, inventory, proxies.access[stand_in["proxy"]])
     return document
 
 

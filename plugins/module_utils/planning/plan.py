@@ -50,29 +50,27 @@ def make_plan(
     backup_type: str | None = None,
     force: bool = False,
     restart: bool = False,
-    proxies: Sequence[str] = ("localhost",),
+    proxies: Proxies | None = None,
     settings: Mapping[str, bool] | None = None,
     is_ours: Callable[[Vm], bool] = _nobody,
-    access: Access | None = None,
-    accesses: Mapping[str, Access] | None = None,
 ) -> Plan:
     """Return what a backup run of the subclient does at the time C(now) (epoch seconds).
 
     C(backup_type) overrides the subclient's, C(force) backs up whatever the age of the newest recovery point is,
     C(restart) backs up only what the job C(vault.last_job) did not, C(settings) are the additional settings of the
-    site, C(is_ours) tells the clones that we made ourselves, which are no VMs to back up, C(access) what the proxies
-    reach, and C(accesses) what single ones of them reach instead, by name. For synthetic fulls the VMs that have a
-    recovery point are consolidated, the others get their first backup; runs that do not need the content are planned by
-    C(plan_synthetic_fulls).
+    site, C(is_ours) tells the clones that we made ourselves, which are no VMs to back up. Without C(proxies) it is
+    localhost alone. For synthetic fulls the VMs that have a recovery point are consolidated, the others get their first
+    backup; runs that do not need the content are planned by C(plan_synthetic_fulls).
 
     Raises C(NothingSelectedError) if a rule, a group or the whole content selects nothing and the subclient does not
     allow that, C(InvalidInputError) for a backup type that is wrong or not offered, for an empty list of proxies, for
     the source ssh without settings for it, and if there is no job to restart.
     """
     restarted = restarted_job(subclient, vault) if restart else None
-    requested = checked_run(subclient, backup_type, proxies, settings or {}, restarted)
-    access = access or Access()
-    check_access(subclient.source, access)
+    proxies = proxies if proxies is not None else Proxies.alike(["localhost"], Access())
+    requested = checked_run(subclient, backup_type, proxies.names, settings or {}, restarted)
+    for access in proxies.access.values():
+        check_access(subclient.source, access)
     vms = tuple(sorted((vm for vm in inventory.vms.values() if not is_ours(vm)), key=lambda vm: vm.id))
     selection = select(subclient.content, subclient.exclude_vms, vms, inventory)
     warnings = [*selection.warnings]
@@ -81,13 +79,13 @@ def make_plan(
         text += ("; " if len(selection.empty) == 1 else "\n") + "set allow_empty: true if that is intended"
         raise NothingSelectedError(text, subclient=subclient.name, **problem_details(selection.empty))
     warnings.extend(str(problem) for problem in selection.empty)
-    warnings.extend(unknown_addresses(access, inventory))
+    unknown = (warning for access in proxies.access.values() for warning in unknown_addresses(access, inventory))
+    warnings.extend(dict.fromkeys(unknown))
 
     states = vault.by_vm()
     planner = _Planner(subclient, inventory, states, _assign(vms, states), requested, force, restarted, now, is_ours)
     planned = [planner.plan_vm(item) for item in selection.selected]
-    group = Proxies.alike(proxies, access, accesses)
-    planned = [without_way(item, subclient.source, inventory, group) for item in planned]
+    planned = [without_way(item, subclient.source, inventory, proxies) for item in planned]
     if planned and all(item.action == "skip" for item in planned):
         warnings.append("the content selects no VM that can be backed up")
     return dataclasses.replace(
@@ -95,7 +93,7 @@ def make_plan(
         last_job=vault.last_job.id if vault.last_job is not None else None,
         new=_new(selection, vault.last_job),
         gone=_gone(selection, vault.last_job),
-        vms=tuple(deal(_in_run_order(planned, states), group, subclient, inventory)),
+        vms=tuple(deal(_in_run_order(planned, states), proxies, subclient, inventory)),
         excluded=tuple(sorted(selection.excluded, key=lambda item: (item.vm_name, item.vm_id))),
         warnings=tuple(warnings),
     )

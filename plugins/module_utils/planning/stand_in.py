@@ -13,7 +13,9 @@ from typing import Any
 
 
 def plan_of_stand_in(plan: Mapping[str, Any], lost: Collection[str]) -> dict[str, Any]:
-    """Return the plan of a VM for the first stand-in that is not lost, in plain types; an empty one without any."""
+    """Return the plan of a VM for its proxy, or the first stand-in that is not lost, in plain types; else nothing."""
+    if plan and plan["proxy"] not in lost:
+        return dict(plan)
     for stand_in in plan.get("stand_ins", ()):
         if stand_in["proxy"] in lost:
             continue

@@ -11,6 +11,8 @@ from typing import Any
 
 from ansible_collections.ovm.backup.plugins.module_utils.manager.inventory import Disk, Inventory, Server, Vm
 from ansible_collections.ovm.backup.plugins.module_utils.manager.storage import StorageRepository
+from ansible_collections.ovm.backup.plugins.module_utils.planning.access import Access
+from ansible_collections.ovm.backup.plugins.module_utils.planning.dealing import Proxies
 from ansible_collections.ovm.backup.plugins.module_utils.planning.plan import make_plan
 from ansible_collections.ovm.backup.plugins.module_utils.planning.plan_types import Plan, VmPlan
 from ansible_collections.ovm.backup.plugins.module_utils.planning.state import (
@@ -131,6 +133,11 @@ def subclient(*rules: dict[str, Any], match: str = "all", **settings: Any) -> Su
     """Return a subclient of one group of rules; of all VMs if none is given."""
     group = {"match": match, "rules": list(rules) or [rule("name", "*")]}
     return Subclient.parse("prod", {"content": [group], **settings})
+
+
+def group(*names: str, access: Access | None = None, **single: Access) -> dict[str, Any]:
+    """Return the argument of a run for some proxies, and what all or single ones of them reach."""
+    return {"proxies": Proxies.alike(names, access or Access(), single)}
 
 
 def plan(

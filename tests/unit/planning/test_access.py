@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.planning.estate import REPOSITORIES, client, disk, inventory, plan, vm
+from unit.planning.estate import REPOSITORIES, client, disk, group, inventory, plan, vm
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError
 from ansible_collections.ovm.backup.plugins.module_utils.manager.inventory import Inventory, Server
@@ -143,7 +143,7 @@ def test_address_of_a_server_that_is_not_there() -> None:
     warning = "ssh: addresses: 'ovs11' is neither name nor id of a server of the manager (did you mean 'ovs1'?)"
     assert unknown_addresses(access, estate(OVS1, OVS2)) == [warning]
     without_hint = warning.partition(" (did")[0]
-    found = plan(vm("guest"), run={"access": Access(ssh=True, addresses={"server1": "a", "ovs11": "c"})})
+    found = plan(vm("guest"), run=group("p1", access=Access(ssh=True, addresses={"server1": "a", "ovs11": "c"})))
     assert found.warnings == (without_hint,)
 
 
@@ -166,7 +166,7 @@ def test_mounted_repositories(tmp_path: Path) -> None:
 def test_a_plan_over_ssh() -> None:
     """A VM that is off has no server; the limit on servers counts those that are read through as well."""
     off = vm("off", disk(0), disk(1, "fc1"), state="STOPPED", server_id=None)
-    (found,) = plan(off, run={"access": SSH}, limits={"server": 2}).vms
+    (found,) = plan(off, run=group("p1", access=SSH), limits={"server": 2}).vms
     why = "server 'server1' has it, and {}"
     assert [(item.source, item.server, item.source_reason) for item in found.disks] == [
         ("ssh", SourceServer("id-server1", "server1", "192.0.2.1"),
@@ -202,7 +202,7 @@ def test_ssh_without_settings_is_refused() -> None:
         plan(vm("guest"), source="ssh")
     text = "source: 'ssh' needs settings for ssh: set ovm_backup_ssh, or use auto or path"
     assert (caught.value.message, caught.value.details["key"]) == (text, "source")
-    (found,) = plan(vm("guest"), source="ssh", run={"access": SSH}).vms
+    (found,) = plan(vm("guest"), source="ssh", run=group("p1", access=SSH)).vms
     assert [item.source for item in found.disks] == ["ssh"]
 
 

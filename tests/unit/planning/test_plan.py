@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.planning.estate import GIB, HOUR, client, disk, plan, plan_one, rule, vm
+from unit.planning.estate import GIB, HOUR, client, disk, group, plan, plan_one, rule, vm
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError, NothingSelectedError
 from ansible_collections.ovm.backup.plugins.module_utils.manager.inventory import Vm
@@ -34,7 +34,7 @@ def test_plan_in_plain_types() -> None:
         guest,
         out,
         clients=[known],
-        run={"proxies": ["p1"], "access": Access(frozenset({"id-fc1"}), ssh=True)},
+        run=group("p1", access=Access(frozenset({"id-fc1"}), ssh=True)),
         last_job=LastJob("J1", "full", {"id-gone": "gone", "id-scratch": "scratch"}, {}),
         max_age="1d",
         limits={"server": 3},
@@ -248,7 +248,7 @@ def test_wrong_arguments_of_a_run() -> None:
     ):
         plan(vm("guest"), run={"backup_type": "diff"})
     with pytest.raises(InvalidInputError, match=r"^proxies: one proxy at least is needed to run backups$"):
-        plan(vm("guest"), run={"proxies": []})
+        plan(vm("guest"), run=group())
 
 
 @pytest.mark.parametrize(
@@ -357,9 +357,7 @@ def test_order_and_proxies() -> None:
         client(b2, age=9 * DAY, newest_healthy=False),  # counts as never protected
         client(current, age=HOUR),
     ]
-    found = plan(
-        a1, a2, a3, b1, b2, current, failing, skipped, clients=clients, max_age="1d", run={"proxies": ["p1", "p2"]}
-    )
+    found = plan(a1, a2, a3, b1, b2, current, failing, skipped, clients=clients, max_age="1d", run=group("p1", "p2"))
     assert [(item.order, item.vm_name, item.action, item.proxy) for item in found.vms] == [
         (1, "a3", "backup", "p1"),
         (2, "b2", "backup", "p2"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from unit.planning.estate import HOUR, NOW, client, disk, inventory, rule, subclient, vault, vm
+from unit.planning.estate import HOUR, NOW, client, disk, group, inventory, rule, subclient, vault, vm
 
 from ansible_collections.ovm.backup.plugins.module_utils.manager.clone_records import Mark
 from ansible_collections.ovm.backup.plugins.module_utils.manager.clones import is_ours
@@ -78,7 +78,7 @@ def test_plan_as_text() -> None:
         max_age="20h",
     )
     known = vault(client(current), client(web, age=30 * HOUR))
-    plan = make_plan(definition, inventory(*vms), known, now=NOW, proxies=["p1", "p2"])
+    plan = make_plan(definition, inventory(*vms), known, now=NOW, **group("p1", "p2"))
     assert plan_summary(plan.as_dict()) == TEXT.splitlines()
 
 
@@ -100,7 +100,7 @@ def test_where_disks_are_read_and_how_changes_are_found() -> None:
         vault(dataclasses.replace(known, disks=disks)),
         now=NOW,
         is_ours=is_ours,
-        access=Access(frozenset({"id-fc1"}), True, {"server1": "dom0:22"}),
+        **group("localhost", access=Access(frozenset({"id-fc1"}), True, {"server1": "dom0:22"})),
     )
     lines = plan_summary(plan.as_dict())
     assert lines[lines.index("  disk 3: disk3 in fc1, full") + 1 : -2] == [

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.planning.estate import disk, inventory, plan, vm
+from unit.planning.estate import NOW, disk, group, inventory, plan, subclient, vm
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import ProxyError
 from ansible_collections.ovm.backup.plugins.module_utils.planning.access import Access
@@ -94,7 +94,7 @@ SSH = Access(ssh=True)
 @given(st.integers(1, 12), st.integers(1, 5))
 def test_round_robin(vms: int, proxies: int) -> None:
     names = [f"p{number}" for number in range(proxies)]
-    found = plan(*(vm(f"vm{number:02}") for number in range(vms)), run={"proxies": names, "access": MOUNTED}).vms
+    found = plan(*(vm(f"vm{number:02}") for number in range(vms)), run=group(*names, access=MOUNTED)).vms
     assert [item.proxy for item in found] == [names[number % proxies] for number in range(vms)]
     for number, item in enumerate(found):
         turn = [names[(number + step) % proxies] for step in range(1, proxies)]
@@ -102,7 +102,7 @@ def test_round_robin(vms: int, proxies: int) -> None:
 
 
 def test_each_proxy_reads_from_where_it_can() -> None:
-    run = {"proxies": ["p1", "p2"], "access": SSH, "accesses": {"p1": dataclasses.replace(MOUNTED, ssh=True)}}
+    run = group("p1", "p2", access=SSH, p1=dataclasses.replace(MOUNTED, ssh=True))
     first, second = plan(vm("a"), vm("b"), run=run, limits={"server": 1, "proxy": 2}).vms
     assert [(item.proxy, item.disks[0].source) for item in (first, second)] == [("p1", "path"), ("p2", "ssh")]
     assert [slot.name for slot in first.slots] == ["server-id-server1", "proxy-p1"]
@@ -113,11 +113,11 @@ def test_each_proxy_reads_from_where_it_can() -> None:
 
 def test_without_ssh_a_vm_goes_to_a_proxy_that_sees_it() -> None:
     guests = inventory(*(vm(f"vm{number}") for number in range(4)))
-    found = plan_in(guests, proxies=["p1", "p2", "p3"], access=Access(), accesses={"p1": MOUNTED, "p3": MOUNTED})
+    found = plan_in(guests, "p1", "p2", "p3", p1=MOUNTED, p3=MOUNTED)
     assert [item.proxy for item in found] == ["p1", "p3", "p3", "p1"]
     assert [[stand_in.proxy for stand_in in item.stand_ins] for item in found] == [["p3"], ["p1"], ["p1"], ["p3"]]
     # Where nobody is known to see it, all take their turn: the transfer tells what is wrong.
-    unknown = plan_in(guests, proxies=["p1", "p2"], access=Access())
+    unknown = plan_in(guests, "p1", "p2")
     assert [item.proxy for item in unknown] == ["p1", "p2", "p1", "p2"]
 
 
@@ -129,26 +129,24 @@ def test_a_vm_goes_to_a_proxy_that_can_read_it() -> None:
         unserved,
         repositories={key: dataclasses.replace(one, server_ids=()) for key, one in unserved.repositories.items()},
     )
-    lonely = plan_in(unserved, proxies=["p2", "p1", "p3"], access=SSH, accesses={"p1": MOUNTED})
+    lonely = plan_in(unserved, "p2", "p1", "p3", access=SSH, p1=MOUNTED)
     assert [(item.action, item.proxy, item.stand_ins) for item in lonely] == [("backup", "p1", ())] * 4
-    nobody = plan_in(unserved, proxies=["p2", "p3"], access=SSH)
+    nobody = plan_in(unserved, "p2", "p3", access=SSH)
     assert {(item.action, item.reason) for item in nobody} == {
         ("fail", "there is no way to its data: disk 'disk0' (slot 0): storage repository 'iscsi1' cannot be read over "
                  "ssh: it is presented to no server"),
     }  # fmt: skip
-    told = {"p2": dataclasses.replace(SSH, addresses={"x": "y"})}
-    differ = plan_in(unserved, proxies=["p2", "p3"], access=SSH, accesses=told)
+    told = dataclasses.replace(SSH, addresses={"x": "y"})
+    differ = plan_in(unserved, "p2", "p3", access=SSH, p2=told)
     assert differ[0].reason.startswith("there is no way to its data: on proxy p2: disk 'disk0' (slot 0): storage ")
     assert "; on proxy p3: disk 'disk0' (slot 0): storage repository" in differ[0].reason
 
 
-def plan_in(where: Any, **run: Any) -> Any:
-    from unit.planning.estate import NOW, subclient
-
+def plan_in(where: Any, *names: str, **access: Access) -> Any:
     from ansible_collections.ovm.backup.plugins.module_utils.planning.plan import make_plan
     from ansible_collections.ovm.backup.plugins.module_utils.planning.state import VaultState
 
-    return make_plan(subclient(), where, VaultState((), None), now=NOW, **run).vms
+    return make_plan(subclient(), where, VaultState((), None), now=NOW, **group(*names, **access)).vms
 
 
 # --- a proxy is lost --------------------------------------------------------------------------------------------------
@@ -156,10 +154,11 @@ def plan_in(where: Any, **run: Any) -> Any:
 
 def test_the_plan_for_a_stand_in() -> None:
     guest = vm("a", disk(0), disk(1, "fc1"))
-    accesses = {"p1": dataclasses.replace(MOUNTED, ssh=True)}
-    made = plan(guest, run={"proxies": ["p1", "p2", "p3"], "access": SSH, "accesses": accesses}, limits={"proxy": 3})
-    document = with_configuration(made, "auto", inventory(guest), SSH, accesses)
+    run = group("p1", "p2", "p3", access=SSH, p1=dataclasses.replace(MOUNTED, ssh=True))
+    made = plan(guest, run=run, limits={"proxy": 3})
+    document = with_configuration(made, "auto", inventory(guest), run["proxies"])
     (own,) = json.loads(json.dumps(document))["vms"]
+    assert plan_of_stand_in(own, []) == own
     moved = plan_of_stand_in(own, ["p1"])
     assert [disk["source"] for disk in own["disks"]] == ["path", "ssh"]
     assert [disk["source"] for disk in moved["disks"]] == ["ssh", "ssh"]

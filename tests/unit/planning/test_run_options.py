@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from unit.planning.estate import client, disk, plan, vm
+from unit.planning.estate import client, disk, group, plan, vm
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError
 from ansible_collections.ovm.backup.plugins.module_utils.planning.state import LastJob
@@ -68,7 +68,7 @@ def test_restart_does_only_what_failed() -> None:
 def test_places_that_a_vm_needs() -> None:
     guest, off = vm("a", disk(0, "fc1"), disk(1, "iscsi1"), disk(2, "fc1")), vm("b", state="STOPPED", server_id=None)
     limits = {"clones": 2, "repository": 1, "server": 2, "proxy": 3}
-    found = plan(guest, off, vm("c", state="SUSPENDED"), run={"proxies": ["p1", "p2"]}, limits=limits)
+    found = plan(guest, off, vm("c", state="SUSPENDED"), run=group("p1", "p2"), limits=limits)
     assert {item.vm_name: [(slot.name, slot.limit) for slot in item.slots] for item in found.vms} == {
         "a": [("repository-id-fc1", 1), ("repository-id-iscsi1", 1), ("server-id-server1", 2), ("proxy-p1", 3)],
         "b": [("repository-id-iscsi1", 1), ("proxy-p2", 3)],
