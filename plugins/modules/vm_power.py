@@ -116,7 +116,9 @@ power:
       type: float
       returned: always
 failure:
-  description: What went wrong, for programs.
+  description:
+    - What went wrong, for programs. Of the kind V(PowerStateError), C(asked) says whether this call has asked the VM for
+      another state, or may have. If not, somebody else did.
   returned: failure
   type: dict
 """

@@ -34,6 +34,7 @@ RECAP = re.compile(
     r"^(?P<host>.+?)\s+: ok=\d+\s+changed=(?P<changed>\d+)\s+unreachable=0\s+failed=(?P<failed>\d+) ", re.M
 )
 FATAL = re.compile(r"^fatal: \[(?P<host>.+?)(?: -> .+?)?\]: FAILED! => (?P<result>\{.*\})$", re.M)
+DISK_FILE = re.compile(r"/clients/([^/ ]+)/[^ ]+\.img\.zst")
 SHOWN = re.compile(r'^ok: \[[^\n]+\] => \{\n    "msg": (?P<lines>\[.*?\n    \])\n\}$', re.M | re.S)
 
 
@@ -58,6 +59,13 @@ def wait_until(condition: Callable[[], Any], what: str, limit: float = LIMIT) ->
             return found
         time.sleep(POLL)
     raise AssertionError(f"in {limit:g} s this did not come about: {what}")
+
+
+def is_ansible(pid: int) -> bool:
+    """Tell Ansible's own processes from the modules that it has started."""
+    with contextlib.suppress(OSError):
+        return b"ansible-playbook" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 @dataclass
@@ -109,8 +117,14 @@ class Playbook:
         """Signal its process group, as a terminal or a supervisor does, and wait until all that it started has gone."""
         os.killpg(self.process.pid, number)
         outcome = self.wait()
-        wait_until(lambda: not self.family(), "all processes of the playbook end")
+        self.abandon()
         return outcome
+
+    def abandon(self) -> None:
+        """Let transfers that were stopped go on only when Ansible is gone, and wait until they have gone, too."""
+        wait_until(lambda: not any(map(is_ansible, self.family())), "the processes of Ansible end")
+        self.freeze_transfers(False)
+        wait_until(lambda: not self.family(), "all processes of the playbook end")
 
     def freeze(self, frozen: bool = True) -> None:
         """Stop its processes where they are, or let them go on."""
@@ -118,12 +132,17 @@ class Playbook:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP if frozen else signal.SIGCONT)
 
-    def freeze_transfer(self, frozen: bool = True) -> None:
-        """Stop the module that has an image open, but not Ansible, or let it go on."""
+    def freeze_transfers(self, frozen: bool = True) -> set[str]:
+        """Stop the modules that write disk files, but not Ansible, or let them go on; return their clients."""
+        found = set()
         for pid in self.family():
             with contextlib.suppress(OSError):
-                if any("VirtualDisks" in os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()):
+                links = " ".join(os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir())
+                clients = set(DISK_FILE.findall(links))
+                if clients:
                     os.kill(pid, signal.SIGSTOP if frozen else signal.SIGCONT)
+                found |= clients
+        return found
 
     def kill(self) -> None:
         """Kill it with all that it started, as a crash of the proxy does: nothing gets a chance to clean up."""

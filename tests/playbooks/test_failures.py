@@ -10,6 +10,8 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import new_job_id
+from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
 from playbooks.bench import Bench, only, reasons, wait_until
 
 
@@ -159,3 +161,24 @@ def test_debts_are_settled_by_the_next_run(bench: Bench) -> None:
     assert (files01["status"], files01["method"], files01["outage"]) == ("Completed with warnings", "cold", None)
     took, started = (warning.rsplit(" run ", 1) for warning in files01["warnings"][-2:])
     assert (took[0], started) == ("took over the lock of", ["started the VM that", f"{took[1]} had stopped"])
+
+
+def test_what_was_started_once_is_not_started_again(bench: Bench) -> None:
+    """A dead run's VM is started, its clones cannot be looked for, and then somebody switches it off for good."""
+    vault = Vault.open(str(bench.vault))
+    lock = vault.prepare_client("files01").lock(
+        owner="dead", run_id=new_job_id(vault.id, 1.0), vm_id=id_of(bench, "files01"), vm_name="files01"
+    )
+    lock.hold(1.0, {"vm_stopped": True})
+    bench.end_leases()
+    bench.simulator.set_state("files01", "STOPPED")
+    bench.simulator.fault("error", method="GET", path="/VmCloneDefinition", times=0, message="not now")
+    bench.subclients = {"none": only("nobody", allow_empty=True)}
+    assert "not now" in bench.backup("none", code=2).messages["localhost"]
+    assert bench.state_of("files01") == "RUNNING"
+    assert bench.locks()["files01"]["debts"] == {"vm_stopped": False}
+    bench.simulator.clear_faults()
+    bench.simulator.set_state("files01", "STOPPED")
+    assert "left work undone on VM files01: the VM needed no start" in bench.backup("none").output
+    assert bench.state_of("files01") == "STOPPED"
+    bench.simulator.set_state("files01", "RUNNING")

@@ -75,16 +75,29 @@ def test_outage_covers_what_was_changed_since_the_first_pass(bench: Bench) -> No
     path.write_text(json.dumps({"outages": [noted]}))
 
 
+def test_vm_that_somebody_else_switches_off_stays_off(bench: Bench) -> None:
+    bench.subclients = {"one": only(VM)}
+    playbook = bench.start("backup", subclient="one")
+    reached(bench, playbook, playbook.freeze_transfers, "the first pass")
+    bench.simulator.set_state(VM, "STOPPED")
+    playbook.freeze_transfers(False)
+    assert playbook.wait().code == 0
+    assert bench.job()["vms"][VM]["status"] == "Completed"
+    assert bench.job()["vms"][VM]["outage"] is None
+    assert bench.simulator.calls(writing=True) == []
+    bench.simulator.set_state(VM, "RUNNING")
+
+
 def test_transfer_is_given_up_in_time(bench: Bench) -> None:
     limit = 6
     bench.subclients = {"one": only(VM, max_outage=limit, shutdown_timeout=5, two_pass=False)}
     playbook = bench.start("backup", subclient="one", **SLOW)
     reached(bench, playbook, lambda: stored(bench, "*/*.img.zst"), "the transfer")
     # It is stopped where it is until its time is over.
-    playbook.freeze_transfer()
+    playbook.freeze_transfers()
     over = time.monotonic() + limit
     wait_until(lambda: time.monotonic() > over, "the time is over")
-    playbook.freeze_transfer(False)
+    playbook.freeze_transfers(False)
     assert playbook.wait().code == 2
     assert bench.state_of(VM) == "RUNNING"
     assert bench.points(VM) == []

@@ -22,9 +22,9 @@ def test_lines_appear_while_the_module_runs(bench: Bench) -> None:
     bench.subclients = {"files": only("bigfiles01", two_pass=False)}
     playbook = bench.start("backup", subclient="files", **SLOW)
     wait_until(lambda: list(bench.temporary.glob("*/progress.json")), "the module writes how far it is")
-    playbook.freeze_transfer()
+    playbook.freeze_transfers()
     wait_until(lambda: LINE.search(playbook.log.read_text(encoding="utf-8")), "a line is printed")
-    playbook.freeze_transfer(False)
+    playbook.freeze_transfers(False)
     outcome = playbook.wait()
     assert outcome.code == 0, outcome.output
     assert bench.statuses() == {"bigfiles01": "Completed"}

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import threading
@@ -21,7 +20,7 @@ import ansible_runner
 import pytest
 
 from playbooks.bench import Bench, Playbook, only, wait_until
-from playbooks.test_interrupted import BOTH, at_work, halves
+from playbooks.test_interrupted import BOTH, begun, halves
 
 # While the transfers last, their progress is looked at all the time.
 SLOW = {"ovm_backup_compression_level": 19, "ovm_backup_progress_interval": 0.1}
@@ -167,23 +166,12 @@ def test_cancelled_in_the_middle_of_a_transfer(bench: Bench, controller: Control
     }
 
     # Frozen at that moment, so that the end of Ansible meets both transfers, however busy the machine is.
-    def both_are_read(started: Playbook) -> bool:
-        if not at_work(bench):
-            return False
-        started.freeze_transfer()
-        if at_work(bench) and frozen(started) >= 2:
-            return True
-        started.freeze_transfer(False)
-        return False
-
-    job = controller.launch(cancel=both_are_read, subclient="both", **SLOW)
+    job = controller.launch(cancel=begun, subclient="both", **SLOW)
     assert job.status == "canceled"
     assert job.of("playbook_on_stats") == []
     assert (bench.state_of("bigfiles01"), len(bench.clones())) == ("STOPPED", 1)
     # The modules are told by nobody. They notice that they are alone, and remove what they have half done.
-    left = processes(job.directory, job.mark)
-    left.freeze_transfer(False)
-    wait_until(lambda: not left.family(), "all processes of the job end")
+    processes(job.directory, job.mark).abandon()
     assert halves(bench) == set()
     assert controller.launch(subclient="none").status == "successful"
     bench.check_settled()
@@ -215,13 +203,3 @@ def test_relaunched(bench: Bench, controller: Controller) -> None:
 def processes(directory: Path, mark: str) -> Playbook:
     """Return a handle on what a job has started; the runner itself keeps that on Ansible."""
     return Playbook(process=None, log=directory, mark=mark)  # type: ignore[arg-type]
-
-
-def frozen(playbook: Playbook) -> int:
-    """Return how many processes of a job are stopped."""
-    count = 0
-    for pid in playbook.family():
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-            count += status.rpartition(")")[2].split()[0] == "T"
-    return count

@@ -46,7 +46,7 @@ def test_guest_that_ignores_shutdown_goes_on_running(simulator: Any, connected: 
         errors.PowerStateError, match="did not shut down in 5 s and is RUNNING. The request was"
     ) as caught:
         stop_vm(connected, vm_id, timeout=5.0)
-    assert caught.value.details["state"] == "RUNNING"
+    assert (caught.value.details["state"], caught.value.details["asked"]) == ("RUNNING", True)
     assert caught.value.details["vm_id"] == vm_id
     assert state(simulator, vm_id) == "RUNNING"
     assert writes(simulator) == ["PUT stop", "PUT abort"]
@@ -124,8 +124,9 @@ def test_templates_have_no_power(simulator: Any, connected: Any, name: str) -> N
 
 def test_suspended_vm_is_not_stopped_but_resumed(simulator: Any, connected: Any, vm_id: str) -> None:
     simulator.set_state(vm_id, "SUSPENDED")
-    with pytest.raises(errors.PowerStateError, match="is SUSPENDED"):
+    with pytest.raises(errors.PowerStateError, match="is SUSPENDED") as caught:
         stop_vm(connected, vm_id, timeout=5.0, kill=True)
+    assert caught.value.details["asked"] is False
     change = start_vm(connected, vm_id, timeout=60.0)
     assert (change.before, change.after, change.changed) == ("SUSPENDED", "RUNNING", True)
     assert writes(simulator) == ["PUT resume"]
