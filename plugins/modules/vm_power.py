@@ -117,8 +117,8 @@ power:
       returned: always
 failure:
   description:
-    - What went wrong, for programs. Of the kind V(PowerStateError), C(asked) says whether this call has asked the VM for
-      another state, or may have. If not, somebody else did.
+    - What went wrong, for programs. With the kind V(PowerStateError), C(asked) says whether the VM was asked by this
+      call for another state, or may have been.
   returned: failure
   type: dict
 """

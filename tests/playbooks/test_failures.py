@@ -172,7 +172,7 @@ def test_what_was_started_once_is_not_started_again(bench: Bench) -> None:
     lock.hold(1.0, {"vm_stopped": True})
     bench.end_leases()
     bench.simulator.set_state("files01", "STOPPED")
-    bench.simulator.fault("error", method="GET", path="/VmCloneDefinition", times=0, message="not now")
+    bench.simulator.fault("error", method="GET", path="/Vm/*/VmCloneDefinition", times=0, message="not now")
     bench.subclients = {"none": only("nobody", allow_empty=True)}
     assert "not now" in bench.backup("none", code=2).messages["localhost"]
     assert bench.state_of("files01") == "RUNNING"
