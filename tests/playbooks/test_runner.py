@@ -59,6 +59,8 @@ class Controller:
 
     bench: Bench
     jobs: list[Job] = field(default_factory=list)
+    # Of the inventory: with a source of the plugin ovm.backup.ovm the VMs are in it, too, under their own names.
+    vms: tuple[str, ...] = ()
 
     def launch(
         self,
@@ -76,8 +78,9 @@ class Controller:
         # A project of a site, as the guide shows it.
         content = [{"name": "What the site runs", "ansible.builtin.import_playbook": f"ovm.backup.{playbook}"}]
         (private / "project" / f"{playbook}.yml").write_text(json.dumps(content), encoding="utf-8")
-        hosts = {
-            "localhost": {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+        hosts: dict[str, dict[str, str]] = {
+            "localhost": {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"},
+            **{vm: {} for vm in self.vms},
         }
         (private / "inventory" / "hosts.yml").write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
         (private / "env" / "envvars").write_text(json.dumps(self.credentials()), encoding="utf-8")
@@ -180,18 +183,24 @@ def test_cancelled_in_the_middle_of_a_transfer(bench: Bench, controller: Control
 def test_relaunched(bench: Bench, controller: Controller) -> None:
     """What failed is repeated, and nothing else; on failed hosts only, which are proxies, it cannot be."""
     bench.subclients = {"two": only("web01", "files01")}
+    controller.vms = ("web01", "files01")
     bench.simulator.job_fault("vm.clone", name="Clone Vm: web01", message="OVMAPI_4010E agent is ill")
     failed = controller.launch(subclient="two")
     assert failed.status == "failed"
     assert set(failed.stats["failures"]) == {"localhost", "web01 (VM)"}
     assert bench.statuses() == {"web01": "Failed", "files01": "Completed"}
-    # AWX knows the hosts of its inventory only, so "relaunch on failed hosts" is this limit.
+    # AWX knows the hosts of its inventory only, so "relaunch on failed hosts" is a limit to the host that plans. With one
+    # to a VM, which a user may set, Ansible would skip everything and call that success.
     calls, tree = len(bench.simulator.calls()), bench.tree()
-    limited = controller.launch(subclient="two", limit="localhost")
-    assert limited.status == "failed"
-    assert limited.messages["localhost"].startswith(
-        "This run is limited to localhost, and the VMs are hosts of the run"
-    )
+    inventory = {"localhost", *controller.vms}
+    for limit in (",".join(inventory & set(failed.stats["failures"])), "web01"):
+        limited = controller.launch(subclient="two", limit=limit)
+        assert limited.status == "failed"
+        [said] = set(limited.messages.values())
+        assert said.startswith(
+            f"This run is limited to {limit}, and the VMs are hosts of the run that the limit leaves "
+        )
+        assert "With restart_job=latest it repeats what failed in the last job and nothing else." in said
     assert (len(bench.simulator.calls()), bench.tree()) == (calls, tree)
     job = controller.launch(subclient="two", restart_job="latest")
     assert job.status == "successful"
