@@ -6,12 +6,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import new_job_id
-from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
 from playbooks.bench import Bench, only, reasons, wait_until
 
 
@@ -164,21 +163,19 @@ def test_debts_are_settled_by_the_next_run(bench: Bench) -> None:
 
 
 def test_what_was_started_once_is_not_started_again(bench: Bench) -> None:
-    """A dead run's VM is started, its clones cannot be looked for, and then somebody switches it off for good."""
-    vault = Vault.open(str(bench.vault))
-    lock = vault.prepare_client("files01").lock(
-        owner="dead", run_id=new_job_id(vault.id, 1.0), vm_id=id_of(bench, "files01"), vm_name="files01"
-    )
-    lock.hold(1.0, {"vm_stopped": True})
-    bench.end_leases()
-    bench.simulator.set_state("files01", "STOPPED")
-    bench.simulator.fault("error", method="GET", path="/Vm/*/VmCloneDefinition", times=0, message="not now")
-    bench.subclients = {"none": only("nobody", allow_empty=True)}
+    """A dead run's VM is started, its clone cannot be removed, and then somebody switches the VM off for good."""
+    bench.subclients = {"one": only("web01"), "none": only("nobody", allow_empty=True)}
+    bench.simulator.fault("error", method="DELETE", path="/Vm/*", times=0, message="not now")
+    bench.backup("one", code=2)
+    lock = bench.vault / "clients" / "web01" / "lock.json"
+    lock.write_text(json.dumps({**bench.locks()["web01"], "debts": {"vm_stopped": True}}), encoding="utf-8")
+    bench.simulator.set_state("web01", "STOPPED")
     assert "not now" in bench.backup("none", code=2).messages["localhost"]
-    assert bench.state_of("files01") == "RUNNING"
-    assert bench.locks()["files01"]["debts"] == {"vm_stopped": False}
+    assert bench.state_of("web01") == "RUNNING"
+    assert bench.locks()["web01"]["debts"] == {"vm_stopped": False}
     bench.simulator.clear_faults()
-    bench.simulator.set_state("files01", "STOPPED")
-    assert "left work undone on VM files01: the VM needed no start" in bench.backup("none").output
-    assert bench.state_of("files01") == "STOPPED"
-    bench.simulator.set_state("files01", "RUNNING")
+    bench.simulator.set_state("web01", "STOPPED")
+    done = "left work undone on VM web01: the VM needed no start, 1 clones were removed"
+    assert done in bench.backup("none").output
+    assert bench.state_of("web01") == "STOPPED"
+    bench.simulator.set_state("web01", "RUNNING")

@@ -189,17 +189,15 @@ def test_relaunched(bench: Bench, controller: Controller) -> None:
     assert failed.status == "failed"
     assert set(failed.stats["failures"]) == {"localhost", "web01 (VM)"}
     assert bench.statuses() == {"web01": "Failed", "files01": "Completed"}
-    # AWX knows the hosts of its inventory only, so "relaunch on failed hosts" is a limit to the host that plans. With one
-    # to a VM, which a user may set, Ansible would skip everything and call that success.
+    # AWX knows the hosts of its inventory only, so "relaunch on failed hosts" is a limit to the host that plans. If a
+    # user sets one to a VM, Ansible would skip everything and call that success.
     calls, tree = len(bench.simulator.calls()), bench.tree()
     inventory = {"localhost", *controller.vms}
     for limit in (",".join(inventory & set(failed.stats["failures"])), "web01"):
         limited = controller.launch(subclient="two", limit=limit)
         assert limited.status == "failed"
         [said] = set(limited.messages.values())
-        assert said.startswith(
-            f"This run is limited to {limit}, and the VMs are hosts of the run that the limit leaves "
-        )
+        assert said.startswith(f"This run is limited to {limit}, and the VMs are hosts of the run")
         assert "With restart_job=latest it repeats what failed in the last job and nothing else." in said
     assert (len(bench.simulator.calls()), bench.tree()) == (calls, tree)
     job = controller.launch(subclient="two", restart_job="latest")

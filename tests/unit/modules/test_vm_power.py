@@ -130,7 +130,7 @@ def test_a_suspended_vm_is_not_shut_down(
     simulator.set_state("db01", "SUSPENDED")
     assert fail("vm_power", args, check_mode=check_mode) == {
         "msg": 'VM "db01" is SUSPENDED: it can be shut down only while it is RUNNING.',
-        "failure": {"kind": "PowerStateError", "vm_id": db01, "vm_name": "db01", "state": "SUSPENDED"},
+        "failure": {"kind": "PowerStateError", "vm_id": db01, "vm_name": "db01", "state": "SUSPENDED", "asked": False},
     }
 
 
