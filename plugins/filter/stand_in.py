@@ -13,7 +13,8 @@ author:
 short_description: Hand a VM over to another proxy
 version_added: 0.1.0
 description:
-  - Returns the plan of a VM for the next of its stand-ins, with the sources and places of that proxy.
+  - Returns the plan of a VM for its proxy, or, if that was lost, for the next of its stand-ins, with the sources and
+    places of that one.
 positional: lost
 options:
   _input:

@@ -21,7 +21,6 @@ from .coverage import Coverage, VmCoverage
 from .names import client_name
 
 BY_NAME, BY_CLIENT, BY_ID = "name", "client", "id"
-HOST_NAMES = (BY_NAME, BY_CLIENT, BY_ID)
 # The kinds of groups, each with the words that its groups begin with.
 KINDS = {
     "server_pool": "pool",

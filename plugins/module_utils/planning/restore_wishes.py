@@ -16,8 +16,6 @@ from .._reading import Problems, problem_details, problem_text
 from ..errors import InvalidInputError
 from .reading import did_you_mean, quoted
 
-MODES = ("new", "in_place", "attach")
-MACS = ("auto", "keep", "new")
 # Which wishes make sense in which modes only.
 _ONLY_FOR = {
     "name": ("new",),

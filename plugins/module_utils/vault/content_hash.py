@@ -99,12 +99,6 @@ def parse_state(text: object) -> int:
     raise ValueError(f"the state of a disk is {2 * STATE_SIZE} hexadecimal digits")
 
 
-@functools.lru_cache(maxsize=64)
-def zero_hash(length: int) -> bytes:
-    """Return the hash of a block of so many zero bytes."""
-    return bytes(blake3.blake3(bytes(length)).digest())
-
-
 @functools.lru_cache(maxsize=4)
 def zeros(length: int) -> bytes:
     """Return so many zero bytes, always the same."""

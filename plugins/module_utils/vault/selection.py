@@ -46,11 +46,6 @@ def named_clients(vault: Vault, names: Collection[str]) -> list[Client]:
     return [vault.client(name) for name in dict.fromkeys(names)]
 
 
-def select_point(client: Client, point: str = LATEST, before: str | None = None) -> Point:
-    """Return the recovery point that is meant; see C(select)."""
-    return select(client, point, before).point
-
-
 def select(client: Client, point: str = LATEST, before: str | None = None) -> Selection:
     """Return the point with this id, whatever is known of it, or the newest one against which nothing is known.
 

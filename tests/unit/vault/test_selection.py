@@ -22,7 +22,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.errors import (
 )
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import MANIFEST_NAME, Point
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client
-from ansible_collections.ovm.backup.plugins.module_utils.vault.selection import PassedOver, select, select_point
+from ansible_collections.ovm.backup.plugins.module_utils.vault.selection import PassedOver, select
 from ansible_collections.ovm.backup.plugins.module_utils.vault.verification_record import (
     Problem,
     Verification,
@@ -67,9 +67,9 @@ def find_bad(client: Client, point: Point) -> PassedOver:
 
 
 def test_the_newest_and_one_by_its_id(client: Client, points: list[Point]) -> None:
-    assert select_point(client) == points[3]
+    assert select(client).point == points[3]
     for point in points:
-        assert select_point(client, point.id) == point
+        assert select(client, point.id).point == point
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_the_newest_and_one_by_its_id(client: Client, points: list[Point]) -> No
     ],
 )
 def test_the_state_at_a_moment(client: Client, points: list[Point], before: str, index: int) -> None:
-    assert select_point(client, before=before) == points[index]
+    assert select(client, before=before).point == points[index]
 
 
 def test_what_is_bad_is_passed_over_and_named(client: Client, points: list[Point]) -> None:
@@ -98,9 +98,9 @@ def test_what_is_bad_is_passed_over_and_named(client: Client, points: list[Point
     assert (found.point, list(found.passed_over)) == (points[1], passed_over[1:])
     assert select(client, before="2026-11-23T01:30Z").passed_over == ()
     # By its id a point is taken whatever is known of it; but without a manifest there is nothing to take.
-    assert select_point(client, points[2].id) == points[2]
+    assert select(client, points[2].id).point == points[2]
     with pytest.raises(CorruptVaultError, match="does not have the hash"):
-        select_point(client, points[3].id)
+        select(client, points[3].id)
 
 
 def test_nothing_is_in_order(client: Client, points: list[Point]) -> None:
