@@ -18,11 +18,11 @@ from typing import Any, Callable
 
 from ..errors import SubclientError
 from ..manager.inventory import Disk, Inventory, Vm
+from ..vault.manifest import CLOCK_TOLERANCE
 from .content import Selection, select
 from .disks import DiskChoice, SkippedDisk, choose_disks, disk_label
 from .durations import format_duration
 from .method import decide_method
-from .plan import CLOCK_TOLERANCE
 from .reading import Problems, kind_of, problem_details, quoted
 from .state import ClientState, GoodPoint, VaultState
 from .subclient import Subclient

@@ -15,6 +15,7 @@ from typing import Callable
 
 from ..errors import InvalidInputError, NothingSelectedError
 from ..manager.inventory import Disk, Inventory, Vm
+from ..vault.manifest import CLOCK_TOLERANCE
 from .access import Access, check_access, unknown_addresses
 from .additional_settings import check_offered
 from .backup_type import SYNTHETIC_FULL, TypeDecision, combine_types, decide_disk_type
@@ -33,7 +34,6 @@ from .reference import Changes, choose_reference
 from .state import ClientState, LastJob, VaultState
 from .subclient import Subclient, checked_backup_type
 
-CLOCK_TOLERANCE = 300.0  # seconds that the clocks of the machines that write to one vault may differ
 _ACTIONS = ("backup", "current", "fail", "skip")  # in run order
 
 

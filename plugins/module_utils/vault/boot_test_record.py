@@ -17,10 +17,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..errors import CorruptVaultError, PointNotFoundError
+from ..errors import CorruptVaultError
 from . import format as fmt
 from .files import file_entry, read_file, read_json, remove_file, write_file, write_json
-from .manifest import is_published
+from .manifest import check_published
 from .shape import is_count, is_number, is_text, is_time, optional
 
 RECORD_NAME, SCREENSHOT_NAME, LOG_NAME = "boot_test.json", "boot_test.png", "boot_test.log"
@@ -56,8 +56,7 @@ def write_boot_test(directory: str, result: BootTest, *, screenshot: bytes | Non
 
     Raises C(PointNotFoundError) when the point has been removed meanwhile.
     """
-    if not is_published(directory):
-        raise PointNotFoundError(f"Recovery point {os.path.basename(directory)} has just been removed", path=directory)
+    check_published(directory)
     hashes: dict[str, str | None] = {}
     for key, name, data in (("screenshot", SCREENSHOT_NAME, screenshot), ("log", LOG_NAME, log)):
         path = os.path.join(directory, name)

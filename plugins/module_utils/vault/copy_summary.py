@@ -14,7 +14,7 @@ from ..errors import VaultError
 from .copy_plan import NOT_CHOSEN
 from .copy_result import COPIED, DUE, FAILED, GONE, ClientCopy, PointCopy, total_lag
 from .summary import format_bytes, format_seconds
-from .text import left, one_line, width
+from .text import left, number_of, one_line, width
 
 _WORDS = {DUE: "to copy", COPIED: "copied", GONE: "removed meanwhile", FAILED: "failed"}
 
@@ -23,9 +23,11 @@ def copy_summary(done: Sequence[ClientCopy]) -> list[str]:
     """Return the lines, one paragraph for each client, with the real names of the VMs."""
     lag = total_lag(done)
     copied = [one for client in done for one in client.copied]
-    parts = [_count(len(done), "client")]
+    parts = [number_of(len(done), "client")]
     if copied:
-        parts.append(f"{_count(len(copied), 'recovery point')} copied, {format_bytes(sum(one.sent for one in copied))}")
+        parts.append(
+            f"{number_of(len(copied), 'recovery point')} copied, {format_bytes(sum(one.sent for one in copied))}"
+        )
     parts.append(f"{lag['points']} missing, {format_bytes(lag['bytes'])}" if lag["points"] else "nothing missing")
     lines = [f"Copy: {'; '.join(parts)}"]
     for client in done:
@@ -60,7 +62,3 @@ def _point_line(one: PointCopy, words: int, types: int) -> str:
     cells = [left(_WORDS[one.status], words), point.id, left(point.type, types), format_bytes(point.stored)]
     reused = f" ({format_bytes(one.reused)} of it by an interrupted copy)" if one.reused else ""
     return f"{'  '.join(cells)}{reused}  {one.error or one.due.why}"
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")

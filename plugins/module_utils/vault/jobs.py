@@ -24,6 +24,7 @@ from ..errors import CorruptVaultError, InvalidInputError, JobStoppedError, Poin
 from .files import listing, make_directory, read_json, remove_tree, unreadable, write_json
 from .job_shape import check_finished
 from .points import Vault
+from .text import safe_name
 
 COMPLETED = "Completed"
 WITH_WARNINGS = "Completed with warnings"
@@ -35,7 +36,6 @@ SKIPPED = "Skipped"
 LOOK_BACK = 1000
 
 _JOB_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-([0-9a-f]{8})-[0-9a-f]{6}")
-_SAFE = re.compile(r"[^\w.-]")
 
 
 def new_job_id(vault_id: str, now: float) -> str:
@@ -187,7 +187,7 @@ class JobStore:
     def put_vm(self, job_id: str, record: Mapping[str, Any]) -> None:
         """Record what became of a VM of the job's plan; a later record of the same VM replaces it."""
         self.check_vm(job_id, record)
-        name = _SAFE.sub("_", str(record["vm_id"]))
+        name = safe_name(str(record["vm_id"]))
         write_json(os.path.join(self._folder(job_id), f"{name}.json"), record)
 
     def check_vm(self, job_id: str, record: Mapping[str, Any]) -> None:

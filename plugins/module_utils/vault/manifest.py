@@ -21,6 +21,9 @@ from .storage.failures import vault_errors
 
 MANIFEST_NAME = "point.json"
 MANIFEST_VERSION = 1
+# Seconds by which the clocks of the machines that write to one vault may differ: what lies further ahead was made by one
+# that was wrong.
+CLOCK_TOLERANCE = 300.0
 _POINT_ID = re.compile(r"^[0-9]{8}T[0-9]{6}Z-([0-9]{4,})\Z")
 # Kept short enough that slot, suffix and a long name fit in the 255 bytes of a file name.
 _NAME_LIMIT = 100
@@ -162,6 +165,12 @@ def is_published(directory: str) -> bool:
         except FileNotFoundError:
             return False
     return True
+
+
+def check_published(directory: str) -> None:
+    """Raise C(PointNotFoundError) for a recovery point that has been removed meanwhile."""
+    if not is_published(directory):
+        raise PointNotFoundError(f"Recovery point {os.path.basename(directory)} has just been removed", path=directory)
 
 
 def read_manifest(directory: str) -> Point:

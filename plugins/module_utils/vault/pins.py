@@ -21,7 +21,7 @@ from typing import Any
 
 from ..errors import CorruptVaultError, PointNotFoundError, VaultWriteError
 from .files import read_json, remove_file, write_json
-from .manifest import is_published
+from .manifest import check_published
 
 PIN_NAME = "pin.json"
 
@@ -60,14 +60,14 @@ def describe_pin(pin: Pin | None) -> dict[str, Any]:
 
 def write_pin(directory: str, pin: Pin) -> None:
     """Pin a point; raise C(PointNotFoundError) when it does not exist, or is removed at this very moment."""
-    _check_published(directory)
+    check_published(directory)
     try:
         write_json(os.path.join(directory, PIN_NAME), {"note": pin.note, "pinned_at": pin.pinned_at, "by": pin.by})
     except VaultWriteError:
-        _check_published(directory)  # that the folder went away is no failure to write
+        check_published(directory)  # that the folder went away is no failure to write
         raise
     try:
-        _check_published(directory)
+        check_published(directory)
     except PointNotFoundError:
         with contextlib.suppress(VaultWriteError):
             remove_pin(directory)
@@ -77,8 +77,3 @@ def write_pin(directory: str, pin: Pin) -> None:
 def remove_pin(directory: str) -> None:
     """Let retention decide on a point again; without a pin nothing happens."""
     remove_file(os.path.join(directory, PIN_NAME))
-
-
-def _check_published(directory: str) -> None:
-    if not is_published(directory):
-        raise PointNotFoundError(f"Recovery point {os.path.basename(directory)} has just been removed", path=directory)

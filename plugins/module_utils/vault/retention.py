@@ -13,14 +13,14 @@ may need every older point, and a client without a point that is known to be goo
 from __future__ import annotations
 
 import datetime
-import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Callable, NamedTuple
 
+from .manifest import CLOCK_TOLERANCE
+from .summary import utc_time
+
 _DAY = 86400
-# The clocks of several proxies differ a little; what lies further ahead was made by a clock that was wrong.
-_TOLERANCE = 300.0
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def decide(points: Collection[PointFacts], policy: RetentionPolicy, *, now: floa
     ordered = sorted(points, key=lambda point: point.sequence)
     dated = sorted((point for point in ordered if point.created is not None), key=_moment)
     good = [point for point in dated if point.problem is None]
-    ahead = {point.id for point in dated if _created(point) > now + _TOLERANCE}
+    ahead = {point.id for point in dated if _created(point) > now + CLOCK_TOLERANCE}
     reasons: dict[str, list[str]] = {point.id: [] for point in ordered}
     replaced = _replaced(good, ahead)
     verdict = _Verdict()
@@ -285,8 +285,7 @@ def _warnings(ordered: Sequence[PointFacts], ahead: set[str]) -> Iterable[str]:
         elif point.problem is not None:
             yield f"recovery point {point.id} is damaged and does not count: {point.problem}"
         if point.id in ahead:
-            moment = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(_created(point)))
             yield (
-                f"recovery point {point.id} was created in the future ({moment}): it is kept and does not count; "
-                "check the clocks of the proxies"
+                f"recovery point {point.id} was created in the future ({utc_time(_created(point))}): it is kept and "
+                "does not count; check the clocks of the proxies"
             )

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .summary import format_bytes
-from .text import left, one_line, width
+from .text import left, number_of, one_line, width
 
 
 def retention_summary(clients: Sequence[Mapping[str, Any]], *, zone: datetime.tzinfo, dry_run: bool) -> list[str]:
@@ -21,9 +21,8 @@ def retention_summary(clients: Sequence[Mapping[str, Any]], *, zone: datetime.tz
     expired = sum(len(client["expired"]) for client in clients)
     would = "would be " if dry_run else ""
     freed = format_bytes(sum(client["freed"] for client in clients))
-    lines = [
-        f"Retention: {_count(len(clients), 'client')}, {_count(expired, 'recovery point')} {would}removed, {freed}"
-    ]
+    removed = f"{number_of(expired, 'recovery point')} {would}removed, {freed}"
+    lines = [f"Retention: {number_of(len(clients), 'client')}, {removed}"]
     for client in clients:
         lines += ["", *_client_lines(client, zone, would)]
     return [one_line(text) for text in lines]
@@ -47,10 +46,6 @@ def _client_lines(client: Mapping[str, Any], zone: datetime.tzinfo, would: str) 
         ]
         lines.append(f"  {'  '.join(cells)}  {', '.join(point['reasons'])}")
     return lines
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _local(moment: float | None, zone: datetime.tzinfo) -> str:

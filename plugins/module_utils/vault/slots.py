@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import time
 from collections.abc import Mapping
 from typing import Any, Callable
@@ -27,12 +26,12 @@ from ..errors import CorruptVaultError, VaultLockedError, VaultWriteError
 from .files import is_folder, make_directory, names, read_json, remove_file, write_json
 from .lock import HEARTBEAT_SECONDS
 from .points import Vault
+from .text import safe_name
 from .turns import turns
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0  # seconds between two looks
 ENDED = 0.001  # seconds: a lease that is over at once
 _MUTEX_LIMIT = 300.0  # seconds: others have it for some reads of small files only
-_UNSAFE = re.compile(r"[^\w.-]")
 _SLOT, _TICKET = ".slot", ".ticket"
 _WAITING = "waiting"
 
@@ -178,7 +177,7 @@ def _file_name(client: str, ending: str) -> str:
 
 
 def _folder(vault: Vault, name: str) -> str:
-    return os.path.join(vault.path, "slots", _UNSAFE.sub("_", name))
+    return os.path.join(vault.path, "slots", safe_name(name))
 
 
 def _unlink(path: str) -> None:

@@ -17,6 +17,7 @@ import unicodedata
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _TURNING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _WIDE = frozenset("FW")  # fullwidth and wide (Unicode Standard Annex 11)
+_NOT_IN_NAMES = re.compile(r"[^\w.-]")
 _NO_WIDTH = frozenset({"Mn", "Me", "Cf"})
 
 
@@ -33,6 +34,16 @@ def one_line(value: object) -> str:
     return "".join(
         "\ufffd" if char in _TURNING or unicodedata.category(char) in _UNPRINTABLE else char for char in joined
     )
+
+
+def number_of(number: int, noun: str) -> str:
+    """Return how many of something there are, in words that fit."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def safe_name(text: str) -> str:
+    """Return a name for a file that belongs to something with another kind of name."""
+    return _NOT_IN_NAMES.sub("_", text)
 
 
 def width(text: str) -> int:

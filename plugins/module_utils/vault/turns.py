@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Callable
@@ -22,9 +21,9 @@ from typing import Callable
 from ..errors import VaultLockedError
 from .files import is_folder, make_directory, take_turn
 from .points import Vault
+from .text import safe_name
 
 _PAUSE = 0.5  # seconds between two looks
-_UNSAFE = re.compile(r"[^\w.-]")
 
 
 @contextlib.contextmanager
@@ -48,7 +47,7 @@ def turns(
         # All take them in the same order, so that no two wait for each other.
         for name in sorted(names):
             places = [name if number == 0 else f"{name}.{number}" for number in range(names[name])]
-            paths = [os.path.join(directory, _UNSAFE.sub("_", place)) for place in places]
+            paths = [os.path.join(directory, safe_name(place)) for place in places]
             while not _take_one(paths, stack):
                 if clock() >= deadline:
                     raise VaultLockedError(

@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .manifest import CLOCK_TOLERANCE
 from .summary import format_seconds
-
-CLOCK_TOLERANCE = 300.0  # seconds that the clocks of the machines that write to one vault may differ
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import CorruptVaultError, VaultError
 from .summary import format_bytes, format_seconds
-from .text import one_line
+from .text import number_of, one_line
 from .verification_run import BAD, DUE, GONE, GOOD, UNKNOWN, Outcome, Survey
 
 _COUNTED = {DUE: "due", GOOD: "good", BAD: "bad", GONE: "removed meanwhile", UNKNOWN: "not verified"}
@@ -28,7 +28,7 @@ def verification_summary(found: Survey, outcomes: Sequence[Outcome], duration: f
     results = [outcome.verification for outcome in outcomes if outcome.verification is not None]
     read = format_bytes(sum(one.bytes_read for one in results))
     lines = [
-        f"{_number(len(found.targets), 'recovery point')} of {_number(len(clients), 'client')}: "
+        f"{number_of(len(found.targets), 'recovery point')} of {number_of(len(clients), 'client')}: "
         + (", ".join(counted) or "none due")
         + (f"; {read} read in {format_seconds(duration)}" if results else ""),
         *_bad_lines(found, outcomes),
@@ -96,7 +96,3 @@ def _name(outcome: Outcome) -> str:
 
 def _label(vm_name: str, client: str, point: str | None) -> str:
     return f"VM {vm_name!r} (client {client})" + (f", recovery point {point}" if point is not None else "")
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")
