@@ -73,8 +73,12 @@ locks:
     lease:
       description:
         - For how many seconds after the heartbeat the run counts as alive, V(null) for a lock of a single process.
-        - Next to nothing when the run is done with this client and leaves what it owes to the next one.
       type: float
+      returned: always
+    given_up:
+      description:
+        - Whether the run is done with this client and leaves what it owes to the next one. It need not be dead.
+      type: bool
       returned: always
     lived_on:
       description: Whether the run was heard of after its locks had run out. Then they do not tell that it is dead.

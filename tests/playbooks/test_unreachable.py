@@ -31,7 +31,7 @@ def test_proxy_is_lost_while_a_vm_is_shut_down(bench: Bench) -> None:
     assert (job["state"], job["status"]) == ("finished", "Failed")
     # The record of the VM could not be written from the proxy either.
     assert reasons(job) == {VM: "the run ended before this VM was finished"}
-    assert "the VM is not running again: proxy proxy2 cannot be reached" in outcome.output
+    assert "the VM is not running again: Proxy proxy2 cannot be reached" in outcome.output
     assert bench.locks()[VM]["debts"] == {"vm_stopped": True}
 
     bench.end_leases()

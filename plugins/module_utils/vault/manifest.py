@@ -21,8 +21,8 @@ from .storage.failures import vault_errors
 
 MANIFEST_NAME = "point.json"
 MANIFEST_VERSION = 1
-# Seconds by which the clocks of the machines that write to one vault may differ: what lies further ahead was made by one
-# that was wrong.
+# Seconds by which the clocks of the machines that write to one vault may differ: what lies further ahead was made by a
+# wrong one.
 CLOCK_TOLERANCE = 300.0
 _POINT_ID = re.compile(r"^[0-9]{8}T[0-9]{6}Z-([0-9]{4,})\Z")
 # Kept short enough that slot, suffix and a long name fit in the 255 bytes of a file name.

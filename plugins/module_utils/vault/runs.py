@@ -76,6 +76,7 @@ def describe_locks(vault: Vault, owner: str) -> list[dict[str, Any]]:
         {
             "client": lock.client,
             **{key: lock.status.get(key) for key in _SHOWN},
+            "given_up": _is_given_up(lock),
             "lived_on": lived_on(vault, lock.run_id, locks),
             "vm_stopped": bool((lock.status.get("debts") or {}).get("vm_stopped")),
         }

@@ -36,7 +36,8 @@ def test_locks_by_client(succeed: Any, estate: Estate) -> None:
     web.write_text(json.dumps({**document, "heartbeat": beat}))
     db = json.loads(hold(estate, "db_01", NEXT_RUN).read_bytes())
     before = estate.tree
-    common = {"owner": "a run", "host": platform.node(), "lease": 3600.0, "lived_on": False, "manager_id": None}
+    common = {"owner": "a run", "host": platform.node(), "lease": 3600.0, "manager_id": None}
+    common |= {"given_up": False, "lived_on": False}
     found = succeed("client_lock_info", {"vault": estate.vault.path})
     assert found == {
         "changed": False,
@@ -58,7 +59,7 @@ def test_a_run_that_goes_on_after_its_lock_ran_out(succeed: Any, estate: Estate)
     record.parent.mkdir()
     record.write_text("{}")
     (found,) = succeed("client_lock_info", {"vault": estate.vault.path})["locks"]
-    assert (found["alive"], found["lived_on"]) == (False, True)
+    assert (found["alive"], found["given_up"], found["lived_on"]) == (False, False, True)
 
 
 def test_a_lock_that_says_nothing_counts_as_alive(succeed: Any, estate: Estate) -> None:
