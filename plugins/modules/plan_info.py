@@ -313,7 +313,6 @@ failure:
   type: dict
 """
 
-import dataclasses
 import time
 from typing import Any
 
@@ -328,7 +327,6 @@ from ..module_utils.manager.inventory import read_inventory
 from ..module_utils.planning.access import Access, mounted_repositories
 from ..module_utils.planning.additional_settings import read_additional_settings
 from ..module_utils.planning.configuration import with_configuration
-from ..module_utils.planning.dealing import Proxies
 from ..module_utils.planning.plan import make_plan
 from ..module_utils.planning.preview import plan_diff, plan_summary
 from ..module_utils.planning.proxies import fit_proxies, with_warnings
@@ -358,8 +356,7 @@ def make(module: AnsibleModule, subclient: Subclient) -> dict[str, Any]:
         inventory = read_inventory(client)
     mounted = mounted_repositories(parameters["repositories_path"], inventory.repositories)
     access = Access(mounted, settings is not None, settings.addresses if settings is not None else {})
-    accesses = {name: dataclasses.replace(access, mounted=seen) for name, seen in fit.repositories.items()}
-    proxies = Proxies.alike(fit.names, access, accesses)
+    proxies = fit.proxies(access)
     common.update(force=parameters["force"], now=time.time(), is_ours=is_ours, proxies=proxies)
     made = with_warnings(make_plan(subclient, inventory, state, **common), fit.warnings)
     plan = with_configuration(made, subclient.source, inventory, proxies)

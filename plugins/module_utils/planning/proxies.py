@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ProxyError
+from .access import Access
+from .dealing import Proxies
 from .durations import format_duration
 from .plan_types import Plan
 from .reading import quoted
@@ -49,6 +51,11 @@ class Fit:
     names: tuple[str, ...]
     repositories: Mapping[str, frozenset[str]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    def proxies(self, access: Access) -> Proxies:
+        """Return them with what they reach: what the host that plans does, but what each was seen to have mounted."""
+        single = {name: dataclasses.replace(access, mounted=seen) for name, seen in self.repositories.items()}
+        return Proxies.alike(self.names, access, single)
 
 
 def read_check(result: Mapping[str, Any]) -> ProxyCheck:
