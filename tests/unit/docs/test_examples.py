@@ -283,7 +283,7 @@ Loader.add_constructor("!unsafe", yaml.SafeLoader.construct_yaml_str)
 
 
 def yaml_blocks(documentation: Documentation) -> list[Block]:
-    """Return the blocks of YAML. One with C(!unsafe) cannot be called so, because antsibull-docs does not know the tag."""
+    """Return the blocks of YAML. antsibull-docs does not know C(!unsafe), so one with that tag is not called YAML."""
     return [*documentation.blocks("yaml"), *(one for one in documentation.blocks("none") if "!unsafe" in one.text)]
 
 
