@@ -137,7 +137,7 @@ def test_hidden_right_after_the_first_look_of_a_pin(
         # The pin is not written yet: the point goes.
         removed.append(removal.expire_point(folder))
 
-    after(monkeypatch, pins, "_check_published", expire)
+    after(monkeypatch, pins, "check_published", expire)
     with pytest.raises(PointNotFoundError, match="has just been removed"):
         pins.write_pin(folder, PIN)
     assert removed == [True]
