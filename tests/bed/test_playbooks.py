@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+import base64
+import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,15 @@ import pytest
 
 from bed.bed import Bed
 from bed.hot_clones import digest
-from playbooks.bench import Bench, only
+from bed.wire import Wire, wire_to
+from playbooks.bench import Bench, only, wait_until
+from playbooks.started import Started
 from simulator.testing import Simulator, running
 
 MIB = 1 << 20
+# The bytes of the key can be told from others, too.
+SECRET = b"This key stays on the proxy: no!"
+KEY = base64.b64encode(SECRET).decode()
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +34,18 @@ def simulator(bed_file: Path) -> Iterator[Simulator]:
         yield started
 
 
+def bench_over_ssh(simulator: Simulator, directory: Path, ssh: dict[str, Any]) -> Bench:
+    """Return a bench whose proxy sees no storage repository: it has to go through the server."""
+    made = Bench(simulator, directory / "bench")
+    (directory / "nothing").mkdir()
+    made.variables = {"ovm_backup_ssh": ssh, "ovm_backup_repositories_path": str(directory / "nothing")}
+    return made
+
+
 @pytest.fixture
 def bench(simulator: Simulator, bed: Bed, tmp_path: Path) -> Bench:
-    """A bench whose proxy sees no storage repository: it has to go through the server."""
-    made = Bench(simulator, tmp_path / "bench")
+    made = bench_over_ssh(simulator, tmp_path, bed.ssh_settings())
     made.make_vault()
-    (tmp_path / "nothing").mkdir()
-    made.variables = {
-        "ovm_backup_ssh": bed.ssh_settings(),
-        "ovm_backup_repositories_path": str(tmp_path / "nothing"),
-    }
     made.subclients = {"db": only("db01")}
     return made
 
@@ -117,3 +127,152 @@ def test_life_of_a_reference_clone(bench: Bench, bed: Bed, tmp_path: Path) -> No
     bench.backup("db")
     assert bench.clones() == []
     assert newest(bench)["clone"]["keep"] is False
+
+
+# --- restores from an encrypted vault --------------------------------------------------------------------------------
+
+
+@dataclass
+class Saved:
+    """A backup of db01 over ssh in an encrypted vault, and its disks as they were then, by slot."""
+
+    bench: Bench
+    wire: Wire
+    started: Started
+    digests: dict[int, str]
+
+    def digests_of(self, bed: Bed, vm: str) -> dict[int, str]:
+        return {slot: bed.digest(bed.image(path.name)) for slot, path in self.bench.images(vm).items()}
+
+    def made(self) -> set[str]:
+        """Return the files of the disks that a restore has made until now."""
+        return {Path(name).name for name in self.bench.listed()["images"] - self.bench.objects["images"]}
+
+    def held(self, bed: Bed) -> None:
+        """Wait until a restore is held in the middle of a disk, of which the server has a part."""
+        self.wire.wait_held()
+        wait_until(lambda: any(bed.stat(bed.image(name))["allocated"] for name in self.made()), "a part of a disk")
+
+
+@pytest.fixture(scope="module")
+def saved(simulator: Simulator, bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
+    directory = tmp_path_factory.mktemp("encrypted")
+    bed.run("touch /run/before")
+    with wire_to(bed, directory) as (wire, ssh):
+        bench = bench_over_ssh(simulator, directory, ssh)
+        bench.make_vault(KEY)
+        bench.subclients = {"db": only("db01", reference_clone="remove")}
+        started = Started(directory / "started", dict(os.environ))
+        # Both ways in which a key comes to a module.
+        bench.surroundings = {**started.surroundings, "OVM_VAULT_ENCRYPTION_KEY": KEY}
+        key = "{{ lookup('ansible.builtin.env', 'OVM_VAULT_ENCRYPTION_KEY') }}"
+        bench.variables["ovm_backup_vault_access"] = {"encryption_key": key}
+        found = Saved(bench, wire, started, {})
+        found.digests = found.digests_of(bed, "db01")
+        bench.backup("db")
+        yield found
+
+
+def test_a_vm_is_restored_beside_the_old_one_and_no_server_learns_the_key(saved: Saved, bed: Bed) -> None:
+    bench = saved.bench
+    saved.wire.hold_after(MIB)
+    playbook = bench.start("restore", "-vvv", client="db01", vm_name="db01-again", start=True)
+    saved.held(bed)
+    # What runs while a disk is written, here and there.
+    there = bed.run("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ", check=False).output
+    here = b"".join(path.read_bytes() for path in processes())
+    saved.wire.mend()
+    outcome = playbook.wait()
+    assert outcome.code == 0, outcome.output
+
+    assert saved.digests_of(bed, "db01-again") == saved.digests
+    assert bench.state_of("db01-again") == "RUNNING"
+    assert bench.images("db01").values() != bench.images("db01-again").values()
+
+    assert b"exec(r(int(r(8))))" in there  # the program that writes the disk
+    assert b"ovm.backup.restore" in here
+    assert "restore_disk" in outcome.output and '"invocation"' in outcome.output
+    commands = saved.started.commands()
+    ssh = [one for one in saved.started.all() if one["command"][0] == "ssh"]
+    assert [one for one in ssh if "exec(r(int(r(8))))" in one["command"][-1]]
+    for secret in (KEY, SECRET.decode()):
+        assert secret.encode() not in there
+        assert secret.encode() not in here
+        assert secret not in outcome.output
+        assert not [command for command in commands if secret in " ".join(command)]
+        # Which the configuration of ssh may send to a server.
+        assert not [one for one in ssh if secret in one["environment"].values()]
+        assert files_with(bed, secret) == ""
+        assert not [
+            path for path in bench.directory.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()
+        ]
+
+    bench.simulator.set_state("db01-again", "STOPPED")
+    bench.simulator.delete_vm("db01-again", disks=True)
+    assert bench.listed() == bench.objects
+
+
+def processes() -> Iterator[Path]:
+    """Yield what the process list shows of each process of this machine."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and (folder / "cmdline").exists():
+            yield folder / "cmdline"
+
+
+def files_with(bed: Bed, secret: str) -> str:
+    """Return the files that were written in the bed since the backup and hold something."""
+    find = "find / ( -path /proc -o -path /sys ) -prune -o -type f -newer /run/before -print0"
+    command = find.replace("(", "'('").replace(")", "')'")
+    return bed.run(
+        f'read -r secret; {command} | xargs -0 grep -alF -e "$secret"', data=f"{secret}\n".encode(), check=False
+    ).text
+
+
+def test_a_server_that_goes_away_leaves_the_vm_with_its_old_disks(saved: Saved, bed: Bed) -> None:
+    bench, simulator = saved.bench, saved.bench.simulator
+    simulator.set_state("db01", "STOPPED")
+    images = bench.images("db01")
+    bed.write(bed.image(images[0].name), MIB, b"changed since the backup")
+    changed = saved.digests_of(bed, "db01")
+    assert changed != saved.digests
+    bench.objects = bench.listed()
+    options = {"client": "db01", "mode": "in_place", "confirm": "db01"}
+
+    # Killed: the connection ends. The manager can still remove what was made.
+    saved.wire.hold_after(MIB)
+    playbook = bench.start("restore", **options)
+    saved.held(bed)
+    saved.wire.cut()
+    lost = playbook.wait()
+    saved.wire.mend()
+    assert lost.code == 2, lost.output
+    print(lost.messages)
+    assert "server ovs1.example.com" in lost.messages["localhost"]
+    assert bench.images("db01") == images
+    assert saved.digests_of(bed, "db01") == changed
+    assert bench.listed() == bench.objects
+
+    # It hangs, and the manager cannot remove anything there either.
+    simulator.job_fault("disk.delete", error_type="SERVER", message="no server reaches it", times=0)
+    bench.variables["ovm_backup_ssh"]["stall_timeout"] = 5
+    saved.wire.hold_after(MIB)
+    playbook = bench.start("restore", **options)
+    saved.held(bed)
+    lost = playbook.wait()
+    assert lost.code == 2, lost.output
+    print(lost.messages)
+    assert bench.images("db01") == images
+    left = saved.made()
+    assert len(left) == 2
+    [lines] = bench.run("janitor").shown
+    print(lines)
+
+    # Back again: the same restore once more takes what was left, and leaves nothing.
+    saved.wire.cut()
+    saved.wire.mend()
+    simulator.clear_faults()
+    bench.run("restore", **options)
+    assert saved.digests_of(bed, "db01") == saved.digests
+    assert {path.name for path in bench.images("db01").values()} == left
+    assert bench.state_of("db01") == "STOPPED"
+    assert bench.run("janitor").shown == [["Nothing is left."]]
