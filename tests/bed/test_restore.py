@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.transfer.large import MEMORY, SIZE, large_disk, restored
 from unit.vault.builders import MIB, Stored, content_hash, noise, open_files, store, write_image
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import ServerError, TargetError
@@ -149,3 +151,22 @@ def test_a_read_only_storage_repository_is_named(bed: Bed, ovs: Server, disk: st
             RemoteTarget(ovs, disk, len(STATE))
     finally:
         bed.run(["umount", folder])
+
+
+def test_a_large_sparse_disk_needs_little_memory(bed: Bed, folder: str, tmp_path: Path) -> None:
+    """As large as the storage repository four times over, and with more data than the memory that may be taken."""
+    disk = large_disk(tmp_path, 18 * MIB)
+    assert disk.data > MEMORY
+    path = f"{folder}/large.img"
+    bed.create(path, SIZE)
+    bed.write_noise(path, 5 << 30, MIB)  # it has held something else
+    done = restored(disk, path, "ssh", bed.ssh_settings())
+    assert (done.size, done.written) == (SIZE, disk.data)
+    assert done.peak < MEMORY
+    # All that is allocated, which is read here once more, is a piece of it or zeros.
+    assert bed.stat(path)["allocated"] < disk.data + 12 * MIB
+    for offset, content in disk.pieces.items():
+        assert (
+            bed.run(f"dd if={path} bs=1M iflag=skip_bytes,count_bytes skip={offset} count={len(content)}").output
+            == content
+        )
