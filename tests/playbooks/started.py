@@ -60,8 +60,3 @@ class Started:
         if not self._file.exists():
             return []
         return [json.loads(line) for line in self._file.read_text(encoding="utf-8").splitlines()]
-
-    def commands(self) -> list[list[str]]:
-        """Return the command line of each process."""
-        found = [one["command"] for one in self.all()]
-        return [[command] if isinstance(command, str) else command for command in found]

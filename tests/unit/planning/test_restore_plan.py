@@ -198,7 +198,7 @@ def test_two_restores_in_place_of_one_vm_are_not_made_at_once() -> None:
     older = made_by(plan(IN_PLACE), run_id="restore-other")
     [problem] = problems(IN_PLACE, made=older)
     assert problem == (
-        f'another restore of recovery point {POINT} to VM "db" is not finished (restore-other): wait for it if it '
+        f"another restore of recovery point {POINT} to VM 'db' is not finished (restore-other): wait for it if it "
         "still works, else repeat it with the same options, or remove its virtual disks by that id"
     )
     # It writes to no disk of the VM, and to no other VM.
