@@ -102,6 +102,7 @@ class Matrix:
         """Copy the collection to a stage of the matrix's own: another step may be at work in the other."""
         self.results.mkdir(parents=True, exist_ok=True)
         self.home.mkdir(exist_ok=True)
+        (self.build / "tmp").mkdir(exist_ok=True)  # where the Makefile has pytest put its files
         subprocess.run([sys.executable, ROOT / "tests/tools/stage.py", ROOT, self.stage], check=True)
 
     def environment(self, name: str, python: str, core: str) -> Path:
