@@ -126,7 +126,7 @@ class Matrix:
             "ANSIBLE_REMOTE_TEMP": str(self.home / ".ansible/tmp"),
             "HOME": str(self.home),
             "PATH": f"{venv / 'bin'}:{os.environ['PATH']}",
-            "PYTHONPATH": str(stage_root),
+            "PYTHONPATH": f"{stage_root}:{self.stage / 'tests'}",
         }
         print(f"$ {' '.join(command)}", flush=True)
         return subprocess.run(command, cwd=self.stage, env=environment, check=False).returncode == 0
