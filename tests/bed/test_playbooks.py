@@ -6,7 +6,11 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +18,16 @@ import pytest
 
 from bed.bed import Bed
 from bed.hot_clones import digest
-from playbooks.bench import Bench, only
+from bed.wire import Wire, wire_to
+from playbooks.bench import Bench, Playbook, only, wait_until
+from playbooks.started import Started
 from simulator.testing import Simulator, running
 
 MIB = 1 << 20
+# The bytes of the key can be told from others, too.
+SECRET = b"This key stays on the proxy: no!"
+KEY = base64.b64encode(SECRET).decode()
+LOADER = "exec(r(int(r(8))))"  # what starts the program in dom0, in its command line
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +36,18 @@ def simulator(bed_file: Path) -> Iterator[Simulator]:
         yield started
 
 
+def bench_over_ssh(simulator: Simulator, directory: Path, ssh: dict[str, Any]) -> Bench:
+    """Return a bench whose proxy sees no storage repository: it has to go through the server."""
+    made = Bench(simulator, directory / "bench")
+    (directory / "nothing").mkdir()
+    made.variables = {"ovm_backup_ssh": ssh, "ovm_backup_repositories_path": str(directory / "nothing")}
+    return made
+
+
 @pytest.fixture
 def bench(simulator: Simulator, bed: Bed, tmp_path: Path) -> Bench:
-    """A bench whose proxy sees no storage repository: it has to go through the server."""
-    made = Bench(simulator, tmp_path / "bench")
+    made = bench_over_ssh(simulator, tmp_path, bed.ssh_settings())
     made.make_vault()
-    (tmp_path / "nothing").mkdir()
-    made.variables = {
-        "ovm_backup_ssh": bed.ssh_settings(),
-        "ovm_backup_repositories_path": str(tmp_path / "nothing"),
-    }
     made.subclients = {"db": only("db01")}
     return made
 
@@ -117,3 +129,173 @@ def test_life_of_a_reference_clone(bench: Bench, bed: Bed, tmp_path: Path) -> No
     bench.backup("db")
     assert bench.clones() == []
     assert newest(bench)["clone"]["keep"] is False
+
+
+# --- restores from an encrypted vault --------------------------------------------------------------------------------
+
+
+@dataclass
+class Saved:
+    """A backup of db01 over ssh in an encrypted vault, and its disks as they were then, by slot."""
+
+    bench: Bench
+    wire: Wire
+    started: Started
+    digests: dict[int, str]
+    point: str
+
+    def digests_of(self, bed: Bed, vm: str) -> dict[int, str]:
+        return {slot: bed.digest(bed.image(path.name)) for slot, path in self.bench.images(vm).items()}
+
+    def made(self) -> set[str]:
+        """Return the files of the disks that a restore has made until now."""
+        return {Path(name).name for name in self.bench.listed()["images"] - self.bench.objects["images"]}
+
+    @contextlib.contextmanager
+    def held(self, bed: Bed, *options: str, **variables: Any) -> Iterator[Playbook]:
+        """Yield a restore that is held in the middle of a disk, of which the server has a part. The block ends it."""
+        self.wire.hold_after(MIB)
+        playbook = self.bench.start("restore", *options, client="db01", **variables)
+        try:
+            self.wire.wait_held()
+            wait_until(lambda: any(bed.stat(bed.image(name))["allocated"] for name in self.made()), "a part of a disk")
+            yield playbook
+        finally:
+            if playbook.process.poll() is None:
+                playbook.kill()
+            self.wire.cut()
+            self.wire.mend()
+
+
+@pytest.fixture(scope="module")
+def saved(simulator: Simulator, bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Saved]:
+    directory = tmp_path_factory.mktemp("encrypted")
+    bed.run("touch /run/before")
+    with wire_to(bed, directory) as (wire, ssh):
+        # What is held is held for as long as a busy machine takes.
+        bench = bench_over_ssh(simulator, directory, {**ssh, "stall_timeout": 600})
+        bench.make_vault(KEY)
+        bench.subclients = {"db": only("db01", reference_clone="remove")}
+        started = Started(directory / "started", dict(os.environ))
+        # Both ways in which a key comes to a module.
+        bench.surroundings = {**started.surroundings, "OVM_VAULT_ENCRYPTION_KEY": KEY}
+        key = "{{ lookup('ansible.builtin.env', 'OVM_VAULT_ENCRYPTION_KEY') }}"
+        bench.variables["ovm_backup_vault_access"] = {"encryption_key": key}
+        bench.backup("db")
+        [point] = (path.name for path in bench.vault.glob("clients/db01/*") if path.is_dir())
+        found = Saved(bench, wire, started, {}, point)
+        found.digests = found.digests_of(bed, "db01")
+        bench.objects = bench.listed()
+        yield found
+
+
+def test_a_vm_is_restored_beside_the_old_one_and_no_server_learns_the_key(saved: Saved, bed: Bed) -> None:
+    bench = saved.bench
+    with saved.held(bed, "-vvv", vm_name="db01-again", start=True) as playbook:
+        # What runs while a disk is written, here and there.
+        there = bed.run("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ", check=False).output
+        here = b"".join(commands_of_all())
+        saved.wire.mend()
+        outcome = playbook.wait()
+    assert outcome.code == 0, outcome.output
+
+    assert saved.digests_of(bed, "db01-again") == saved.digests
+    assert bench.state_of("db01-again") == "RUNNING"
+    assert not set(bench.images("db01").values()) & set(bench.images("db01-again").values())
+
+    started = saved.started.all()
+    ssh = [one for one in started if one["command"][0] == "ssh"]
+    # That something is not seen means something only where other things are.
+    assert [one for one in ssh if LOADER in one["command"][-1]]
+    assert LOADER in there.decode(errors="replace")
+    assert b"ovm.backup.restore\0" in here
+    assert '"invocation"' in outcome.output
+    assert KEY in {value for one in started for value in one["environment"].values()}
+    assert written_with(bed, "OVM_simple_name = 'db01-again'") != ""
+    for secret in (KEY, SECRET.decode()):
+        assert secret.encode() not in there + here
+        assert secret not in outcome.output
+        assert not [one for one in started if secret in str(one["command"])]
+        # The configuration of ssh may send variables to a server.
+        assert not [one for one in ssh if secret in str(one["environment"])]
+        assert written_with(bed, secret) == ""
+        files = [path for path in bench.directory.rglob("*") if path.is_file()]
+        assert not [path for path in files if secret.encode() in path.read_bytes()]
+
+    bench.simulator.set_state("db01-again", "STOPPED")
+    bench.simulator.delete_vm("db01-again", disks=True)
+    assert bench.listed() == bench.objects
+
+
+def commands_of_all() -> Iterator[bytes]:
+    """Yield what the process list shows of each process of this machine."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                yield (folder / "cmdline").read_bytes()
+
+
+def written_with(bed: Bed, text: str) -> str:
+    """Return the names of the files that were written in the bed since the backup began and hold a text."""
+    find = "find / '(' -path /proc -o -path /sys ')' -prune -o -type f -newer /run/before -print0"
+    return bed.run(f'read -r text; {find} | xargs -0 grep -alF -e "$text"', data=f"{text}\n".encode(), check=False).text
+
+
+def test_a_vm_is_restored_in_place_whatever_becomes_of_the_server(saved: Saved, bed: Bed) -> None:
+    bench, simulator, ssh = saved.bench, saved.bench.simulator, saved.bench.variables["ovm_backup_ssh"]
+    simulator.set_state("db01", "STOPPED")
+    images = bench.images("db01")
+    bed.write(bed.image(images[0].name), MIB, b"changed since the backup")
+    changed = saved.digests_of(bed, "db01")
+    assert changed != saved.digests
+    in_place = {"mode": "in_place", "confirm": "db01"}
+
+    # The server is killed. The manager can remove what was made.
+    with saved.held(bed, **in_place) as playbook:
+        saved.wire.cut()
+        lost = playbook.wait()
+    assert lost.code == 2, lost.output
+    assert lost.messages["localhost"].startswith("The connection to server ovs1.example.com (127.0.0.1) was lost; ")
+    assert "taking it back" not in lost.messages["localhost"]
+    assert bench.images("db01") == images
+    assert saved.digests_of(bed, "db01") == changed
+    assert bench.listed() == bench.objects
+
+    # It hangs, and the manager cannot remove anything there either. The janitor tells of what is left.
+    simulator.job_fault("disk.delete", error_type="SERVER", message="no server reaches it.", times=0)
+    with saved.held(bed, **in_place, ovm_backup_ssh={**ssh, "stall_timeout": 5}) as playbook:
+        lost = playbook.wait()
+    assert lost.code == 2, lost.output
+    cause, left_over = lost.messages["localhost"].split("; taking it back: ")
+    assert "Server ovs1.example.com (127.0.0.1) sent nothing for 5 seconds" in cause
+    assert left_over.startswith("Not all virtual disks of run restore-")
+    assert "no server reaches it" in left_over
+    assert bench.images("db01") == images
+    assert saved.digests_of(bed, "db01") == changed
+    left = saved.made()
+    assert len(left) == 2
+    [[line]] = bench.run("janitor").shown
+    assert all(name in line for name in left)
+    assert f"repeat the restore of recovery point {saved.point}: it goes on, or takes all back" in line
+
+    # It is back. The same restore once more takes what was left, and what would disturb it is refused meanwhile.
+    simulator.clear_faults()
+    with saved.held(bed, **in_place, point=saved.point) as playbook:
+        past = {**in_place, "client": "db01", "ovm_backup_ssh": {**bed.ssh_settings(), "stall_timeout": 5}}
+        same = bench.run("restore", code=2, **past)
+        assert "another restore is writing it" in same.messages["localhost"]
+        other = bench.run("restore", code=2, **past, slots=[0])
+        told = f"another restore of recovery point {saved.point} to VM 'db01' is not finished"
+        assert told in other.messages["localhost"]
+        assert saved.made() == left
+        saved.wire.mend()
+        done = playbook.wait()
+    assert done.code == 0, done.output
+    assert saved.digests_of(bed, "db01") == saved.digests
+    assert bench.state_of("db01") == "STOPPED"
+    assert {path.name for path in bench.images("db01").values()} == left
+    # Nothing is left, neither of the old disks nor a mark.
+    listed = bench.listed()
+    assert {kind: len(ids) for kind, ids in listed.items()} == {kind: len(ids) for kind, ids in bench.objects.items()}
+    assert not set(bed.names(f"{bed.repository()}/VirtualDisks")) & {path.name for path in images.values()}
+    assert not [disk for disk in bench.peek("/VirtualDisk") if "restore-" in (disk["description"] or "")]

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.transfer.large import MEMORY, SIZE, large_disk, restored
 from unit.vault.builders import MIB, Stored, content_hash, noise, open_files, store, write_image
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import ServerError, TargetError
@@ -149,3 +151,19 @@ def test_a_read_only_storage_repository_is_named(bed: Bed, ovs: Server, disk: st
             RemoteTarget(ovs, disk, len(STATE))
     finally:
         bed.run(["umount", folder])
+
+
+def test_a_large_sparse_disk_needs_little_memory(bed: Bed, folder: str, tmp_path: Path) -> None:
+    """Four times as large as the storage repository, with more data than fits into the memory beside the program."""
+    disk = large_disk(tmp_path, 12 * MIB)
+    assert disk.data > MEMORY * 2 // 3
+    path = f"{folder}/large.img"
+    bed.create(path, SIZE)
+    bed.write_noise(path, 5 << 30, MIB)  # it has held something else
+    done = restored(disk, path, "ssh", bed.ssh_settings())
+    assert (done.size, done.written) == (SIZE, disk.data)
+    assert done.peak < MEMORY
+    assert bed.stat(path)["allocated"] < disk.data + 12 * MIB
+    for offset, content in disk.pieces.items():
+        read = f"dd if={path} bs=1M iflag=skip_bytes,count_bytes skip={offset} count={len(content)} status=none"
+        assert bed.run(f"{read} | sha256sum").text.split()[0] == hashlib.sha256(content).hexdigest()

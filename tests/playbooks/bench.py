@@ -166,13 +166,15 @@ class Playbook:
 
 @dataclass
 class Bench:
-    """A simulator, a vault, and the playbooks. ``variables`` go into every run."""
+    """A simulator, a vault, and the playbooks. ``variables`` go into every run, ``surroundings`` into its
+    environment."""
 
     simulator: Simulator
     directory: Path
     subclients: dict[str, Any] = field(default_factory=dict)
     variables: dict[str, Any] = field(default_factory=dict)
     hosts: dict[str, dict[str, Any]] = field(default_factory=lambda: {"localhost": {}})
+    surroundings: dict[str, str] = field(default_factory=dict)
     runs: int = 0
 
     def __post_init__(self) -> None:
@@ -249,7 +251,8 @@ class Bench:
             "ANSIBLE_SYSTEM_TMPDIRS": str(self.temporary),
             "LC_ALL": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
-            "OVM_TEST_MARK": mark,
+            "TEST_MARK": mark,
+            **self.surroundings,
         }
 
     def run(self, playbook: str = "backup", *options: str, code: int = 0, **variables: Any) -> Outcome:
@@ -264,12 +267,14 @@ class Bench:
         """Back up a subclient."""
         return self.run("backup", *options, code=code, subclient=subclient, **variables)
 
-    def make_vault(self) -> None:
-        """Make the vault by its playbook, which costs the most of two seconds; its own tests are elsewhere."""
+    def make_vault(self, encryption_key: str | None = None) -> None:
+        """Make the vault, not by its playbook, which costs the most of two seconds; its own tests are elsewhere."""
         sys.path.insert(0, str(COLLECTIONS)) if str(COLLECTIONS) not in sys.path else None
+        from ansible_collections.ovm.backup.plugins.module_utils.vault.access import VaultAccess
         from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
 
-        Vault.create(str(self.vault))
+        access = VaultAccess(encryption_key=encryption_key)
+        Vault.create(str(self.vault), access, encrypted=encryption_key is not None)
 
     # -- looking -----------------------------------------------------------------------------------------------
 

@@ -110,6 +110,7 @@ class _Planning:
             self._check_name(made, complete)
         if vm is not None and not complete:
             self._check_state(vm, disks)
+            self._check_others(vm)
         if not complete:
             self._check_places(vm, home, disks, own)
         definition = {
@@ -217,6 +218,22 @@ class _Planning:
         elif vm.state == "RUNNING" and not self.wishes.stop:
             self.problems.append(f"VM {quoted(vm.name)} is RUNNING: stop it, or pass stop: true")
 
+    def _check_others(self, vm: Vm) -> None:
+        """Two restores in place of one VM would exchange its disks against each other."""
+        if self.wishes.mode != "in_place":
+            return
+        said = {self.made.disks[disk.id].run_id for disk in vm.disks if disk.id in self.made.disks}
+        others = {
+            other.run_id: _of_point(other)
+            for other in self.made.disks.values()
+            if other.purpose is not None and other.purpose.vm_id == vm.id
+        }
+        for run_id in sorted(set(others) - said - {self.run_id}):
+            self.problems.append(
+                f"another restore{others[run_id]} to VM {quoted(vm.name)} is not finished ({run_id}): wait for it if "
+                "it still works, else repeat it with the same options, or remove its virtual disks by that id"
+            )
+
     # --- disks ---
 
     def _placed(self, chosen: Sequence[PointDisk], vm: Vm | None) -> list[Placed]:
@@ -294,9 +311,8 @@ class _Planning:
             return purpose.previous if purpose is not None else None
         other = self.made.disks.get(held.id)
         if other is not None:
-            which = f" of recovery point {other.purpose.point}" if other.purpose and other.purpose.point else ""
             self.problems.append(
-                f"slot {held.slot} of the VM holds a disk of another restore{which}, which is not finished "
+                f"slot {held.slot} of the VM holds a disk of another restore{_of_point(other)}, which is not finished "
                 f"({other.run_id}): repeat that one first, with the same options"
             )
         if held.shared:
@@ -364,6 +380,10 @@ def _name(disk: PointDisk, placed: Sequence[Placed]) -> str:
     """Return a name that no other disk of this restore has: it is found by it."""
     same = sum(one.disk.name == disk.name for one in placed) > 1
     return f"{disk.name} (slot {disk.slot})" if same else disk.name
+
+
+def _of_point(disk: MadeDisk) -> str:
+    return f" of recovery point {disk.purpose.point}" if disk.purpose and disk.purpose.point else ""
 
 
 def _made(own: Mapping[str, MadeDisk], name: str, repository_id: str) -> MadeDisk | None:

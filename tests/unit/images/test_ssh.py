@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -151,6 +152,17 @@ def test_host_keys() -> None:
     off = arguments(host_keys="off", known_hosts="/etc/ovm/hosts")
     assert {"StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"} < set(off)
     assert 'UserKnownHostsFile="/etc/ovm/hosts"' not in off
+
+
+def test_the_client_does_not_learn_our_secrets(
+    stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OVM_VAULT_ENCRYPTION_KEY", "secret")
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/run/agent")
+    with server(stand_in.client(f'env > {tmp_path}/seen\nexec sh -c "$command"\n')):
+        seen = (tmp_path / "seen").read_text(encoding="utf-8").splitlines()
+    assert {"LC_ALL=C", "SSH_AUTH_SOCK=/run/agent"} <= set(seen)
+    assert not [line for line in seen if line.startswith("OVM_")]
 
 
 def test_old_algorithms_only_where_wanted() -> None:

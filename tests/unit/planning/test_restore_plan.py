@@ -194,6 +194,18 @@ def test_the_disks_of_another_restore_are_not_taken_for_those_of_the_vm() -> Non
     assert "(restore-other): repeat that one first" in problem
 
 
+def test_two_restores_in_place_of_one_vm_are_not_made_at_once() -> None:
+    older = made_by(plan(IN_PLACE), run_id="restore-other")
+    [problem] = problems(IN_PLACE, made=older)
+    assert problem == (
+        f"another restore of recovery point {POINT} to VM 'db' is not finished (restore-other): wait for it if it "
+        "still works, else repeat it with the same options, or remove its virtual disks by that id"
+    )
+    # It writes to no disk of the VM, and to no other VM.
+    assert plan(NEW, made=older).run_id
+    assert plan(ATTACH, estate(vm("helper", disk(0), state="STOPPED")), made=older).run_id
+
+
 @pytest.mark.parametrize("mapped", [False, True], ids=["before", "after"])
 def test_killed_while_disks_were_attached(mapped: bool) -> None:
     running = estate(vm("helper", disk(0)))
