@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from .._children import child_environment
 from ..errors import ServerError, ServerToolError, ServerUnreachableError
 from .dom0_program import FRAME, READY
 from .ssh import SshSettings
@@ -60,7 +61,7 @@ class Process:
         self._stderr = b""
         # In the language of our patterns. In a session of its own: an interruption of us is no interruption of it, so
         # that we end it when we are done with it.
-        environment = {**os.environ, "LC_ALL": "C"}
+        environment = {**child_environment(), "LC_ALL": "C"}
         try:
             self._process = subprocess.Popen(  # pylint: disable=ansible-bad-function
                 command,

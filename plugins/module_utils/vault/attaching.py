@@ -17,10 +17,10 @@ from ..errors import InvalidInputError, NotAVaultError, VaultError, VaultKeyErro
 from .access import VaultAccess, is_bucket
 from .storage.encrypted import EncryptedStorage
 from .storage.encryption import encrypted_storage, encryption_setting, unlocked
-from .storage.key_source import read_key
+from .storage.key_source import read_key_text
 from .storage.keys import HOW_TO_GIVE, VaultKeys, create_keys
 from .storage.mounts import mount, root_of, storage_of, unmount
-from .storage.recipients import Key
+from .storage.recipients import Key, parse_key
 from .storage.s3 import S3Storage
 from .storage.s3_settings import S3Settings
 
@@ -91,7 +91,16 @@ def libraries_for(path: str) -> tuple[str, ...]:
 
 
 def _key(path: str) -> Key | None:
-    return read_key(dataclasses.asdict(_access_to(path)))
+    """Return the key that was given. A command is run once: other processes may not find it, or ask for it anew."""
+    access = _access_to(path)
+    found = read_key_text(dataclasses.asdict(access))
+    if found is None:
+        return None
+    key = parse_key(*found)
+    if access.encryption_key_command:
+        known = dataclasses.replace(access, encryption_key=found[0], encryption_key_command=None)
+        _ATTACHED[root_of(path)] = known
+    return key
 
 
 def _access_to(path: str) -> VaultAccess:

@@ -171,6 +171,17 @@ def test_load_is_per_processor(stand_in: StandIn) -> None:
         assert 0 <= ovs.load() < 1000
 
 
+def test_client_gets_no_secret(stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real one would send to the server what its configuration names."""
+    for name in ("OVM_VAULT_ENCRYPTION_KEY", "OVM_TARGET_VAULT_SECRET_ACCESS_KEY", "OVM_PASSWORD", "OTHER"):
+        monkeypatch.setenv(name, f"value of {name}")
+    client = stand_in.client('env > "$0.environment"\nexec sh -c "$command"\n')
+    with server(client) as ovs:
+        assert ovs.load() >= 0
+    told = Path(f"{client}.environment").read_text(encoding="utf-8")
+    assert [line for line in told.splitlines() if "value of" in line] == ["OTHER=value of OTHER"]
+
+
 def test_image_of_another_server_is_not_compared(stand_in: StandIn, tmp_path: Path) -> None:
     path = image_of(tmp_path)
     with (
