@@ -9,10 +9,11 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .._libraries import missing_libraries
+from .._libraries import boto3, missing_libraries
 from ..errors import InvalidInputError, NotAVaultError, VaultError, VaultKeyError
 from .access import VaultAccess, is_bucket
 from .storage.encrypted import EncryptedStorage
@@ -35,8 +36,7 @@ def attach(path: str, access: VaultAccess | None) -> None:
     if is_bucket(path):
         names = {one.name for one in dataclasses.fields(S3Settings)}
         settings = S3Settings(**{key: value for key, value in dataclasses.asdict(access).items() if key in names})
-        if missing_libraries("boto3"):
-            raise VaultError(f"The vault {path} needs the Python library boto3, which is not installed here", path=path)
+        _check_boto3(path)
         try:
             mount(path, S3Storage.connect(path, settings))
         except OSError as error:
@@ -88,6 +88,18 @@ def libraries_for(path: str) -> tuple[str, ...]:
     """Return the libraries that are needed for this vault, and not for a plain one in a directory."""
     bucket = ("boto3",) if is_bucket(path) else ()
     return (*bucket, "cryptography") if isinstance(storage_of(path), EncryptedStorage) else bucket
+
+
+def _check_boto3(path: str) -> None:
+    found = None if missing_libraries("boto3") else str(boto3.__version__)
+    # Older ones do not send the conditions that locks need. What is odd is taken for new.
+    if found is None or [int(part) for part in re.findall(r"\d+", found)[:2]] < [1, 36]:
+        raise VaultError(
+            f"The vault {path} needs the Python library boto3, 1.36 or newer, and here is {found or 'none'}",
+            path=path,
+            library="boto3",
+            version=found,
+        )
 
 
 def _key(path: str) -> Key | None:

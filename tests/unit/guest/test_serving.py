@@ -114,13 +114,13 @@ def test_key_reaches_nbdkit_however_it_was_given(
     command = folder / "give-key"
     command.write_text(f"#!/bin/sh\nmkdir '{folder}'/$1 && cat '{folder}/vault.key'\n", encoding="utf-8")
     command.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patch:
         patch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
         estate.vault = Vault.open(estate.vault.path, access)
     # Of another vault: what the engine was told counts, not what is in its environment.
     monkeypatch.setenv("OVM_VAULT_ENCRYPTION_KEY", "of another vault")
     monkeypatch.setenv("OVM_VAULT_ENCRYPTION_KEY_FILE", "/of/another/vault")
-    monkeypatch.chdir(tmp_path)
     with serve_point(estate.client, point) as served:
         assert copied(served.uri(2), tmp_path / "2") == DATA
         process = Path("/proc", str(served._process.pid))
