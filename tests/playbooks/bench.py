@@ -154,6 +154,9 @@ class Bench:
     subclients: dict[str, Any] = field(default_factory=dict)
     variables: dict[str, Any] = field(default_factory=dict)
     hosts: dict[str, dict[str, Any]] = field(default_factory=lambda: {"localhost": {}})
+    # What the environment has besides; what stands before the command, which runs in a directory of its own.
+    more_environment: dict[str, str] = field(default_factory=dict)
+    wrapper: list[str] = field(default_factory=list)
     runs: int = 0
 
     def __post_init__(self) -> None:
@@ -199,7 +202,7 @@ class Bench:
         # Whoever started the tests in the background has them ignore Ctrl-C.
         command = ["env", "--default-signal=INT", str(Path(sys.executable).with_name("ansible-playbook"))]
         command += ["-i", "inventory.yml"]
-        command += ["-e", "@variables.json", f"ovm.backup.{playbook}", *options]
+        command = [*self.wrapper, *command, "-e", "@variables.json", f"ovm.backup.{playbook}", *options]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,
@@ -219,6 +222,7 @@ class Bench:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         return {
             **kept,
+            **self.more_environment,
             "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
             "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
             "ANSIBLE_DEPRECATION_WARNINGS": "False",

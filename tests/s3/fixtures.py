@@ -9,8 +9,10 @@ from __future__ import annotations
 import atexit
 import contextlib
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -45,6 +47,14 @@ def storage_at(root: str, endpoint: str, *, clock: Callable[[], float] | None = 
     client = make_client(settings_for(endpoint))
     place = parse_place(root)
     return S3Storage(Bucket(client, place.bucket, place.prefix, endpoint), root, clock=clock, **sizes)
+
+
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let the library not wait before it tries again; return the list of how long it would have, which grows."""
+    taken: list[float] = []
+    clock = SimpleNamespace(sleep=taken.append, time=time.time, monotonic=time.monotonic)
+    monkeypatch.setattr("botocore.endpoint.time", clock)
+    return taken
 
 
 @pytest.fixture(scope="session")

@@ -92,7 +92,7 @@ def libraries_for(path: str) -> tuple[str, ...]:
 
 def _check_boto3(path: str) -> None:
     found = None if missing_libraries("boto3") else str(boto3.__version__)
-    # Older ones do not send the conditions that locks need. What is odd is taken for new.
+    # Older ones do not send the conditions that locks need.
     if found is None or [int(part) for part in re.findall(r"\d+", found)[:2]] < [1, 36]:
         raise VaultError(
             f"The vault {path} needs the Python library boto3, 1.36 or newer, and here is {found or 'none'}",

@@ -14,7 +14,7 @@ import pytest
 
 from ansible_collections.ovm.backup.plugins.module_utils.vault.access import VaultAccess
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
-from s3.fixtures import new_root
+from s3.fixtures import new_root, without_pauses
 from s3.server import ACCESS_KEY, SECRET_KEY, Server
 
 PLAIN, ENCRYPTED, BUCKET, ENCRYPTED_BUCKET = KINDS = ("plain", "encrypted", "bucket", "encrypted bucket")
@@ -35,4 +35,7 @@ def make_vault(kind: str, directory: Path, request: pytest.FixtureRequest) -> Va
     """Make an empty vault of a kind, in C(directory) if it is in any."""
     path = new_root() if "bucket" in kind else str(directory / "vault")
     access = VaultAccess.from_options(access_options(kind, request))
-    return Vault.create(path, access, encrypted="encrypted" in kind, clock=lambda: 1.0)
+    with pytest.MonkeyPatch.context() as patch:
+        if "bucket" in kind:
+            without_pauses(patch)
+        return Vault.create(path, access, encrypted="encrypted" in kind, clock=lambda: 1.0)
