@@ -155,7 +155,7 @@ screenshots: $(READY) system stage ## make the pictures of the documentation aga
 	@exec env $(TOOL) ANSIBLE_COLLECTIONS_PATH=$(BUILD)/stage $(VENV)/bin/python tests/tools/screenshots.py --build $(BUILD)
 
 integration: $(READY) system guest-packages stage ## test: integration targets against the simulator
-	@$(IN_STAGE) python $(CURDIR)/tests/tools/integration.py --build $(BUILD) --python $(PYTHON_VERSION) $(ARGS)
+	@$(IN_STAGE) env PYTHONPATH=$(BUILD)/stage:$(CURDIR)/tests python $(CURDIR)/tests/tools/integration.py --build $(BUILD) --python $(PYTHON_VERSION) $(ARGS)
 
 playbooks: $(READY) system s3-packages stage ## test: the playbooks end to end, with everything that can go wrong
 	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadfile tests/playbooks)

@@ -146,6 +146,10 @@ seealso:
 """
 
 EXAMPLES = r"""
+# fmt: code
+# Several files, which the YAML linter of older versions of ansible-core takes for one.
+
+---
 # inventory/ovm.yml: everything that is needed comes from the environment (OVM_URL, OVM_USER and so on)
 plugin: ovm.backup.ovm
 

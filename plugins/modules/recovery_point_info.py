@@ -205,7 +205,7 @@ recovery_points:
           V(null) where extent maps cannot be used.
         - C(changes) say how it was found what to store, C(method), V(all), V(extent_maps) or V(hash), and the
           C(reason). With V(extent_maps), C(candidate) are the bytes that the maps called changed, C(sampled) those
-          that were read to prove the others unchanged.
+          that were read to prove the others unchanged. V(null) for a synthetic full.
         - All sizes are bytes.
       type: list
       elements: dict

@@ -102,7 +102,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-keys:
+vault_keys:
   description: The keys of the vault.
   returned: success
   type: dict
@@ -233,7 +233,7 @@ def main() -> None:
         if changed and not module.check_mode:
             save_keys(keys, document, data_key)
         after = shown(document, keys.document, check_mode=module.check_mode)
-        result: dict[str, Any] = {"changed": changed, "keys": after}
+        result: dict[str, Any] = {"changed": changed, "vault_keys": after}
         if module._diff:
             result["diff"] = {"before": keys.document.describe(), "after": after}
     module.exit_json(**result)

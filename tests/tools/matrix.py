@@ -102,6 +102,7 @@ class Matrix:
         """Copy the collection to a stage of the matrix's own: another step may be at work in the other."""
         self.results.mkdir(parents=True, exist_ok=True)
         self.home.mkdir(exist_ok=True)
+        (self.build / "tmp").mkdir(exist_ok=True)  # where the Makefile has pytest put its files
         subprocess.run([sys.executable, ROOT / "tests/tools/stage.py", ROOT, self.stage], check=True)
 
     def environment(self, name: str, python: str, core: str) -> Path:
@@ -125,7 +126,7 @@ class Matrix:
             "ANSIBLE_REMOTE_TEMP": str(self.home / ".ansible/tmp"),
             "HOME": str(self.home),
             "PATH": f"{venv / 'bin'}:{os.environ['PATH']}",
-            "PYTHONPATH": str(stage_root),
+            "PYTHONPATH": f"{stage_root}:{self.stage / 'tests'}",
         }
         print(f"$ {' '.join(command)}", flush=True)
         return subprocess.run(command, cwd=self.stage, env=environment, check=False).returncode == 0

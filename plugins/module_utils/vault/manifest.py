@@ -34,8 +34,8 @@ class PointDisk:
     file, C(content_hash) that of the whole disk as of this point. C(image) says which image the disk was read from:
     C(clone_id) (null if it was the VM's own), C(repository_id), C(path) and its C(identity), null where that is not
     known. C(changes) says how what is stored was found: C(method) (C(all), C(extent_maps) or C(hash)), the C(reason),
-    and the bytes that were C(candidate) and C(sampled). C(statistics) holds C(read), C(changed), C(stored),
-    of a synthetic full also how many C(frames_copied) and C(frames_repacked).
+    and the bytes that were C(candidate) and C(sampled); a synthetic full has none. C(statistics) holds C(read),
+    C(changed), C(stored), of a synthetic full also how many C(frames_copied) and C(frames_repacked).
     """
 
     slot: int

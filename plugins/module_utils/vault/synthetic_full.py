@@ -242,6 +242,7 @@ class _Consolidation:
             file=file_name,
             file_size=summary.size,
             header_hash=summary.header_hash,
+            changes=None,  # nothing was looked for
             statistics={
                 "read": 0,
                 "changed": 0,

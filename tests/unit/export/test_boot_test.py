@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.guest.conftest import needs_nbdkit
 from unit.transfer.builders import Estate
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import (
@@ -52,6 +53,7 @@ def digests(directory: str) -> dict[str, str]:
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@needs_nbdkit
 def test_guest_comes_up_and_leaves_nothing(bootable: Bootable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -86,6 +88,7 @@ def test_guest_comes_up_and_leaves_nothing(bootable: Bootable, tmp_path: Path, m
     assert digests(vault) == before
 
 
+@needs_nbdkit
 @pytest.mark.parametrize(
     ("conditions", "options", "verdict"),
     [
@@ -112,6 +115,7 @@ def test_verdicts(bootable: Bootable, conditions: Conditions, options: dict[str,
         assert b"== text screen\nSeaBIOS" in found.log
 
 
+@needs_nbdkit
 def test_damage_in_the_vault_is_named(bootable: Bootable) -> None:
     estate, point = bootable
     path = Path(estate.client.directory) / point.id / point.disks[0].file
@@ -122,6 +126,7 @@ def test_damage_in_the_vault_is_named(bootable: Bootable) -> None:
         start(bootable, UP)
 
 
+@needs_nbdkit
 def test_qemu_dies_with_who_started_it(bootable: Bootable, tmp_path: Path) -> None:
     """Kill a process while its guest runs; nobody else is left to end it."""
     estate, point = bootable

@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
-import shutil
+import sys
 from pathlib import Path
 
 import pytest
+from tools.nbdkit import why_not
 from unit.transfer.builders import NEXT_RUN, Estate, disk, incremental, ticking, vm_plan
 from unit.vault.builders import KIB, MIB, noise
 from unit.vault.kinds import KINDS, PLAIN, make_vault
@@ -21,10 +22,8 @@ from s3.fixtures import s3_server
 # One block of data at the start of slot 2, one in its second segment, holes between and behind; the end is no block.
 DATA = noise(64 * KIB, seed=1) + bytes(MIB) + noise(64 * KIB, seed=2) + bytes(2 * MIB + 512)
 
-needs_nbdkit = pytest.mark.skipif(
-    not all(map(shutil.which, ("nbdkit", "nbdcopy", "nbdinfo", "qemu-img"))),
-    reason="needs the packages nbdkit, nbdkit-plugin-python, libnbd-bin and qemu-utils",
-)
+_WHY_NOT = why_not(".".join(map(str, sys.version_info[:2])))
+needs_nbdkit = pytest.mark.skipif(bool(_WHY_NOT), reason=_WHY_NOT)
 
 
 __all__ = ["s3_server"]

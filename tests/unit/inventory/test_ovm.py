@@ -134,7 +134,8 @@ def test_constructed(fill: Fill) -> None:
     }  # fmt: skip
     hosts = data.hosts
     assert hosts["db01"].vars["ansible_host"].startswith("192.0.2.")
-    assert (hosts["files01"].vars["ansible_host"], hosts["db01"].vars["disks"]) == ("none", 3)
+    # Before ansible-core 2.19 every template gives a string, unless native types are asked for.
+    assert (hosts["files01"].vars["ansible_host"], int(hosts["db01"].vars["disks"])) == ("none", 3)
 
 
 @pytest.mark.parametrize("strict", [False, True])

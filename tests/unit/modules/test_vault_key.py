@@ -22,7 +22,7 @@ FIRST, SECOND, THIRD = (base64.b64encode(bytes([number]) * 32).decode() for numb
 
 
 def named(found: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(one["name"], one["kind"]) for one in found["keys"]["recipients"]]
+    return [(one["name"], one["kind"]) for one in found["vault_keys"]["recipients"]]
 
 
 @pytest.fixture
@@ -45,10 +45,10 @@ def test_keys_are_added_renamed_and_removed(succeed: Any, fail: Any, args: dict[
     found = succeed("vault_key", add, diff=True)
     assert found["changed"] is foreseen["changed"] is True
     assert named(found) == named(foreseen) == [("first", "symmetric"), ("second", "symmetric")]
-    assert found["diff"]["before"]["recipients"] == found["keys"]["recipients"][:1]
-    assert found["diff"]["after"] == found["keys"]
-    assert succeed("vault_key", add) == {"changed": False, "keys": found["keys"]}
-    assert succeed("vault_key", args) == {"changed": False, "keys": found["keys"]}
+    assert found["diff"]["before"]["recipients"] == found["vault_keys"]["recipients"][:1]
+    assert found["diff"]["after"] == found["vault_keys"]
+    assert succeed("vault_key", add) == {"changed": False, "vault_keys": found["vault_keys"]}
+    assert succeed("vault_key", args) == {"changed": False, "vault_keys": found["vault_keys"]}
 
     safe = succeed("vault_key", {**args, "name": "safe", "public_key": PUBLIC})
     assert named(safe)[2:] == [("safe", "x25519")]
@@ -67,14 +67,14 @@ def test_data_key_is_replaced_when_it_is_old(succeed: Any, args: dict[str, Any],
     assert first["changed"] is False
     add = {**args, "name": "second", "key": SECOND, "max_age": "0"}
     foreseen = succeed("vault_key", add, check_mode=True)
-    assert (foreseen["keys"]["current"], foreseen["keys"]["data_keys"][-1]["id"]) == (None, None)
+    assert (foreseen["vault_keys"]["current"], foreseen["vault_keys"]["data_keys"][-1]["id"]) == (None, None)
     found = succeed("vault_key", add)
-    ids = [one["id"] for one in found["keys"]["data_keys"]]
-    assert (len(ids), ids[0], ids[1]) == (2, first["keys"]["current"], found["keys"]["current"])
+    ids = [one["id"] for one in found["vault_keys"]["data_keys"]]
+    assert (len(ids), ids[0], ids[1]) == (2, first["vault_keys"]["current"], found["vault_keys"]["current"])
     third = succeed("vault_key", {**args, "max_age": "0", "other_keys": [SECOND]})
-    assert len(third["keys"]["data_keys"]) == 3
+    assert len(third["vault_keys"]["data_keys"]) == 3
     opened = {**args, "vault_access": {"encryption_key": SECOND}}
-    assert succeed("vault_key", opened)["keys"] == third["keys"]
+    assert succeed("vault_key", opened)["vault_keys"] == third["vault_keys"]
 
 
 @pytest.mark.parametrize(

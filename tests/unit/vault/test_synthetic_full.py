@@ -105,7 +105,7 @@ def test_every_field_of_the_manifest(estate: Estate, chained: tuple[Point, Point
     made = outcome.point
     stored = [file_of(estate.client, made, number).stat().st_size for number in (0, 1)]
     reason = f"consolidates recovery point {SECOND}"
-    same: dict[str, Any] = {"type": "synthetic_full", "base": None}
+    same: dict[str, Any] = {"type": "synthetic_full", "base": None, "changes": None}
     assert outcome == PointOutcome(made, True, ())
     assert made == replace(
         second,
