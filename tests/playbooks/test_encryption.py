@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import base64
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,9 +16,7 @@ from unit.programs import files_with, recorded, recording
 from unit.vault.kinds import KEY
 
 from ansible_collections.ovm.backup.plugins.module_utils.vault.access import VaultAccess
-from ansible_collections.ovm.backup.plugins.module_utils.vault.boot_test_record import SCREENSHOT_NAME
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
-from bootable.guest import GuestUnavailable, install_packages
 from playbooks.bench import Bench, only
 from simulator import guest
 
@@ -27,7 +26,7 @@ VARIABLE = "OVM_VAULT_ENCRYPTION_KEY"
 
 @pytest.fixture
 def vault(bench: Bench, tmp_path: Path) -> Vault:
-    """An encrypted vault that the playbooks are told to use; each program that they start is written down."""
+    """An encrypted vault that the playbooks are told to use."""
     made = Vault.create(str(bench.directory / "encrypted"), VaultAccess(encryption_key=KEY), encrypted=True)
     bench.subclients = {"old": only(VM, retention={"keep_last": 1})}
     bench.variables = {
@@ -40,38 +39,30 @@ def vault(bench: Bench, tmp_path: Path) -> Vault:
     return made
 
 
+@pytest.mark.skipif(shutil.which("qemu-img") is None, reason="needs the package qemu-utils")
 def test_the_life_of_an_encrypted_vault(bench: Bench, vault: Vault, tmp_path: Path) -> None:
-    try:
-        install_packages()
-    except GuestUnavailable as problem:
-        pytest.skip(f"no boot test: {problem}")
-    bench.wrapper = recording("trace")
     outcomes = [bench.backup("old")]
     [image] = bench.images(VM).values()
     guest.write_file(image, "/srv/new.bin", guest.noise(200_000, VM))
+    # From here on each program that is started is written down, which takes its time.
+    bench.wrapper = recording("trace")
     outcomes.append(bench.backup("old"))
+    outcomes.append(bench.run("export", client=VM, directory=str(tmp_path / "exported")))
+    traces = list(bench.directory.glob("run-*/trace"))
+    programs = [program for trace in traces for program in recorded(trace)]
+    bench.wrapper = []
     # The full is older than what is kept, and stays because the incremental needs it.
     outcomes.append(bench.run("retention", subclient="old"))
-    points = vault.client(VM).scan()[0]
-    assert [point.type for point in points] == ["full", "incremental"]
+    assert [point.type for point in vault.client(VM).scan()[0]] == ["full", "incremental"]
     outcomes.append(bench.run("verify"))
     assert outcomes[-1].shown[0][0].startswith("2 recovery points of 1 client: 2 good; ")
-    # Its disk has no boot loader: that is what is waited for.
-    outcomes.append(bench.run("boot_test", client=VM, pattern="(?i)no bootable|boot failed"))
-    outcomes.append(bench.run("export", client=VM, directory=str(tmp_path / "exported")))
     exported = tmp_path / "exported" / f"0-{VM}-sys.qcow2"
     subprocess.run(["qemu-img", "compare", str(exported), str(image)], check=True, capture_output=True)
-    outcomes.append(bench.run("report"))
     pages = [path.read_text(encoding="utf-8") for path in (tmp_path / "reports").iterdir()]
-    assert [page for page in pages if "its console says" in page and "data:image/png;base64," in page]
-    picture = Path(vault.client(VM).directory, points[1].id, SCREENSHOT_NAME)
-    assert picture.read_bytes().startswith(b"OVMCRYPT")
+    assert pages and all(VM in page for page in pages)
 
-    traces = list(bench.directory.glob("run-*/trace"))
-    assert len(traces) == len(outcomes)
-    programs = [program for trace in traces for program in recorded(trace)]
-    names = {program.name for program in programs}
-    assert names >= {"ansible-playbook", "nbdkit", "qemu-system-x86_64"}
+    assert {"ansible-playbook"} < {program.name for program in programs} and len(traces) == 2
+    assert [program for program in programs if KEY in " ".join(program.environment)]
     assert [program.arguments for program in programs if KEY in " ".join(program.arguments)] == []
     assert [path for path in files_with(KEY, tmp_path) if path not in traces] == []
     assert not [outcome for outcome in outcomes if KEY in outcome.output]

@@ -4,7 +4,7 @@
 
 """An encrypted vault in a bucket, and all modules that start other programs over it: they work, and tell no secret.
 
-Everything is real: the S3 server, nbdkit, the appliance of libguestfs, and a small Linux that boots.
+Everything is real: the S3 server, nbdkit, the appliance of libguestfs, and qemu. A guest that boots from an encrypted vault is in the tests of the export room.
 """
 
 from __future__ import annotations
@@ -31,18 +31,16 @@ from s3.fixtures import s3_server
 from s3.server import SECRET_KEY
 
 __all__ = ["bootable", "bootable_image", "s3_server"]
-UP = "guest01 is up and has read its disk"
+UP = "No bootable device"
 # Runs modules as Ansible does, one after the other: with their arguments on standard input. And commands between.
 DRIVER = """
-import json, subprocess, sys, time
+import json, subprocess, sys
 results = []
-began = time.time()
 for name, arguments in json.load(sys.stdin):
     command = [sys.executable, "-m", "ansible_collections.ovm.backup.plugins.modules." + name] if name else arguments
     given = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}) if name else ""
     done = subprocess.run(command, input=given, stdout=subprocess.PIPE, text=True)
     results.append(json.loads(done.stdout) if name else done.returncode)
-    print(name, time.time() - began, file=sys.stderr)
 json.dump(results, sys.stdout)
 """
 
@@ -75,7 +73,8 @@ def test_programs_over_an_encrypted_bucket(
         ("served_point", {**vault, "directory": str(served), "state": "absent"}),
         ("guest_file_copy", {**client, "slots": [0], "filesystem": "/dev/sda2", "paths": ["/etc/hostname"],
             "destination": str(files)}),
-        ("boot_test", {**client, "pattern": UP, "accelerator": "tcg", "cpus": 1}),
+        # Of a blank disk: what is written down is slowed down, and to boot Linux would take very long.
+        ("boot_test", {**client, "slots": [1], "pattern": UP, "accelerator": "tcg", "cpus": 1}),
         ("point_export", {**client, "directory": str(tmp_path / "exported")}),
         ("verify", vault),
         ("recovery_point_info", vault),
@@ -97,7 +96,6 @@ def test_programs_over_an_encrypted_bucket(
         [*recording(str(trace)), sys.executable, "-c", DRIVER],
         input=json.dumps(steps), env=environment, capture_output=True, text=True, check=True, cwd=tmp_path,
     )  # fmt: skip
-    print(done.stderr)
     results = [result for (name, _arguments), result in zip(steps, json.loads(done.stdout), strict=True) if name]
     assert [result for result in results if result.get("failed")] == []
     begun, ended, copied, booted, exported, verified, catalogue, _report = results
@@ -106,7 +104,7 @@ def test_programs_over_an_encrypted_bucket(
     assert (begun["served"]["point"], ended["changed"], served.exists()) == (point.id, True, False)
     assert copy.read_bytes() == estate.image(0).read_bytes()
     assert (copied["files_copied"], (files / "etc/hostname").read_text()) == (1, "guest01\n")
-    assert booted["boot_test"]["verdict"].endswith(f"s: its consoles say {UP!r}")
+    assert booted["boot_test"]["verdict"].endswith(f" s: its consoles say {UP!r}")
     raw = ["qemu-img", "compare", str(tmp_path / "exported/0-system.qcow2"), str(estate.image(0))]
     subprocess.run(raw, check=True, capture_output=True)
     assert exported["changed"] and [one["status"] for one in verified["points"]] == ["good"]
