@@ -4,7 +4,8 @@
 
 """An encrypted vault in a bucket, and all modules that start other programs over it: they work, and tell no secret.
 
-Everything is real: the S3 server, nbdkit, the appliance of libguestfs, and qemu. A guest that boots from an encrypted vault is in the tests of the export room.
+Everything is real: the S3 server, nbdkit, the appliance of libguestfs, and qemu. A guest that boots
+from an encrypted vault is in the tests of the export room.
 """
 
 from __future__ import annotations
