@@ -56,7 +56,7 @@ IN_STAGE = mkdir -p $(BUILD)/home $(BUILD)/tmp && cd $(STAGE) && env $(TOOL) PYT
 STEPS := fmt lint types docs sanity integration bed-tests controller molecule artifact versions unit:2 playbooks:2
 STEP_NAMES := $(foreach step,$(STEPS),$(firstword $(subst :, ,$(step))))
 
-.PHONY: bed bed-stop bed-skew bench bench-encryption bench-outage help site screenshots venv system guest-packages s3-packages stage home test demo simulator format clean packages test-matrix release-check $(STEP_NAMES)
+.PHONY: bed bed-stop bed-skew bench bench-encryption bench-outage help site screenshots venv system guest-packages s3-packages proxy-packages stage home test demo simulator format clean packages test-matrix release-check $(STEP_NAMES)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -81,6 +81,9 @@ packages: system guest-packages
 
 s3-packages:
 	@tests/s3/packages.sh >&2
+
+proxy-packages:
+	@tests/playbooks/packages.sh >&2
 
 stage: ## copy the work tree to build/stage/ansible_collections/ovm/backup
 	@$(PYTHON) tests/tools/stage.py $(CURDIR) $(STAGE) >&2
@@ -157,7 +160,7 @@ screenshots: $(READY) system stage ## make the pictures of the documentation aga
 integration: $(READY) system guest-packages stage ## test: integration targets against the simulator
 	@$(IN_STAGE) env PYTHONPATH=$(BUILD)/stage:$(CURDIR)/tests python $(CURDIR)/tests/tools/integration.py --build $(BUILD) --python $(PYTHON_VERSION) $(ARGS)
 
-playbooks: $(READY) system guest-packages s3-packages stage ## test: the playbooks end to end, with everything that can go wrong
+playbooks: $(READY) system guest-packages s3-packages proxy-packages stage ## test: the playbooks end to end, with everything that can go wrong
 	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadfile tests/playbooks)
 
 $(AWX): tests/tools/awx_collection.py $(READY)

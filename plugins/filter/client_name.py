@@ -11,6 +11,7 @@ name: client_name
 author:
   - ovm.backup contributors (@ovm-backup)
 short_description: Turn the name of a VM into the name of its client
+version_added: 0.1.0
 description:
   - Returns the client name that belongs to the name of a VM.
   - >-

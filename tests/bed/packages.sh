@@ -18,18 +18,4 @@ need mkfs.ext4 e2fsprogs
 need mkfs.xfs xfsprogs
 [ "${#missing[@]}" -gt 0 ] || exit 0
 
-if ! command -v apt-get >/dev/null; then
-  echo "the bed needs these Debian packages, and there is no apt-get: ${missing[*]}" >&2
-  exit 3
-fi
-if [ "$(id -u)" -ne 0 ]; then
-  echo "the bed needs these Debian packages, and installing them takes root: ${missing[*]}" >&2
-  exit 3
-fi
-echo "Installing missing system packages for the bed: ${missing[*]}" >&2
-install=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}")
-# A fresh machine has no package lists, or old ones.
-{ "${install[@]}" 2>/dev/null || { apt-get -qq update && "${install[@]}"; }; } >/dev/null || {
-  echo "the bed needs these Debian packages, and apt-get could not install them: ${missing[*]}" >&2
-  exit 3
-}
+exec "$(dirname "$0")/../tools/install-packages.sh" "the bed" "${missing[@]}"

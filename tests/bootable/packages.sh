@@ -20,18 +20,4 @@ need nbdkit nbdkit
 [ -e /usr/lib/syslinux/mbr/mbr.bin ] || missing+=(syslinux-common)
 [ "${#missing[@]}" -gt 0 ] || exit 0
 
-if ! command -v apt-get >/dev/null; then
-  echo "the guest that boots needs these Debian packages, and there is no apt-get: ${missing[*]}" >&2
-  exit 3
-fi
-if [ "$(id -u)" -ne 0 ]; then
-  echo "the guest that boots needs these Debian packages, and installing them takes root: ${missing[*]}" >&2
-  exit 3
-fi
-echo "Installing missing system packages for the guest that boots: ${missing[*]}" >&2
-install=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}")
-# A fresh machine has no package lists, or old ones.
-{ "${install[@]}" 2>/dev/null || { apt-get -qq update && "${install[@]}"; }; } >/dev/null || {
-  echo "the guest that boots needs these Debian packages, and apt-get could not install them: ${missing[*]}" >&2
-  exit 3
-}
+exec "$(dirname "$0")/../tools/install-packages.sh" "the guest that boots" "${missing[@]}"

@@ -15,11 +15,12 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from tools.awx_collection import VERSION
+
 from .credentials import Refused
 from .objects import KINDS, Store
 
 USER, PASSWORD = "admin", "admin password of the stand-in"
-VERSION = "24.6.1"
 PAGE = 25
 
 

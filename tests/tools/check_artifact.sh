@@ -13,7 +13,7 @@ export ANSIBLE_COLLECTIONS_SCAN_SYS_PATH=False
 
 ansible-galaxy collection install --offline --no-deps -p "$collections" ./ovm-backup-*.tar.gz
 
-for unwanted in tests build extensions/molecule Makefile pyproject.toml .ci .git .gitignore; do
+for unwanted in .ansible-lint tests build extensions/molecule Makefile pyproject.toml .ci .git .gitignore; do
   if [ -e "$installed/$unwanted" ]; then
     echo "The artifact has $unwanted: extend build_ignore in galaxy.yml" >&2
     exit 1

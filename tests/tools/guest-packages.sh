@@ -19,13 +19,4 @@ compgen -G '/usr/lib/*/guestfs/supermin.d/*xfs*' >/dev/null || missing+=(libgues
 compgen -G '/boot/vmlinuz-*' >/dev/null || missing+=(linux-image-cloud-amd64)
 [ "${#missing[@]}" -gt 0 ] || exit 0
 
-if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-  exit 0
-fi
-echo "Installing missing system packages for the tests of guests: ${missing[*]}" >&2
-install=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 --no-install-recommends
-  install "${missing[@]}")
-# A fresh machine has no package lists, or old ones.
-{ "${install[@]}" 2>/dev/null || { apt-get -qq update && "${install[@]}"; }; } >/dev/null </dev/null || {
-  echo "These packages could not be installed, tests are skipped: ${missing[*]}" >&2
-}
+"$(dirname "$0")/install-packages.sh" "the test of guests" "${missing[@]}" || true

@@ -21,7 +21,7 @@ from pathlib import Path
 from tools.nbdkit import why_not
 
 TARGETS = Path("tests/integration/targets")
-SERVING = "nbdkit"
+SERVING = "nbdkit"  # the alias of the targets that serve recovery points
 
 
 def main() -> int:
@@ -59,7 +59,7 @@ def main() -> int:
     reason = why_not((arguments.modules or arguments.python).split("@")[0])
     if reason:
         print(f"The targets with the alias {SERVING} are left out: {reason}.", flush=True)
-        command += ["--exclude", SERVING]
+        command += ["--exclude", f"{SERVING}/"]
     command += arguments.targets
     return subprocess.run(command, check=False).returncode
 

@@ -78,6 +78,23 @@ def test_requirements_have_no_upper_bounds() -> None:
     assert [line for line in wanted if re.search(r"==|<|~=|^ansible", line)] == []
 
 
+def test_every_plugin_says_since_when_it_is_there() -> None:
+    now = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["version"]
+    said: dict[str, list[str]] = {}
+    for kind in ("modules", "filter", "lookup", "inventory"):
+        for path in ROOT.glob(f"plugins/{kind}/[a-z]*"):
+            said.setdefault(f"{kind}/{path.stem}", []).extend(
+                re.findall(r"^ *version_added: \"?([\d.]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+            )
+    assert [name for name, versions in said.items() if not versions] == []
+    newer = [name for name, versions in said.items() if any(numbers(one) > numbers(now) for one in versions)]
+    assert newer == []
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split("-")[0].split(".")))
+
+
 def test_collection_says_the_same_lowest_versions_everywhere(matrix: ModuleType) -> None:
     runtime = yaml.safe_load((ROOT / "meta/runtime.yml").read_text(encoding="utf-8"))["requires_ansible"]
     python = yaml.safe_load((ROOT / "tests/config.yml").read_text(encoding="utf-8"))["modules"]["python_requires"]

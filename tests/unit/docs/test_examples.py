@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -21,7 +22,9 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.ovm.backup.plugins.module_utils._module import manager_options
+from ansible_collections.ovm.backup.plugins.module_utils.planning import restore_wishes
 from ansible_collections.ovm.backup.plugins.module_utils.planning.subclient import Subclient
+from ansible_collections.ovm.backup.plugins.module_utils.reporting.prometheus import METRICS
 
 if TYPE_CHECKING:
     from conftest import Block, Documentation
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[3]
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("[a-z]*.py"))
 PREFIX = "ovm.backup."
+MAPPED = set(restore_wishes.MAPPED)
 SAMPLES = {"int": 1, "float": 1.0, "bool": True, "dict": {}, "list": [], "path": "/x", "str": "x"}
 CONDITIONS = ("mutually_exclusive", "required_together", "required_one_of", "required_if", "required_by")
 
@@ -84,9 +88,20 @@ def is_inventory_source(content: Any) -> bool:
     return isinstance(content, dict) and "plugin" in content
 
 
+def is_site_mapping(content: Any) -> bool:
+    """Tell whether this is a file that says what is called otherwise at another site."""
+    return isinstance(content, dict) and not MAPPED.isdisjoint(content)
+
+
+def is_alerting(content: Any) -> bool:
+    """Tell whether these are rules of Prometheus."""
+    return isinstance(content, dict) and set(content) == {"groups"}
+
+
 def variables_of(content: Any) -> Iterator[dict[str, Any]]:
     """Yield the mappings of variables: a file of variables, or an inventory."""
-    if isinstance(content, dict) and not is_definition(content) and not is_inventory_source(content):
+    others = (is_definition, is_inventory_source, is_site_mapping, is_alerting)
+    if isinstance(content, dict) and not any(of_this_kind(content) for of_this_kind in others):
         inventory = content.get("all", {})
         yield inventory.get("vars", {}) if "all" in content else content
 
@@ -94,7 +109,7 @@ def variables_of(content: Any) -> Iterator[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def examples(documentation: Documentation) -> dict[Block, Any]:
     """Return the parsed content of every YAML block of the documentation."""
-    return {block: yaml.safe_load(block.text) for block in documentation.blocks("yaml")}
+    return {block: loaded(block.text) for block in yaml_blocks(documentation)}
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +242,53 @@ def test_readme_of_role_lists_its_variables(documentation: Documentation, role: 
     }
 
 
+# --- what others read ------------------------------------------------------------------------------------------------
+
+
+def test_mappings_of_another_site_are_accepted(examples: dict[Block, Any]) -> None:
+    shown = [content for content in examples.values() if is_site_mapping(content)]
+    assert len(shown) >= 1
+    for content in shown:
+        assert restore_wishes.read_mapping(content) == content
+
+
+def test_alerts_use_metrics_that_there_are(examples: dict[Block, Any]) -> None:
+    shown = [content for content in examples.values() if is_alerting(content)]
+    rules = [rule for content in shown for group in content["groups"] for rule in group["rules"]]
+    used = {name for rule in rules for name in re.findall(r"\bovm_backup_\w+", rule["expr"])}
+    assert len(used) >= 3
+    assert used <= set(METRICS)
+
+
+def test_what_is_yaml_is_shown_as_yaml(documentation: Documentation) -> None:
+    """A message may look like a mapping, but nothing is nested in it."""
+    hidden = []
+    for block in [*documentation.blocks("text"), *documentation.blocks("none")]:
+        if block not in yaml_blocks(documentation):
+            with contextlib.suppress(yaml.YAMLError):
+                content = loaded(block.text)
+                inner = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+                hidden += [str(block)] if any(isinstance(value, (dict, list)) for value in inner) else []
+    assert hidden == []
+
+
 # --- helpers ---------------------------------------------------------------------------------------------------------
+
+
+class Loader(yaml.SafeLoader):
+    """Loads what Ansible loads, without making anything of its tags."""
+
+
+Loader.add_constructor("!unsafe", yaml.SafeLoader.construct_yaml_str)
+
+
+def yaml_blocks(documentation: Documentation) -> list[Block]:
+    """Return the blocks of YAML. antsibull-docs does not know C(!unsafe), so one with that tag is not called YAML."""
+    return [*documentation.blocks("yaml"), *(one for one in documentation.blocks("none") if "!unsafe" in one.text)]
+
+
+def loaded(text: str) -> Any:
+    return yaml.load(text, Loader)
 
 
 def listed_tasks(content: Any) -> list[dict[str, Any]]:
