@@ -160,7 +160,7 @@ screenshots: $(READY) system stage ## make the pictures of the documentation aga
 integration: $(READY) system guest-packages stage ## test: integration targets against the simulator
 	@$(IN_STAGE) env PYTHONPATH=$(BUILD)/stage:$(CURDIR)/tests python $(CURDIR)/tests/tools/integration.py --build $(BUILD) --python $(PYTHON_VERSION) $(ARGS)
 
-playbooks: $(READY) system s3-packages proxy-packages stage ## test: the playbooks end to end, with everything that can go wrong
+playbooks: $(READY) system guest-packages s3-packages proxy-packages stage ## test: the playbooks end to end, with everything that can go wrong
 	@$(IN_STAGE) pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadfile tests/playbooks)
 
 $(AWX): tests/tools/awx_collection.py $(READY)

@@ -247,11 +247,13 @@ boot_test:
 screenshot:
   description:
     - File with the screenshot (PNG), V(null) if there is none. Also returned when the task fails.
+    - In the vault, so in a bucket an object, and in an encrypted vault not readable as it is. Reports show it.
   returned: success
   type: str
 log:
   description:
     - File with the log of the consoles, V(null) if there is none. Also returned when the task fails.
+    - In the vault, as the screenshot.
   returned: success
   type: str
 failure:

@@ -167,7 +167,7 @@ class Playbook:
 @dataclass
 class Bench:
     """A simulator, a vault, and the playbooks. ``variables`` go into every run, ``surroundings`` into its
-    environment."""
+    environment, and ``wrapper`` stands before its command, which runs in a directory of its own."""
 
     simulator: Simulator
     directory: Path
@@ -175,6 +175,7 @@ class Bench:
     variables: dict[str, Any] = field(default_factory=dict)
     hosts: dict[str, dict[str, Any]] = field(default_factory=lambda: {"localhost": {}})
     surroundings: dict[str, str] = field(default_factory=dict)
+    wrapper: list[str] = field(default_factory=list)
     runs: int = 0
 
     def __post_init__(self) -> None:
@@ -220,7 +221,7 @@ class Bench:
         # Whoever started the tests in the background has them ignore Ctrl-C.
         command = ["env", "--default-signal=INT", str(Path(sys.executable).with_name("ansible-playbook"))]
         command += ["-i", "inventory.yml"]
-        command += ["-e", "@variables.json", f"ovm.backup.{playbook}", *options]
+        command = [*self.wrapper, *command, "-e", "@variables.json", f"ovm.backup.{playbook}", *options]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,

@@ -6,12 +6,9 @@
 
 from __future__ import annotations
 
-import time
-from types import SimpleNamespace
-
 import pytest
 
-from s3.fixtures import s3_faults, s3_server, s3_storage
+from s3.fixtures import s3_faults, s3_server, s3_storage, without_pauses
 
 __all__ = ["s3_faults", "s3_server", "s3_storage"]
 
@@ -19,7 +16,4 @@ __all__ = ["s3_faults", "s3_server", "s3_storage"]
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Return how long the library would have waited before it tried again; nobody waits."""
-    taken: list[float] = []
-    clock = SimpleNamespace(sleep=taken.append, time=time.time, monotonic=time.monotonic)
-    monkeypatch.setattr("botocore.endpoint.time", clock)
-    return taken
+    return without_pauses(monkeypatch)

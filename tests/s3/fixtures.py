@@ -6,9 +6,13 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +27,8 @@ BUCKET = "vaults"
 # This one holds each object for a day.
 LOCKED_BUCKET = "locked-vaults"
 _NUMBERS = itertools.count(1)
+# For pytest, the same fixture is another one in each file that imports it.
+_SERVERS: list[Server] = []
 
 
 def settings_for(endpoint: str, **changes: Any) -> S3Settings:
@@ -43,23 +49,38 @@ def storage_at(root: str, endpoint: str, *, clock: Callable[[], float] | None = 
     return S3Storage(Bucket(client, place.bucket, place.prefix, endpoint), root, clock=clock, **sizes)
 
 
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let the library not wait before it tries again; return the list of how long it would have, which grows."""
+    taken: list[float] = []
+    clock = SimpleNamespace(sleep=taken.append, time=time.time, monotonic=time.monotonic)
+    monkeypatch.setattr("botocore.endpoint.time", clock)
+    return taken
+
+
 @pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Server:
     """Return a running server."""
     missing = missing_programs()
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)} (tests/s3/packages.sh installs them for root)")
-    directory: Path = tmp_path_factory.mktemp("s3") / "ceph"
-    with serve(directory) as server:
-        client = make_client(settings_for(server.endpoint))
-        client.create_bucket(Bucket=BUCKET)
-        # Now, because a gateway that follows a killed one takes its time to make buckets.
-        client.create_bucket(Bucket=LOCKED_BUCKET, ObjectLockEnabledForBucket=True)
-        rule = {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}}
-        client.put_object_lock_configuration(
-            Bucket=LOCKED_BUCKET, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
-        )
-        yield server
+    if not _SERVERS:
+        _SERVERS.append(_start(tmp_path_factory.mktemp("s3") / "ceph"))
+    return _SERVERS[0]
+
+
+def _start(directory: Path) -> Server:
+    running = contextlib.ExitStack()
+    server = running.enter_context(serve(directory))
+    atexit.register(running.close)
+    client = make_client(settings_for(server.endpoint))
+    client.create_bucket(Bucket=BUCKET)
+    # Now, because a gateway that follows a killed one takes its time to make buckets.
+    client.create_bucket(Bucket=LOCKED_BUCKET, ObjectLockEnabledForBucket=True)
+    rule = {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}}
+    client.put_object_lock_configuration(
+        Bucket=LOCKED_BUCKET, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+    )
+    return server
 
 
 @pytest.fixture

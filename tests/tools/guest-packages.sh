@@ -12,6 +12,7 @@ need qemu-img qemu-utils
 need qemu-system-x86_64 qemu-system-x86
 need ntfs-3g ntfs-3g
 need mkfs.xfs xfsprogs
+need strace strace
 compgen -G '/usr/lib/*/nbdkit/plugins/nbdkit-python-plugin.so' >/dev/null || missing+=(nbdkit-plugin-python)
 compgen -G '/usr/lib/*/libguestfs.so.0' >/dev/null || missing+=(libguestfs0)
 compgen -G '/usr/lib/*/guestfs/supermin.d/*xfs*' >/dev/null || missing+=(libguestfs-xfs)

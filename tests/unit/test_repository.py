@@ -21,7 +21,7 @@ HEADER = """\
 # SPDX-License-Identifier: GPL-3.0-or-later
 """
 ENGINE = Path("plugins/module_utils")
-SHARED = {"errors", "_certificates", "_libraries", "_reading", "_version"}
+SHARED = {"errors", "_certificates", "_children", "_libraries", "_reading", "_version"}
 # Which rooms the files of a room may import from.
 ROOMS = {
     "manager": {"manager"},

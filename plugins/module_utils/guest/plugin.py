@@ -47,7 +47,9 @@ package = types.ModuleType("ansible_collections")
 package.__path__ = [{packages!r}]
 sys.modules["ansible_collections"] = package
 if list(sys.version_info[:2]) == {version!r}:
-    sys.path += {libraries!r}
+    # Before those of the distribution, which may be too old.
+    at = next((n for n, path in enumerate(sys.path) if path.endswith("-packages")), len(sys.path))
+    sys.path[at:at] = {libraries!r}
 from {module} import Plugin
 
 plugin = Plugin({directory!r}, nbdkit)

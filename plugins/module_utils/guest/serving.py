@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import errors
+from .._children import child_environment
 from ..errors import OvmBackupError, ServingError
 from ..vault.attaching import environment_for, libraries_for
 from ..vault.manifest import Point, chosen_disks
@@ -179,7 +180,7 @@ def start(command: Sequence[str], directory: str, vault: str) -> subprocess.Pope
     """
     # What the task's own Python has in its environment may be for another version than nbdkit's. That one finds its
     # standard library by the first python3 of the path, which has to be the one that it was built with.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment = {name: value for name, value in child_environment().items() if not name.startswith("PYTHON")}
     environment["PATH"] = f"/usr/bin:/bin:{environment.get('PATH', os.defpath)}"
     environment.update(environment_for(vault))
     ready, tell = os.pipe()
@@ -193,7 +194,6 @@ def start(command: Sequence[str], directory: str, vault: str) -> subprocess.Pope
                 stderr=log,
                 pass_fds=(tell,),
                 env=environment,
-                cwd="/",
             )
         os.close(tell)
         tell = -1

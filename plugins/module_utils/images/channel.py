@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from .._children import child_environment
 from ..errors import ServerError, ServerToolError, ServerUnreachableError
 from .dom0_program import FRAME, READY
 from .ssh import SshSettings
@@ -30,7 +31,6 @@ _READ = 1024 * 1024
 _NOISE = 64 * 1024  # what login scripts may print
 _ERRORS = 16 * 1024  # how much of standard error is kept
 _GOODBYE = 2.0  # seconds for a program to end by itself
-_OURS = "OVM_"  # how the variables of the environment begin that are for this collection
 _F_SETPIPE_SZ = 1031  # fcntl has its name from Python 3.10 on
 
 
@@ -60,10 +60,8 @@ class Process:
         self._last = False  # nothing is to be sent any more
         self._stderr = b""
         # In the language of our patterns. In a session of its own: an interruption of us is no interruption of it, so
-        # that we end it when we are done with it. Our variables hold keys and passwords, and the configuration of ssh
-        # may send variables to the server or start other programs.
-        others = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-        environment = {**others, "LC_ALL": "C"}
+        # that we end it when we are done with it.
+        environment = {**child_environment(), "LC_ALL": "C"}
         try:
             self._process = subprocess.Popen(  # pylint: disable=ansible-bad-function
                 command,

@@ -9,18 +9,19 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .._libraries import missing_libraries
+from .._libraries import boto3, missing_libraries
 from ..errors import InvalidInputError, NotAVaultError, VaultError, VaultKeyError
 from .access import VaultAccess, is_bucket
 from .storage.encrypted import EncryptedStorage
 from .storage.encryption import encrypted_storage, encryption_setting, unlocked
-from .storage.key_source import read_key
+from .storage.key_source import read_key_text
 from .storage.keys import HOW_TO_GIVE, VaultKeys, create_keys
 from .storage.mounts import mount, root_of, storage_of, unmount
-from .storage.recipients import Key
+from .storage.recipients import Key, parse_key
 from .storage.s3 import S3Storage
 from .storage.s3_settings import S3Settings
 
@@ -35,8 +36,7 @@ def attach(path: str, access: VaultAccess | None) -> None:
     if is_bucket(path):
         names = {one.name for one in dataclasses.fields(S3Settings)}
         settings = S3Settings(**{key: value for key, value in dataclasses.asdict(access).items() if key in names})
-        if missing_libraries("boto3"):
-            raise VaultError(f"The vault {path} needs the Python library boto3, which is not installed here", path=path)
+        _check_boto3(path)
         try:
             mount(path, S3Storage.connect(path, settings))
         except OSError as error:
@@ -90,8 +90,29 @@ def libraries_for(path: str) -> tuple[str, ...]:
     return (*bucket, "cryptography") if isinstance(storage_of(path), EncryptedStorage) else bucket
 
 
+def _check_boto3(path: str) -> None:
+    found = None if missing_libraries("boto3") else str(boto3.__version__)
+    # Older ones do not send the conditions that locks need.
+    if found is None or [int(part) for part in re.findall(r"\d+", found)[:2]] < [1, 36]:
+        raise VaultError(
+            f"The vault {path} needs the Python library boto3, 1.36 or newer, and here is {found or 'none'}",
+            path=path,
+            library="boto3",
+            version=found,
+        )
+
+
 def _key(path: str) -> Key | None:
-    return read_key(dataclasses.asdict(_access_to(path)))
+    """Return the key that was given. A command is run once: other processes may not find it, or ask for it anew."""
+    access = _access_to(path)
+    found = read_key_text(dataclasses.asdict(access))
+    if found is None:
+        return None
+    key = parse_key(*found)
+    if access.encryption_key_command:
+        known = dataclasses.replace(access, encryption_key=found[0], encryption_key_command=None)
+        _ATTACHED[root_of(path)] = known
+    return key
 
 
 def _access_to(path: str) -> VaultAccess:

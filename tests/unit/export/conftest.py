@@ -14,11 +14,14 @@ import pytest
 from unit.export.machines import document
 from unit.transfer.builders import Estate, disk, vm_plan
 from unit.vault.builders import MIB
+from unit.vault.kinds import PLAIN, make_vault
 
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 from bootable.guest import SIZE, GuestUnavailable, build
+from s3.fixtures import s3_server
 
+__all__ = ["s3_server"]
 HOST = "guest01"
 
 
@@ -36,9 +39,9 @@ def bootable_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def bootable(bootable_image: Path, tmp_path: Path) -> tuple[Estate, Point]:
-    """A recovery point with that disk in slot 0 and a blank one in slot 1."""
-    estate = Estate(tmp_path / "estate")
+def bootable(bootable_image: Path, tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Estate, Point]:
+    """A recovery point with that disk in slot 0 and a blank one in slot 1. The test may name the kind of vault."""
+    estate = Estate(tmp_path / "estate", make_vault(getattr(request, "param", PLAIN), tmp_path, request))
     bootable_image_copy = estate.image(0)
     bootable_image_copy.unlink()
     os.link(bootable_image, bootable_image_copy)

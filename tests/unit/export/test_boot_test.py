@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from unit.guest.conftest import needs_nbdkit
 from unit.transfer.builders import Estate
+from unit.vault.kinds import ENCRYPTED
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import (
     BootTestError,
@@ -54,6 +55,7 @@ def digests(directory: str) -> dict[str, str]:
 
 
 @needs_nbdkit
+@pytest.mark.parametrize("bootable", [ENCRYPTED], indirect=True)  # the integration target has a plain one
 def test_guest_comes_up_and_leaves_nothing(bootable: Bootable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()

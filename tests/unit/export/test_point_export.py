@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 from unit.export.machines import document
 from unit.transfer.builders import Estate, disk, vm_plan
 from unit.vault.builders import MIB, noise
+from unit.vault.kinds import KINDS, PLAIN, make_vault
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVaultError, InvalidInputError, TargetError
 from ansible_collections.ovm.backup.plugins.module_utils.export import directory
@@ -33,8 +36,8 @@ FILES = ["0-system.qcow2", "1-data.qcow2", "export.json", "report.txt", "web_01.
 
 
 @pytest.fixture
-def estate(tmp_path: Path) -> Estate:
-    made = Estate(tmp_path / "estate")
+def estate(tmp_path: Path, request: pytest.FixtureRequest) -> Estate:
+    made = Estate(tmp_path / "estate", make_vault(getattr(request, "param", PLAIN), tmp_path, request))
     made.write(1, noise(100_000) + bytes(2 * MIB) + b"end.")
     return made
 
@@ -75,6 +78,17 @@ def test_found_again(estate: Estate, point: Point, target: Path, compression: st
     listed = json.loads((target / "export.json").read_text())
     assert [entry["name"] for entry in listed["files"]] == [name for name in FILES if name != "export.json"]
     assert {item["key"] for item in listed["attention"]} >= {"boot_loader", "device_names"}
+
+
+@pytest.mark.skipif(shutil.which("qemu-img") is None, reason="needs the package qemu-utils")
+@pytest.mark.parametrize("estate", KINDS, indirect=True)
+def test_out_of_every_kind_of_vault(estate: Estate, point: Point, target: Path) -> None:
+    assert export(estate, point, target) == "missing"
+    for slot, name in ((0, "system"), (1, "data")):
+        disks = [str(target / f"{slot}-{name}.qcow2"), str(estate.image(slot))]
+        said = subprocess.run(["qemu-img", "compare", *disks], check=True, capture_output=True, text=True).stdout
+        assert "Images are identical." in said
+    assert export(estate, point, target) == "current"
 
 
 def test_replaced_when_allowed(estate: Estate, point: Point, target: Path) -> None:

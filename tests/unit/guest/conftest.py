@@ -13,9 +13,11 @@ import pytest
 from tools.nbdkit import why_not
 from unit.transfer.builders import NEXT_RUN, Estate, disk, incremental, ticking, vm_plan
 from unit.vault.builders import KIB, MIB, noise
+from unit.vault.kinds import KINDS, PLAIN, make_vault
 
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
+from s3.fixtures import s3_server
 
 # One block of data at the start of slot 2, one in its second segment, holes between and behind; the end is no block.
 DATA = noise(64 * KIB, seed=1) + bytes(MIB) + noise(64 * KIB, seed=2) + bytes(2 * MIB + 512)
@@ -24,9 +26,14 @@ _WHY_NOT = why_not(".".join(map(str, sys.version_info[:2])))
 needs_nbdkit = pytest.mark.skipif(bool(_WHY_NOT), reason=_WHY_NOT)
 
 
+__all__ = ["s3_server"]
+on_all_kinds = pytest.mark.parametrize("estate", KINDS, indirect=True)
+
+
 @pytest.fixture
-def estate(tmp_path: Path) -> Estate:
-    return Estate(tmp_path)
+def estate(tmp_path: Path, request: pytest.FixtureRequest) -> Estate:
+    """An estate with a plain vault, or with one of the kind that the test is parametrized with."""
+    return Estate(tmp_path, make_vault(getattr(request, "param", PLAIN), tmp_path, request))
 
 
 @pytest.fixture

@@ -19,19 +19,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.guest.conftest import DATA, needs_nbdkit
+from unit.guest.conftest import DATA, needs_nbdkit, on_all_kinds
 from unit.transfer.builders import Estate
 from unit.vault.builders import KIB, MIB
+from unit.vault.kinds import BUCKET, ENCRYPTED, KEY, PLAIN, access_options
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import (
     CorruptVaultError,
     InvalidInputError,
     PointNotFoundError,
     ServingError,
+    VaultError,
 )
 from ansible_collections.ovm.backup.plugins.module_utils.guest import serving
 from ansible_collections.ovm.backup.plugins.module_utils.guest.serving import serve_point
+from ansible_collections.ovm.backup.plugins.module_utils.vault.access import VaultAccess
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
+from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
+from s3.faults import Fault, FaultProxy
+from s3.fixtures import s3_faults
+
+__all__ = ["s3_faults"]
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +60,7 @@ def copied(uri: str, target: Path) -> bytes:
 
 
 @needs_nbdkit
+@on_all_kinds
 def test_all_disks_of_a_point(estate: Estate, point: Point, tmp_path: Path, directories: Path) -> None:
     with serve_point(estate.client, point) as served:
         process = served._process.pid
@@ -82,6 +91,56 @@ def test_all_disks_of_a_point(estate: Estate, point: Point, tmp_path: Path, dire
     assert os.listdir(directories) == []
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
+
+
+@needs_nbdkit
+@pytest.mark.parametrize("estate", [ENCRYPTED], indirect=True)
+@pytest.mark.parametrize(
+    "access",
+    [
+        VaultAccess(encryption_key=KEY),
+        VaultAccess(encryption_key_file="keys/vault.key"),
+        # It is in nbdkit's path no more, and each call of a key management may be one that somebody has to allow.
+        VaultAccess(encryption_key_command="give-key once"),
+    ],
+    ids=["key", "file", "command"],
+)
+def test_key_reaches_nbdkit_however_it_was_given(
+    estate: Estate, point: Point, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, access: VaultAccess
+) -> None:
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    (folder / "vault.key").write_text(f"{KEY}\n", encoding="utf-8")
+    command = folder / "give-key"
+    command.write_text(f"#!/bin/sh\nmkdir '{folder}'/$1 && cat '{folder}/vault.key'\n", encoding="utf-8")
+    command.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        estate.vault = Vault.open(estate.vault.path, access)
+    # Of another vault: what the engine was told counts, not what is in its environment.
+    monkeypatch.setenv("OVM_VAULT_ENCRYPTION_KEY", "of another vault")
+    monkeypatch.setenv("OVM_VAULT_ENCRYPTION_KEY_FILE", "/of/another/vault")
+    with serve_point(estate.client, point) as served:
+        assert copied(served.uri(2), tmp_path / "2") == DATA
+        process = Path("/proc", str(served._process.pid))
+        assert KEY.encode() not in (process / "cmdline").read_bytes()
+        assert b"another" not in (process / "environ").read_bytes()
+
+
+@needs_nbdkit
+@pytest.mark.parametrize("estate", [BUCKET], indirect=True)
+def test_a_storage_that_refuses_later_is_told(
+    estate: Estate, point: Point, tmp_path: Path, s3_faults: FaultProxy, request: pytest.FixtureRequest
+) -> None:
+    access = {**access_options(BUCKET, request), "endpoint_url": s3_faults.endpoint}
+    estate.vault = Vault.open(estate.vault.path, VaultAccess.from_options(access))
+    with serve_point(estate.client, point) as served:
+        s3_faults.add(Fault("answer", "GET", times=1000, status=400, code="ExpiredToken"))
+        with pytest.raises(subprocess.CalledProcessError):
+            copied(served.uri(0), tmp_path / "0")
+        with pytest.raises(VaultError, match=r"Cannot read s3://.*: the credentials have expired: get new ones"):
+            served.check()
 
 
 @needs_nbdkit
@@ -120,7 +179,8 @@ with serving.serve_point(client, client.point()) as served:
 
 
 @needs_nbdkit
-def test_damage_is_reported_as_what_it_is(estate: Estate, point: Point, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("estate", "offset"), [(PLAIN, 0), (ENCRYPTED, 72)], indirect=["estate"])
+def test_damage_is_reported_as_what_it_is(estate: Estate, point: Point, tmp_path: Path, offset: int) -> None:
     path = Path(estate.client.directory, str(point.disks[1].base), "2-data.img.zst")
     content = bytearray(path.read_bytes())
     content[1000] ^= 1
@@ -128,7 +188,7 @@ def test_damage_is_reported_as_what_it_is(estate: Estate, point: Point, tmp_path
     with serve_point(estate.client, point) as served:
         with pytest.raises(subprocess.CalledProcessError):
             copied(served.uri(2), tmp_path / "2")
-        with pytest.raises(CorruptVaultError, match=f"{path} is damaged at offset 0") as damage:
+        with pytest.raises(CorruptVaultError, match=f"{path} is damaged at offset {offset}: ") as damage:
             served.check()
         assert damage.value.details["path"] == str(path)
         # The other disk is as good as before.

@@ -126,9 +126,9 @@ def clone_of(*disks: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 class Estate:
-    """Storage repositories with one VM's images and configuration, and an empty vault."""
+    """Storage repositories with one VM's images and configuration, and an empty vault, by itself a plain one."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, vault: Vault | None = None) -> None:
         self.repositories = directory / "repositories"
         self.folder = self.repositories / REPOSITORY
         (self.folder / "VirtualDisks").mkdir(parents=True)
@@ -136,7 +136,7 @@ class Estate:
         self.vm_cfg.parent.mkdir(parents=True)
         self.vm_cfg.write_bytes(VM_CFG)
         self.write(0, noise(2 * MIB))
-        self.vault = Vault.create(str(directory / "vault"), clock=lambda: 1.0)
+        self.vault = vault or Vault.create(str(directory / "vault"), clock=lambda: 1.0)
 
     def image(self, which: int | str) -> Path:
         """Return the image of a slot, or another one by its name."""

@@ -34,6 +34,14 @@ def read_key(access: Mapping[str, Any], *, prefix: str = PREFIX, seconds: float 
 
     A command has so many C(seconds).
     """
+    found = read_key_text(access, prefix=prefix, seconds=seconds)
+    return parse_key(*found) if found is not None else None
+
+
+def read_key_text(
+    access: Mapping[str, Any], *, prefix: str = PREFIX, seconds: float = COMMAND_SECONDS
+) -> tuple[str, str] | None:
+    """Return the text of that key, and what errors call it."""
     names = [prefix + source for source in SOURCES]
     given = [name for name in names if access.get(name)]
     if not given:
@@ -44,11 +52,11 @@ def read_key(access: Mapping[str, Any], *, prefix: str = PREFIX, seconds: float 
         raise VaultKeyError(f"{given[0]} needs the Python library cryptography, which is not installed on this host")
     name, value = given[0], access[given[0]]
     if name == f"{prefix}key_file":
-        return parse_key(_read_file(value, f"{name} {value}"), f"{name} {value}")
+        return _read_file(value, f"{name} {value}"), f"{name} {value}"
     if name == f"{prefix}key_command":
         command = _words(value, name)
-        return parse_key(_run(command, f"{name} {command[0]}", seconds), f"What {name} {command[0]} printed")
-    return parse_key(str(value), name)
+        return _run(command, f"{name} {command[0]}", seconds), f"What {name} {command[0]} printed"
+    return str(value), name
 
 
 def _read_file(path: str, name: str) -> str:
@@ -73,7 +81,11 @@ def _words(command: Any, name: str) -> list[str]:
 
 
 def _run(command: Sequence[str], name: str, seconds: float) -> str:
-    """Return what a command prints. Its arguments may hold secrets: errors name the program alone."""
+    """Return what a command prints.
+
+    Its arguments are no place for a secret: Ansible logs them, and the list of processes shows them. Errors name the
+    program alone all the same.
+    """
     try:
         # In a group of its own, so that its children do not outlive the time limit.
         process = subprocess.Popen(  # pylint: disable=ansible-bad-function
