@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from unit.limits import largest_file
 
 from playbooks.bench import Bench, only, reasons
 
@@ -51,12 +51,8 @@ def test_vault_is_full_or_read_only(bench: Bench, small_vault: Path) -> None:
 def test_quota_is_used_up(bench: Bench) -> None:
     bench.subclients = {"big": only("bigfiles01")}
     # A limit of the processes' files stands in for a quota: it needs no root.
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, limits[1]))
-    try:
+    with largest_file(4 << 20):
         playbook = bench.start("backup", subclient="big")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert playbook.wait().code == 2
     vm = bench.job()["vms"]["bigfiles01"]
     assert vm["status"] == "Failed"

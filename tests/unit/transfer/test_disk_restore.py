@@ -9,13 +9,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import resource
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from unit.limits import largest_file
 from unit.transfer.large import MEMORY, SIZE, large_disk, restored
 from unit.vault.builders import (
     KIB,
@@ -247,17 +246,8 @@ def test_too_little_space_is_noticed_before_anything_is_written(
         check_target(str(target), chain)
 
 
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """Let no file of this process become larger than 32 KiB."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_a_file_system_that_does_not_take_so_large_files(files: list[Stored], target: Path, small_files: None) -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (32 * KIB, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-    with pytest.raises(TargetError) as caught:
+def test_a_file_system_that_does_not_take_so_large_files(files: list[Stored], target: Path) -> None:
+    with pytest.raises(TargetError) as caught, largest_file(32 * KIB):
         restore(files, target)
     assert caught.value.message == f"Cannot write {target}.restoring: File too large"
     assert caught.value.details == {"path": f"{target}.restoring", "errno": errno.EFBIG}

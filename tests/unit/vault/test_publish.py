@@ -10,7 +10,6 @@ import builtins
 import errno
 import os
 import re
-import resource
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.limits import largest_file
 from unit.vault.builders import EMPTY_STATE, add_disk, add_point, describe, noise, write_image
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVaultError, VaultWriteError
@@ -198,25 +198,15 @@ def test_an_interruption_leaves_nothing(client: Client, image: Path, monkeypatch
     assert os.listdir(client.directory) == ["client.json"]
 
 
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """Let no file of this process become larger than 64 KiB: a file system that really refuses to take more."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_a_vault_that_takes_no_more_data(tmp_path: Path, client: Client, small_files: None) -> None:
+def test_a_vault_that_takes_no_more_data(tmp_path: Path, client: Client) -> None:
     image = tmp_path / "raw"
     with image.open("wb") as file:
         file.write(noise(50_000))
-    add_point(client, image)
+    with largest_file(65536):
+        add_point(client, image)
     with image.open("ab") as file:
         file.write(noise(15_000, 1))
-    with pytest.raises(VaultWriteError) as caught:
+    with pytest.raises(VaultWriteError) as caught, largest_file(65536):
         add_point(client, image)
     assert caught.value.details["errno"] == errno.EFBIG
     assert caught.value.message.startswith(f"Cannot write {client.directory}/")
