@@ -281,7 +281,7 @@ def test_a_vm_is_restored_in_place_whatever_becomes_of_the_server(saved: Saved, 
     # It is back. The same restore once more takes what was left, and what would disturb it is refused meanwhile.
     simulator.clear_faults()
     with saved.held(bed, **in_place, point=saved.point) as playbook:
-        past = {**in_place, "client": "db01", "ovm_backup_ssh": {**bed.ssh_settings(), "stall_timeout": 5}}
+        past = {**in_place, "client": "db01", "ovm_backup_ssh": bed.ssh_settings()}
         same = bench.run("restore", code=2, **past)
         assert "another restore is writing it" in same.messages["localhost"]
         other = bench.run("restore", code=2, **past, slots=[0])

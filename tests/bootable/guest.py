@@ -47,7 +47,8 @@ mount -t sysfs none /sys
 mount -t devtmpfs none /dev
 for driver in $(cat /drivers/order); do insmod /drivers/$driver; done
 for _try in 1 2 3 4 5 6 7 8 9 10; do
-  for disk in /dev/vda2 /dev/sda2; do
+  # Disks are found in any order.
+  for disk in /dev/vda2 /dev/sda2 /dev/vdb2 /dev/sdb2; do
     [ -b $disk ] && mount -t ext4 $disk /disk && break 2
   done
   sleep 0.2

@@ -90,6 +90,31 @@ def test_wrong_input(bench: Bench, cases: dict[str, dict[str, Any]], tmp_path: P
     check_nothing_selected(outcome)
 
 
+def test_host_that_plans_is_checked(bench: Bench) -> None:
+    """Without it Ansible would skip all plays, and call that success."""
+    bench.subclients = SUBCLIENTS
+    bench.hosts = {"proxy1": {}}
+    before = bench.tree()
+    missing = bench.start("backup", subclient="all", ovm_backup_proxy="proxy9").wait()  # Ansible warns of it, too
+    assert missing.code == 2
+    assert set(missing.messages.values()) == {
+        "proxy9, which is to plan the run, is no host of the inventory. Nothing was backed up."
+    }
+    for options in (["--limit", "all"], ["--limit", "all", "--check"]):
+        limited = bench.backup("all", *options, code=2)  # localhost is none of them
+        assert set(limited.messages.values()) == {
+            "This run is limited to all, which leaves out localhost, the host that plans it. Nothing was backed up."
+        }
+    limited = bench.backup("all", "--limit", "proxy1", code=2, ovm_backup_proxy="proxy1")
+    assert limited.messages["proxy1"].startswith("This run is limited to proxy1, and the VMs are hosts of the run that")
+    bench.hosts = {"proxy1": {"ovm_backup_proxy": "proxy1"}, "localhost": {"ovm_backup_proxy": "proxy1"}}
+    hidden = bench.backup("all", code=2)
+    assert hidden.messages["localhost"].startswith(
+        "ovm_backup_proxy is proxy1 in the inventory, where Ansible does not"
+    )
+    assert bench.tree() == before
+
+
 def check_nothing_selected(outcome: Outcome) -> None:
     """Assert that the plan of the subclient that may be empty says so."""
     [plan] = [lines for lines in outcome.shown if lines[0].startswith("Plan for subclient nobody_allowed")]

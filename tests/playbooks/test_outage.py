@@ -77,7 +77,7 @@ def test_outage_covers_what_was_changed_since_the_first_pass(bench: Bench) -> No
 
 def test_vm_that_somebody_else_switches_off_stays_off(bench: Bench) -> None:
     bench.subclients = {"one": only(VM)}
-    playbook = bench.start("backup", subclient="one")
+    playbook = bench.start("backup", subclient="one", **SLOW)
     reached(bench, playbook, playbook.freeze_transfers, "the first pass")
     bench.simulator.set_state(VM, "STOPPED")
     playbook.freeze_transfers(False)

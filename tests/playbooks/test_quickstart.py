@@ -61,6 +61,6 @@ def test_quick_start_does_what_it_says(tmp_path: Path, images_cache: Path) -> No
             check=False,
         )
         assert done.returncode == 0, done.stdout
-        assert simulator.find("Vm", "db01-test")["vmRunState"] == "RUNNING"
+        assert simulator.find("Vm", "restored-db01")["vmRunState"] == "RUNNING"
     assert "failed=0" in done.stdout and "[WARNING]" not in done.stdout
     assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["0-db01-sys.img", "1-db01-data.img"]

@@ -8,8 +8,6 @@ command -v mkfs.ext4 >/dev/null || missing+=(e2fsprogs)
 command -v zstd >/dev/null || missing+=(zstd)
 command -v systemd-analyze >/dev/null || missing+=(systemd)
 command -v flock >/dev/null || missing+=(util-linux)
-# Proxies of the tests are behind a sshd each.
-command -v sshd >/dev/null || missing+=(openssh-server)
 # Debian splits the venv module's parts from the interpreter; other interpreters bring their own.
 "${PYTHON:-python3}" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 [ "${#missing[@]}" -gt 0 ] || exit 0

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -110,7 +110,7 @@ class _Planning:
             self._check_name(made, complete)
         if vm is not None and not complete:
             self._check_state(vm, disks)
-            self._check_others(vm)
+            self._check_others(vm, {disk.slot for disk in chosen})
         if not complete:
             self._check_places(vm, home, disks, own)
         definition = {
@@ -218,11 +218,13 @@ class _Planning:
         elif vm.state == "RUNNING" and not self.wishes.stop:
             self.problems.append(f"VM {quoted(vm.name)} is RUNNING: stop it, or pass stop: true")
 
-    def _check_others(self, vm: Vm) -> None:
-        """Two restores in place of one VM would exchange its disks against each other."""
+    def _check_others(self, vm: Vm, slots: Collection[int]) -> None:
+        """Two restores would exchange the disks against each other. What is in the chosen slots is said elsewhere."""
         if self.wishes.mode != "in_place":
             return
-        said = {self.made.disks[disk.id].run_id for disk in vm.disks if disk.id in self.made.disks}
+        said = {
+            self.made.disks[disk.id].run_id for disk in vm.disks if disk.slot in slots and disk.id in self.made.disks
+        }
         others = {
             other.run_id: _of_point(other)
             for other in self.made.disks.values()

@@ -67,13 +67,13 @@ def test_programs_over_an_encrypted_bucket(
     served, copy, files = scratch / "served", tmp_path / "copy.img", tmp_path / "files"
     vault = {"vault": estate.vault.path, "vault_access": access_options(ENCRYPTED_BUCKET, request)}
     client = {**vault, "client": estate.client.name}
+    hostname = {"slots": [0], "filesystem": "/dev/sda2", "paths": ["/etc/hostname"]}
     steps: list[tuple[str, Any]] = [
         ("served_point", {**client, "directory": str(served)}),
         ("", ["nbdcopy", f"nbd+unix:///0?socket={served}/socket", str(copy)]),
         ("", ["cp", "-r", "--copy-contents", f"{served}/settings.json", f"{served}/plugin.py", str(scratch / "home")]),
         ("served_point", {**vault, "directory": str(served), "state": "absent"}),
-        ("guest_file_copy", {**client, "slots": [0], "filesystem": "/dev/sda2", "paths": ["/etc/hostname"],
-            "destination": str(files)}),
+        ("guest_file_copy", {**client, **hostname, "destination": str(files)}),
         # Of a blank disk: what is written down is slowed down, and to boot Linux would take very long.
         ("boot_test", {**client, "slots": [1], "pattern": UP, "accelerator": "tcg", "cpus": 1}),
         ("point_export", {**client, "directory": str(tmp_path / "exported")}),

@@ -201,6 +201,10 @@ def test_two_restores_in_place_of_one_vm_are_not_made_at_once() -> None:
         f"another restore of recovery point {POINT} to VM 'db' is not finished (restore-other): wait for it if it "
         "still works, else repeat it with the same options, or remove its virtual disks by that id"
     )
+    # Nor when it has exchanged a disk already, and another one is wanted.
+    half = estate(vm("db", disk(0, id="new-0.img"), disk(1), state="STOPPED"))
+    [problem] = problems(replace(IN_PLACE, slots=(1,)), half, made=older)
+    assert "is not finished (restore-other)" in problem
     # It writes to no disk of the VM, and to no other VM.
     assert plan(NEW, made=older).run_id
     assert plan(ATTACH, estate(vm("helper", disk(0), state="STOPPED")), made=older).run_id

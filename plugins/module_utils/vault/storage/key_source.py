@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..._children import child_environment
 from ..._libraries import missing_libraries
 from ...errors import InvalidInputError, VaultKeyError
 from .recipients import Key, parse_key
@@ -93,6 +94,7 @@ def _run(command: Sequence[str], name: str, seconds: float) -> str:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            env=child_environment(),
             start_new_session=True,
         )
     except OSError as error:
