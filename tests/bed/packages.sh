@@ -16,6 +16,7 @@ need sshfs sshfs
 need mkfs.ocfs2 ocfs2-tools
 need mkfs.ext4 e2fsprogs
 need mkfs.xfs xfsprogs
+need strace strace  # the tests write down what is started
 [ "${#missing[@]}" -gt 0 ] || exit 0
 
 exec "$(dirname "$0")/../tools/install-packages.sh" "the bed" "${missing[@]}"

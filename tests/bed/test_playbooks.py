@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.programs import files_with, recorded, recording
 
 from bed.bed import Bed
 from bed.hot_clones import digest
 from bed.wire import Wire, wire_to
 from playbooks.bench import Bench, Playbook, only, wait_until
-from playbooks.started import Started
 from simulator.testing import Simulator, running
 
 MIB = 1 << 20
@@ -140,7 +139,6 @@ class Saved:
 
     bench: Bench
     wire: Wire
-    started: Started
     digests: dict[int, str]
     point: str
 
@@ -176,14 +174,13 @@ def saved(simulator: Simulator, bed: Bed, tmp_path_factory: pytest.TempPathFacto
         bench = bench_over_ssh(simulator, directory, {**ssh, "stall_timeout": 600})
         bench.make_vault(KEY)
         bench.subclients = {"db": only("db01", reference_clone="remove")}
-        started = Started(directory / "started", dict(os.environ))
         # Both ways in which a key comes to a module.
-        bench.surroundings = {**started.surroundings, "OVM_VAULT_ENCRYPTION_KEY": KEY}
+        bench.surroundings = {"OVM_VAULT_ENCRYPTION_KEY": KEY}
         key = "{{ lookup('ansible.builtin.env', 'OVM_VAULT_ENCRYPTION_KEY') }}"
         bench.variables["ovm_backup_vault_access"] = {"encryption_key": key}
         bench.backup("db")
         [point] = (path.name for path in bench.vault.glob("clients/db01/*") if path.is_dir())
-        found = Saved(bench, wire, started, {}, point)
+        found = Saved(bench, wire, {}, point)
         found.digests = found.digests_of(bed, "db01")
         bench.objects = bench.listed()
         yield found
@@ -191,7 +188,9 @@ def saved(simulator: Simulator, bed: Bed, tmp_path_factory: pytest.TempPathFacto
 
 def test_a_vm_is_restored_beside_the_old_one_and_no_server_learns_the_key(saved: Saved, bed: Bed) -> None:
     bench = saved.bench
+    bench.wrapper = recording(str(bench.directory / "trace"))
     with saved.held(bed, "-vvv", vm_name="db01-again", start=True) as playbook:
+        bench.wrapper = []
         # What runs while a disk is written, here and there.
         there = bed.run("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ", check=False).output
         here = b"".join(commands_of_all())
@@ -203,24 +202,25 @@ def test_a_vm_is_restored_beside_the_old_one_and_no_server_learns_the_key(saved:
     assert bench.state_of("db01-again") == "RUNNING"
     assert not set(bench.images("db01").values()) & set(bench.images("db01-again").values())
 
-    started = saved.started.all()
-    ssh = [one for one in started if one["command"][0] == "ssh"]
+    trace = bench.directory / "trace"
+    programs = recorded(trace)
+    ssh = [program for program in programs if program.name == "ssh"]
     # That something is not seen means something only where other things are.
-    assert [one for one in ssh if LOADER in one["command"][-1]]
+    assert [program for program in ssh if LOADER in program.arguments[-1]]
     assert LOADER in there.decode(errors="replace")
     assert b"ovm.backup.restore\0" in here
     assert '"invocation"' in outcome.output
-    assert KEY in {value for one in started for value in one["environment"].values()}
+    assert [program for program in programs if KEY in " ".join(program.environment)]
+    trace.unlink()
     assert written_with(bed, "OVM_simple_name = 'db01-again'") != ""
     for secret in (KEY, SECRET.decode()):
         assert secret.encode() not in there + here
         assert secret not in outcome.output
-        assert not [one for one in started if secret in str(one["command"])]
+        assert not [program for program in programs if secret in " ".join(program.arguments)]
         # The configuration of ssh may send variables to a server.
-        assert not [one for one in ssh if secret in str(one["environment"])]
+        assert not [program for program in ssh if secret in " ".join(program.environment)]
         assert written_with(bed, secret) == ""
-        files = [path for path in bench.directory.rglob("*") if path.is_file()]
-        assert not [path for path in files if secret.encode() in path.read_bytes()]
+        assert files_with(secret, bench.directory) == []
 
     bench.simulator.set_state("db01-again", "STOPPED")
     bench.simulator.delete_vm("db01-again", disks=True)

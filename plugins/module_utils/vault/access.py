@@ -16,8 +16,9 @@ from typing import Any
 
 from ..errors import NotAVaultError
 
-# The second is for the vault that recovery points are copied to: it has nothing in common with the other one.
-ENVIRONMENT, TARGET_ENVIRONMENT = "OVM_VAULT_", "OVM_TARGET_VAULT_"
+ENVIRONMENT = "OVM_VAULT_"
+# For the vault that recovery points are copied to: it has nothing in common with the one that they come from.
+TARGET_ENVIRONMENT = "OVM_TARGET_VAULT_"
 # Of these an error, a log or a process list never shows a value.
 SECRETS = frozenset({"secret_access_key", "session_token", "encryption_key"})
 
