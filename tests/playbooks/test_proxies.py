@@ -17,7 +17,7 @@ import pytest
 from playbooks.bench import Bench, Playbook, only, wait_until
 from playbooks.proxy_host import ProxyHost, continue_and_wait, proxy_hosts
 
-SMALL = ("app/01", "mail01", "web01", "gone01")
+SMALL = ("app/01", "db 01", "mail01", "web01")
 
 
 @pytest.fixture
