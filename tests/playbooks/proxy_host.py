@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sysconfig
+import tempfile
 import venv
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -52,18 +53,20 @@ SetEnv {environment}
 
 @dataclass
 class ProxyHost:
-    """One proxy. C(ahead) are the seconds by which its clock is ahead of the machine's."""
+    """One proxy. C(ahead) are the seconds by which its clock is ahead of the machine's, C(sockets)
+    is where Ansible keeps its connections, as it does by default."""
 
     name: str
     address: str
     directory: Path
+    sockets: Path  # short, because the path of a socket may not be longer than 108 bytes
     ahead: float = 0.0
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True)
         for key in ("host_key", "user_key"):
-            command = ["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", str(self.directory / key)]
+            command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.directory / key)]
             subprocess.run(command, check=True)
         python = self.directory / "python"
         venv.create(python, symlinks=True, with_pip=False)
@@ -106,7 +109,9 @@ class ProxyHost:
         options = [
             f"UserKnownHostsFile={known}",
             "GlobalKnownHostsFile=/dev/null",
-            "ControlMaster=no",
+            "ControlMaster=auto",
+            "ControlPersist=60",
+            f"ControlPath={self.sockets}/%C",
             "IdentitiesOnly=yes",
         ]
         return {
@@ -149,7 +154,9 @@ class ProxyHost:
         self.end()
 
     def end(self) -> None:
-        """End it."""
+        """End it, and the connections to it."""
+        command = ["ssh", "-F", "none", "-o", f"ControlPath={self.sockets}/%C", "-O", "exit", "-p", str(self.port)]
+        subprocess.run([*command, f"{getpass.getuser()}@{self.address}"], check=False, capture_output=True)
         if self.process is not None:
             for pid in reversed(self.sessions()):
                 if pid == self.process.pid:
@@ -164,16 +171,18 @@ def proxy_hosts(directory: Path, *hosts: dict[str, Any]) -> Iterator[list[ProxyH
     if SSHD is None or shutil.which("ssh-keygen") is None:
         pytest.skip("there is no OpenSSH server on this machine")
     made: list[ProxyHost] = []
+    sockets = Path(tempfile.mkdtemp(prefix="ovm-ssh-"))
     try:
         for number, facts in enumerate(hosts):
             name = facts.get("name", f"proxy{number + 1}")
             rest = {key: value for key, value in facts.items() if key != "name"}
-            made.append(ProxyHost(name, f"127.0.0.{number + 11}", directory / name, **rest))
+            made.append(ProxyHost(name, f"127.0.0.{number + 11}", directory / name, sockets, **rest))
             made[-1].start()
         yield made
     finally:
         for host in made:
             host.end()
+        shutil.rmtree(sockets)
 
 
 def continue_and_wait(pid: int) -> None:

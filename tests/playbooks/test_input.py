@@ -90,27 +90,31 @@ def test_wrong_input(bench: Bench, cases: dict[str, dict[str, Any]], tmp_path: P
     check_nothing_selected(outcome)
 
 
-def test_host_that_plans_is_checked(bench: Bench) -> None:
-    """Without it Ansible would skip all plays, and call that success."""
+def test_host_that_works_is_checked(bench: Bench) -> None:
+    """Without it Ansible would skip all plays, and call that success. All playbooks import these checks."""
     bench.subclients = SUBCLIENTS
     bench.hosts = {"proxy1": {}}
     before = bench.tree()
-    missing = bench.start("backup", subclient="all", ovm_backup_proxy="proxy9").wait()  # Ansible warns of it, too
-    assert missing.code == 2
-    assert set(missing.messages.values()) == {
-        "proxy9, which is to plan the run, is no host of the inventory. Nothing was backed up."
-    }
+    none = "proxy9, which is to do the work, is no host of the inventory. Nothing was done."
+    for name, wanted in (
+        ("verify", {"ovm_backup_proxy": "proxy9"}),
+        ("proxy", {"ovm_backup_proxies": "proxy1,proxy9"}),
+    ):
+        missing = bench.start(name, **wanted).wait()  # Ansible warns of it, too
+        assert (missing.code, set(missing.messages.values())) == (2, {none})
     for options in (["--limit", "all"], ["--limit", "all", "--check"]):
         limited = bench.backup("all", *options, code=2)  # localhost is none of them
         assert set(limited.messages.values()) == {
-            "This run is limited to all, which leaves out localhost, the host that plans it. Nothing was backed up."
+            "This run is limited to all, which leaves out localhost, the host that works. Run it without a limit. "
+            "Nothing was done."
         }
     limited = bench.backup("all", "--limit", "proxy1", code=2, ovm_backup_proxy="proxy1")
     assert limited.messages["proxy1"].startswith("This run is limited to proxy1, and the VMs are hosts of the run that")
     bench.hosts = {"proxy1": {"ovm_backup_proxy": "proxy1"}, "localhost": {"ovm_backup_proxy": "proxy1"}}
-    hidden = bench.backup("all", code=2)
-    assert hidden.messages["localhost"].startswith(
-        "ovm_backup_proxy is proxy1 in the inventory, where Ansible does not"
+    hidden = bench.run("retention", code=2, apply=True)
+    assert hidden.messages["localhost"] == (
+        "The inventory asks for proxy1, but Ansible does not look there before it knows the hosts of a play, so this "
+        "runs on localhost. Pass ovm_backup_proxy with -e, or as a variable of import_playbook."
     )
     assert bench.tree() == before
 

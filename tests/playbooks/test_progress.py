@@ -13,7 +13,7 @@ from playbooks.bench import Bench, only, wait_until
 SLOW = {"ovm_backup_compression_level": 19, "ovm_backup_progress_interval": 0.2}
 LINE = re.compile(
     r"^progress: \[bigfiles01 \(VM\) -> localhost\] bigfiles01: transfer bigfiles01-sys: \d+ %, "
-    r"\d+\.\d MiB of 32\.0 MiB(, \S+ [KM]?i?B/s, .* left)?$",
+    r"\d+\.\d MiB of 24\.0 MiB(, \S+ [KM]?i?B/s, .* left)?$",
     re.M,
 )
 

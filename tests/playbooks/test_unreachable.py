@@ -18,11 +18,11 @@ def test_proxy_is_lost_while_a_vm_is_shut_down(bench: Bench) -> None:
     bench.subclients = {"one": only(VM, two_pass=False), "none": only("nobody", allow_empty=True)}
     slow = {"ovm_backup_compression_level": 19, "ovm_backup_proxies": ["proxy2"]}
     playbook = bench.start("backup", subclient="one", **slow)
-    half = (bench.vault / "clients" / VM).glob
-    wait_until(lambda: list(half("*/*.img.zst")) or playbook.process.poll() is not None, "the VM is being read")
+    wait_until(lambda: playbook.freeze_transfers() or playbook.process.poll() is not None, "the VM is being read")
     assert bench.state_of(VM) == "STOPPED"
     temporary.rename(bench.directory / "gone")
     temporary.touch()
+    playbook.freeze_transfers(False)
     outcome = playbook.wait()
 
     assert outcome.code != 0

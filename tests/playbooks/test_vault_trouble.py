@@ -18,10 +18,10 @@ from playbooks.bench import Bench, only, reasons
 
 @pytest.fixture
 def small_vault(bench: Bench, tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MiB for the vault; where only root may mount one, tests that need it are skipped."""
+    """A file system of 3 MiB for the vault; where only root may mount one, tests that need it are skipped."""
     place = tmp_path / "small"
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "ovm-test", str(place)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "ovm-test", str(place)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("a small file system cannot be mounted")
     bench.vault = place / "vault"

@@ -174,9 +174,20 @@ def test_vault_reaches_its_files_by_the_storage_only(path: Path) -> None:
 # --- the way in ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*MODULES, *sorted(path.stem for path in ROOT.glob("playbooks/*.yml"))])
+PLAYBOOKS = sorted(path.stem for path in ROOT.glob("playbooks/[a-z]*.yml"))
+
+
+@pytest.mark.parametrize("name", [*MODULES, *PLAYBOOKS])
 def test_readme_has_a_line_for_module_and_playbook(name: str) -> None:
     assert f"`ovm.backup.{name}`" in read(ROOT / "README.md")
+
+
+@pytest.mark.parametrize("name", PLAYBOOKS)
+def test_playbook_checks_its_host_first(name: str) -> None:
+    """Ansible skips the plays of a host that there is not, and calls that success."""
+    first = yaml.safe_load(read(ROOT / "playbooks" / f"{name}.yml"))[0]
+    where = first.get("ansible.builtin.import_playbook", first.get("hosts"))
+    assert where == ("localhost" if name == "controller" else "_host.yml")
 
 
 def test_readme_of_the_tests_names_every_directory() -> None:
