@@ -313,6 +313,11 @@ plan:
       type: list
       elements: str
       returned: always
+plan_summary:
+  description: The plan as lines of text.
+  returned: success
+  type: list
+  elements: str
 failure:
   description: What went wrong, for programs.
   returned: failure
@@ -334,6 +339,7 @@ from ..module_utils.manager.restored_survey import made_by_restores
 from ..module_utils.manager.restored_vms import supported_os_types
 from ..module_utils.planning.access import Access, mounted_repositories
 from ..module_utils.planning.restore_plan import plan_restore
+from ..module_utils.planning.restore_preview import restore_summary
 from ..module_utils.planning.restore_wishes import Wishes, check_wishes, read_mapping
 from ..module_utils.transfer.point_restore import data_sizes, saved_configuration
 
@@ -392,7 +398,7 @@ def main() -> None:
         )
         check_wishes(wishes)
         plan = make(module, wishes)
-    module.exit_json(changed=False, plan=plan)
+    module.exit_json(changed=False, plan=plan, plan_summary=restore_summary(plan))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,9 @@ def args(manager: dict[str, Any], simulator: Simulator, estate: Estate) -> dict[
 def test_a_new_vm_is_planned(succeed: Any, args: dict[str, Any], simulator: Simulator) -> None:
     simulator.read_only()
     found = succeed("restore_plan_info", {**args, "name": "again", "mac": "auto"})
+    assert sorted(found) == ["changed", "plan", "plan_summary"]
     assert found["changed"] is False
+    assert found["plan_summary"][0].endswith(" to a new VM again: 1 disk, 2.0 MiB of data")
     plan = found["plan"]
     assert (plan["mode"], plan["name"], plan["vm_id"], plan["stop"], plan["start"]) == (
         "new",
