@@ -80,6 +80,10 @@ EXAMPLES = r"""
     client: db01
   register: db01
 
+- name: Show them
+  ansible.builtin.debug:
+    msg: "{{ db01.summary }}"
+
 - name: List what some clients got in a week and was never verified
   ovm.backup.recovery_point_info:
     vault: /srv/vault
@@ -278,6 +282,13 @@ recovery_points:
       description: Why it is pinned, V(null) if it is not.
       type: str
       returned: always
+    held:
+      description:
+        - How the storage keeps it from being removed, by object lock or a legal hold of a bucket. V(null) if it does
+          not.
+      type: str
+      returned: always
+      sample: under object lock until 2026-12-24 01:02:03 UTC
     verification:
       description:
         - The result of the latest verification by M(ovm.backup.verify), V(null) if there is none.
@@ -334,6 +345,11 @@ damaged:
       description: What is wrong with it.
       type: str
       returned: always
+summary:
+  description: Clients and recovery points as lines of text, those of each client from new to old.
+  returned: success
+  type: list
+  elements: str
 failure:
   description: What went wrong, for programs.
   returned: failure
@@ -348,6 +364,7 @@ from ..module_utils._module import engine, open_vault, vault_options
 from ..module_utils._point import chosen_point
 from ..module_utils.errors import InvalidInputError
 from ..module_utils.planning.catalogue import TYPES, VERIFICATIONS, PointFilter, choose_clients
+from ..module_utils.planning.catalogue_text import catalogue_summary
 from ..module_utils.vault.description import describe_client, describe_point, describe_points
 
 FILTERS = {
@@ -387,6 +404,12 @@ def main() -> None:
             points, damaged = client.scan()
             result["recovery_points"] += filter(wanted.accepts, describe_points(client, points))
             result["damaged"] += [{"client": client.name, "id": bad.id, "problem": bad.error} for bad in damaged]
+        result["summary"] = catalogue_summary(
+            result["clients"],
+            result["recovery_points"],
+            result["damaged"],
+            all_points=wanted == PointFilter(),
+        )
     module.exit_json(**result)
 
 

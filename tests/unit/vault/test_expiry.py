@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from unit.vault.builders import add_point, make_client, noise, stored_tree, write_image
 
-from ansible_collections.ovm.backup.plugins.module_utils.vault import expiry
+from ansible_collections.ovm.backup.plugins.module_utils.vault import expiry, manifest
 from ansible_collections.ovm.backup.plugins.module_utils.vault.expiry import Expiration, Expiry, belongs_to
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point, write_manifest
 from ansible_collections.ovm.backup.plugins.module_utils.vault.pins import Pin, remove_pin, write_pin
@@ -102,7 +102,7 @@ def test_what_object_lock_holds_stays_with_what_it_needs(
     client: Client, points: list[Point], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = {f"{folder(client, points[1])}/point.json": 6 * DAY + 3600, f"{folder(client, points[3])}/point.json": 0.0}
-    monkeypatch.setattr(expiry, "held_until", lambda path: held.get(path) or None)
+    monkeypatch.setattr(manifest, "held_until", lambda path: held.get(path) or None)
     found = keep_last(1).run(client)
     assert left(client) == [points[number].id for number in (0, 1, 3, 4)]
     assert [decision.reasons[0] for decision in found.kept] == [
