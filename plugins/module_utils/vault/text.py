@@ -71,6 +71,8 @@ def table(rows: Sequence[Mapping[str, str]], numbers: Collection[str]) -> list[s
         return []
     titles = list(rows[0])
     widths = {title: max(width(row[title]) for row in ({title: title}, *rows)) for title in titles}
+    if titles[-1] not in numbers:
+        widths[titles[-1]] = width(titles[-1])  # nothing stands behind it, and it may be a long text
 
     def line(cells: Mapping[str, str]) -> str:
         parts = [(right if title in numbers else left)(cells[title], widths[title]) for title in titles]

@@ -62,7 +62,7 @@ def test_table_of_each_client() -> None:
         "  id                     created                  type                size   stored  consistency       "
         "verification                   note",
         "  ---------------------  -----------------------  --------------  --------  -------  ----------------  "
-        "-----------------------------  -------------------------------------------------------------",
+        "-----------------------------  ----",
         "  20261123T010203Z-0010  2026-11-23 00:02:03 UTC  synthetic_full  12.0 GiB  1.5 GiB  crash consistent  "
         "bad, 2026-11-23 01:02:03 UTC   cannot be restored: /v/0.img has 5 bytes instead of 6",
         "  20261123T010203Z-0009  -                        -                      -        -  -                 "
