@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ..vault.manifest import sequence_of
@@ -20,17 +20,13 @@ _NUMBERS = {"size", "stored"}
 _UNKNOWN = dict.fromkeys(("created", "type", "size", "stored", "consistency", "verification"), "-")
 
 
-def catalogue_summary(
-    clients: Sequence[Mapping[str, Any]],
-    points: Sequence[Mapping[str, Any]],
-    damaged: Sequence[Mapping[str, Any]],
-    *,
-    all_points: bool,
-) -> list[str]:
-    """Return the lines for clients and recovery points in the forms of C(describe_client) and C(describe_point).
+def catalogue_summary(catalogue: Mapping[str, Any], *, all_points: bool) -> list[str]:
+    """Return the lines for what was found in a vault.
 
-    C(damaged) are those whose manifest cannot be read. C(all_points): no recovery point was left out of C(points).
+    That is C(clients) and C(recovery_points) in the forms of C(describe_client) and C(describe_point), and those that
+    are C(damaged), whose manifest cannot be read. C(all_points) says that no recovery point was left out.
     """
+    clients, points, damaged = (catalogue[kind] for kind in ("clients", "recovery_points", "damaged"))
     found: dict[str, list[tuple[int, dict[str, str]]]] = {client["client"]: [] for client in clients}
     for point in points:
         found[point["client"]].append((point["sequence"], _row(point)))

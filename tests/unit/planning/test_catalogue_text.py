@@ -35,6 +35,10 @@ def point(sequence: int, client: str = "db_01", **changes: Any) -> dict[str, Any
     return {**values, **changes}
 
 
+def catalogue(points: list[Any], damaged: list[Any], **changes: Any) -> dict[str, Any]:
+    return {"clients": [DB, WEB], "recovery_points": points, "damaged": damaged, **changes}
+
+
 def test_table_of_each_client() -> None:
     points = [
         point(1, pinned=True, pin_note="before the\nupgrade", held="under a legal hold of object lock"),
@@ -57,7 +61,7 @@ def test_table_of_each_client() -> None:
         ),
     ]
     damaged = [{"client": "db_01", "id": "20261123T010203Z-0009", "problem": "/v/point.json is damaged: it is empty"}]
-    assert catalogue_summary([DB, WEB], points, damaged, all_points=True) == [
+    assert catalogue_summary(catalogue(points, damaged), all_points=True) == [
         "Client db_01, VM db/01:",
         "  id                     created                  type                size   stored  consistency       "
         "verification                   note",
@@ -80,11 +84,13 @@ def test_table_of_each_client() -> None:
 
 
 def test_nothing_of_the_kind() -> None:
-    assert catalogue_summary([DB, WEB], [point(1)], [], all_points=False)[4:] == [
+    assert catalogue_summary(catalogue([point(1)], []), all_points=False)[4:] == [
         "",
         "Client web, VM web :",
         "  no recovery points of the kind that is asked for",
         "",
         "1 recovery point of 2 clients, 1.5 GiB stored",
     ]
-    assert catalogue_summary([], [], [], all_points=True) == ["0 recovery points of 0 clients, 0 B stored"]
+    assert catalogue_summary(catalogue([], [], clients=[]), all_points=True) == [
+        "0 recovery points of 0 clients, 0 B stored"
+    ]
