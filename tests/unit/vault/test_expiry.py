@@ -19,6 +19,7 @@ import pytest
 from unit.vault.builders import add_point, make_client, noise, stored_tree, write_image
 
 from ansible_collections.ovm.backup.plugins.module_utils.vault import expiry, manifest
+from ansible_collections.ovm.backup.plugins.module_utils.vault.description import describe_points
 from ansible_collections.ovm.backup.plugins.module_utils.vault.expiry import Expiration, Expiry, belongs_to
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point, write_manifest
 from ansible_collections.ovm.backup.plugins.module_utils.vault.pins import Pin, remove_pin, write_pin
@@ -114,6 +115,9 @@ def test_what_object_lock_holds_stays_with_what_it_needs(
     assert (ids(found.expired), found.failed) == ([points[2].id], None)
     held[f"{folder(client, points[1])}/point.json"] = float("inf")
     assert keep_last(1).run(client).kept[1].reasons == ("under a legal hold of object lock",)
+    shown = {point["id"]: point["held"] for point in describe_points(client, client.scan()[0])}
+    assert shown.pop(points[1].id) == "under a legal hold of object lock"
+    assert set(shown.values()) == {None}
 
 
 def test_dry_run_says_the_same_and_writes_nothing(client: Client, points: list[Point]) -> None:
