@@ -131,8 +131,9 @@ recovery_point:
     - The recovery point, in the form of RV(ovm.backup.recovery_point_info#module:recovery_points) but without
       RV(ovm.backup.recovery_point_info#module:recovery_points[].problem),
       RV(ovm.backup.recovery_point_info#module:recovery_points[].verification),
-      RV(ovm.backup.recovery_point_info#module:recovery_points[].pinned) and
-      RV(ovm.backup.recovery_point_info#module:recovery_points[].pin_note). In check mode and without O(publish)
+      RV(ovm.backup.recovery_point_info#module:recovery_points[].pinned),
+      RV(ovm.backup.recovery_point_info#module:recovery_points[].pin_note) and
+      RV(ovm.backup.recovery_point_info#module:recovery_points[].held). In check mode and without O(publish)
       V(null), unless this run has made it already.
   returned: success
   type: dict

@@ -38,12 +38,10 @@ options:
         that day. Without an offset it is UTC.
     type: str
   after:
-    description:
-      - Only recovery points that were created at this time or after it, in the form of O(before).
+    description: Only recovery points that were created at this time or after it, in the form of O(before).
     type: str
   types:
-    description:
-      - Only recovery points of these types.
+    description: Only recovery points of these types.
     type: list
     elements: str
     choices: [full, incremental, differential, synthetic_full]
@@ -55,8 +53,7 @@ options:
     elements: str
     choices: [good, bad, never]
   pinned:
-    description:
-      - Only recovery points that are pinned, or with V(false) only those that are not.
+    description: Only recovery points that are pinned, or with V(false) only those that are not.
     type: bool
   complete:
     description:
@@ -265,9 +262,7 @@ recovery_points:
       type: dict
       returned: always
     problem:
-      description:
-        - Why it cannot be restored, as far as manifests, file sizes and verifications tell, V(null) if nothing is
-          known.
+      description: Why it cannot be restored, as far as manifests, file sizes and verifications tell, else V(null).
       type: str
       returned: always
     pinned:
@@ -278,9 +273,13 @@ recovery_points:
       description: Why it is pinned, V(null) if it is not.
       type: str
       returned: always
+    held:
+      description: How object lock or a legal hold of a bucket keeps it from being removed, V(null) if nothing does.
+      type: str
+      returned: always
+      sample: under object lock until 2026-12-24 01:02:03 UTC
     verification:
-      description:
-        - The result of the latest verification by M(ovm.backup.verify), V(null) if there is none.
+      description: The result of the latest verification by M(ovm.backup.verify), V(null) if there is none.
       type: dict
       returned: always
       contains:
@@ -293,8 +292,7 @@ recovery_points:
           type: bool
           returned: always
         problems:
-          description:
-            - What is not, in the form of RV(ovm.backup.verify#module:bad[].problems).
+          description: What is not, in the form of RV(ovm.backup.verify#module:bad[].problems).
           type: list
           elements: dict
           returned: always
@@ -334,6 +332,11 @@ damaged:
       description: What is wrong with it.
       type: str
       returned: always
+summary:
+  description: Clients and recovery points as lines of text, those of each client from new to old.
+  returned: success
+  type: list
+  elements: str
 failure:
   description: What went wrong, for programs.
   returned: failure
@@ -348,6 +351,7 @@ from ..module_utils._module import engine, open_vault, vault_options
 from ..module_utils._point import chosen_point
 from ..module_utils.errors import InvalidInputError
 from ..module_utils.planning.catalogue import TYPES, VERIFICATIONS, PointFilter, choose_clients
+from ..module_utils.planning.catalogue_text import catalogue_summary
 from ..module_utils.vault.description import describe_client, describe_point, describe_points
 
 FILTERS = {
@@ -387,6 +391,7 @@ def main() -> None:
             points, damaged = client.scan()
             result["recovery_points"] += filter(wanted.accepts, describe_points(client, points))
             result["damaged"] += [{"client": client.name, "id": bad.id, "problem": bad.error} for bad in damaged]
+        result["summary"] = catalogue_summary(result, all_points=wanted == PointFilter())
     module.exit_json(**result)
 
 

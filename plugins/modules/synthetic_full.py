@@ -95,8 +95,9 @@ recovery_point:
     - The recovery point, in the form of RV(ovm.backup.recovery_point_info#module:recovery_points) but without
       RV(ovm.backup.recovery_point_info#module:recovery_points[].problem),
       RV(ovm.backup.recovery_point_info#module:recovery_points[].verification),
-      RV(ovm.backup.recovery_point_info#module:recovery_points[].pinned) and
-      RV(ovm.backup.recovery_point_info#module:recovery_points[].pin_note). When nothing had to be done, the newest one.
+      RV(ovm.backup.recovery_point_info#module:recovery_points[].pinned),
+      RV(ovm.backup.recovery_point_info#module:recovery_points[].pin_note) and
+      RV(ovm.backup.recovery_point_info#module:recovery_points[].held). When nothing had to be done, the newest one.
       In check mode V(null) if there would be a new one.
   returned: success
   type: dict

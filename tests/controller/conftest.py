@@ -21,7 +21,7 @@ from controller.server import PASSWORD, USER, Controller, running
 from playbooks.bench import COLLECTIONS, Outcome
 
 REPOSITORY = "https://git.example.com/backup.git"
-PLAYBOOKS = ["backup", "preview", "restore", "verify", "retention", "copy", "report", "janitor"]
+PLAYBOOKS = ["backup", "preview", "points", "restore", "verify", "retention", "copy", "report", "janitor"]
 KEY = "-----BEGIN RSA PRIVATE KEY-----\nnone\n-----END RSA PRIVATE KEY-----"
 CONTENT = [{"rules": [{"field": "name", "value": "*"}]}]
 

@@ -32,8 +32,8 @@ def test_first_time(site: Site) -> None:
     assert named["credential_types"] == ["OVM Manager", "OVM Target vault", "OVM Vault", "OVM dom0 ssh key"]
     assert named["credentials"] == ["OVM manager", "OVM ssh", "OVM vault"]
     assert named["job_templates"] == [
-        "OVM backup", "OVM copy", "OVM janitor", "OVM preview", "OVM report", "OVM restore", "OVM retention",
-        "OVM verify",
+        "OVM backup", "OVM copy", "OVM janitor", "OVM points", "OVM preview", "OVM report", "OVM restore",
+        "OVM retention", "OVM verify",
     ]  # fmt: skip
     assert named["schedules"] == [
         "databases: backup, Mon..Sat 22:00 Europe/Vienna",

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from playbooks.bench import Bench, only
@@ -36,6 +37,16 @@ def test_damage_is_found_and_not_built_upon(bench: Bench) -> None:
     assert counts.startswith("1 recovery point of 1 client: 1 bad; ")
     assert bad.startswith(f"Bad: {name}: {path} is damaged at offset 0: ")
     assert found.messages == {"localhost": f"1 recovery point is bad; {bad}"}
+
+    tree = bench.tree()
+    [[client, _titles, _rule, line, _empty, total]] = bench.run(
+        "points", "--check", client="ol?01", verification="bad,never", complete=False, pinned="false", types=["full"]
+    ).shown
+    assert (client, line.split()[0]) == (f"Client {VM}, VM {VM}:", point["id"])
+    assert f" bad, {time.strftime('%Y-')}" in line
+    assert f"  cannot be restored: recovery point {point['id']} was found bad by a verification: {path} is " in line
+    assert total.startswith("1 recovery point of 1 client, ")
+    assert bench.tree() == tree
 
     # Although it is younger than max_age.
     bench.backup("old")

@@ -123,6 +123,7 @@ def test_a_held_object_is_hidden_but_not_lost(locked: str, s3_server: Server) ->
     assert later.held_until(path) is None
     storage.remove(path)
     assert storage.names(locked) == []
+    assert storage.held_until(path) is None
     client = storage._bucket.client
     found = client.list_object_versions(Bucket=LOCKED_BUCKET, Prefix=storage._key(path))
     assert len(found["Versions"]) == len(found["DeleteMarkers"]) == 1

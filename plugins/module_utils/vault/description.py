@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .health import Health
-from .manifest import Point
+from .manifest import Point, hold_of
 from .pins import describe_pin, read_pin
 from .points import Client
 
@@ -34,12 +34,14 @@ def describe_points(client: Client, points: Iterable[Point]) -> list[dict[str, A
     found = []
     for point in points:
         verification = health.verification(point)
+        directory = os.path.join(client.directory, point.id)
         found.append(
             {
                 **point.as_dict(),
                 "problem": health.problem_of(point),
                 "verification": verification.as_dict() if verification is not None else None,
-                **describe_pin(read_pin(os.path.join(client.directory, point.id))),
+                **describe_pin(read_pin(directory)),
+                "held": hold_of(directory),
             }
         )
     return found

@@ -14,15 +14,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import VaultError, VaultLockedError
-from .files import held_until
 from .health import Health
 from .lock import ClientLock
-from .manifest import MANIFEST_NAME, Point
+from .manifest import Point, hold_of
 from .pins import read_pin
 from .points import Client, DamagedPoint
 from .removal import expire_point
 from .retention import Decision, PointFacts, RetentionPolicy, Review, decide
-from .text import held_text
 from .visit import check_free, visit
 
 
@@ -153,17 +151,11 @@ def facts_of(client: Client, point: Point, health: Health) -> PointFacts:
         bases=frozenset(disk.base for disk in point.disks if disk.base is not None),
         problem=health.problem_of(point),
         pin=None if pin is None else pin.note,
-        held=_held(os.path.join(client.directory, point.id)),
+        held=hold_of(os.path.join(client.directory, point.id)),
         consolidates=point.consolidates,
         content=frozenset((disk.disk_id, disk.content_hash) for disk in point.disks),
         stored=point.stored,
     )
-
-
-def _held(directory: str) -> str | None:
-    """Return how the storage keeps a point from being removed: by the lock of its manifest, which came last."""
-    until = held_until(os.path.join(directory, MANIFEST_NAME))
-    return None if until is None else held_text(until)
 
 
 def unreadable(bad: DamagedPoint) -> PointFacts:

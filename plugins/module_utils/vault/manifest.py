@@ -16,8 +16,9 @@ from typing import Any
 
 from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError
 from . import format as fmt
-from .files import open_file, read_json, unreadable, write_json
+from .files import held_until, open_file, read_json, unreadable, write_json
 from .storage.failures import vault_errors
+from .text import held_text
 
 MANIFEST_NAME = "point.json"
 MANIFEST_VERSION = 1
@@ -115,6 +116,12 @@ class Point:
         for key in ("disks", "skipped_disks", "warnings"):
             document[key] = list(document[key])
         return document
+
+
+def hold_of(directory: str) -> str | None:
+    """Return how the storage keeps a point from being removed: by the lock of its manifest, which came last."""
+    until = held_until(os.path.join(directory, MANIFEST_NAME))
+    return None if until is None else held_text(until)
 
 
 def is_point_id(name: str) -> bool:

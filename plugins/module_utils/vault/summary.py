@@ -9,10 +9,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from .text import left, one_line, right, width
+from .text import one_line, table
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _RIGHT = {"read", "stored", "duration", "outage"}
@@ -64,7 +64,7 @@ def job_summary(job: Mapping[str, Any]) -> list[str]:
         f"  {len(rows)} VM{'' if len(rows) == 1 else 's'}: {counts or 'none'}; {format_bytes(job['bytes_read'])} read, "
         f"{format_bytes(job['bytes_stored'])} stored",
         *(f"  Warning: {warning}" for warning in job["warnings"]),
-        *_table(rows),
+        *(["", *table(rows, _RIGHT)] if rows else []),
     ]
     for vm in job["vms"]:
         notes = [f"reason: {vm['reason']}"] if vm["reason"] else []
@@ -87,17 +87,3 @@ def _row(vm: Mapping[str, Any]) -> dict[str, str]:
         "duration": format_seconds(vm["duration"]),
         "outage": format_seconds(vm["outage"]),
     }
-
-
-def _table(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    if not rows:
-        return []
-    titles = list(rows[0])
-    widths = {title: max(width(row[title]) for row in ({title: title}, *rows)) for title in titles}
-
-    def line(cells: Mapping[str, str]) -> str:
-        parts = [(right if title in _RIGHT else left)(cells[title], widths[title]) for title in titles]
-        return "  ".join(parts).rstrip()
-
-    rule = line({title: "-" * widths[title] for title in titles})
-    return ["", line({title: title for title in titles}), rule, *(line(row) for row in rows)]

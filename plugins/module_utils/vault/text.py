@@ -12,6 +12,7 @@ import math
 import re
 import time
 import unicodedata
+from collections.abc import Collection, Mapping, Sequence
 
 # Control characters, lines and paragraphs, half surrogate pairs; and what turns the direction of writing around.
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -62,3 +63,20 @@ def left(text: str, columns: int) -> str:
 def right(text: str, columns: int) -> str:
     """Fill a text up with blanks before it."""
     return " " * (columns - width(text)) + text
+
+
+def table(rows: Sequence[Mapping[str, str]], numbers: Collection[str]) -> list[str]:
+    """Return rows under their titles, which are their keys; the columns of these names stand on the right."""
+    if not rows:
+        return []
+    titles = list(rows[0])
+    widths = {title: max(width(row[title]) for row in ({title: title}, *rows)) for title in titles}
+    if titles[-1] not in numbers:
+        widths[titles[-1]] = width(titles[-1])  # nothing stands behind it, and it may be a long text
+
+    def line(cells: Mapping[str, str]) -> str:
+        parts = [(right if title in numbers else left)(cells[title], widths[title]) for title in titles]
+        return "  ".join(parts).rstrip()
+
+    rule = line({title: "-" * widths[title] for title in titles})
+    return [line({title: title for title in titles}), rule, *(line(row) for row in rows)]

@@ -163,6 +163,7 @@ def test_variables_of_one_run_are_those_of_the_playbooks(documentation: Document
     for playbook, guide, after in (
         ("backup", GUIDE, "These are given for one run only"),
         ("restore", "guide_restore_vm", "Beside the old one\n---"),
+        ("points", "guide_restore", "Which recovery points are there\n---"),
         ("restore_image", "guide_restore", "Restore to image files\n---"),
         ("retention", "guide_retention", "Look first, then remove\n---"),
         ("report", "guide_reports", "Write them again\n~~~"),

@@ -31,7 +31,7 @@ def args(estate: Estate) -> dict[str, Any]:
 
 
 def described(point: Point, pin: dict[str, Any]) -> dict[str, Any]:
-    return {**point.as_dict(), "problem": None, "verification": None, **pin}
+    return {**point.as_dict(), "problem": None, "verification": None, "held": None, **pin}
 
 
 def test_pinned_and_unpinned(succeed: Any, args: dict[str, Any], estate: Estate, point: Point) -> None:

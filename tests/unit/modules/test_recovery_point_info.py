@@ -47,15 +47,24 @@ def points(estate: Estate) -> list[Point]:
 
 
 def described(point: Point, problem: str | None = None) -> dict[str, Any]:
-    return {**point.as_dict(), "problem": problem, "verification": None, "pinned": False, "pin_note": None}
+    known = {"problem": problem, "verification": None, "pinned": False, "pin_note": None, "held": None}
+    return {**point.as_dict(), **known}
+
+
+def listed(found: dict[str, Any]) -> list[str]:
+    """Return the ids of the recovery points in the summary of a result, or what stands in their place."""
+    return [line.split("  ")[1] for line in found["summary"] if line.startswith("  ") and line[2:4] not in ("id", "--")]
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_everything(succeed: Any, estate: Estate, points: list[Point], check_mode: bool) -> None:
     tree = estate.tree
     full, second, other = points
-    assert succeed("recovery_point_info", {"vault": estate.vault.path}, check_mode=check_mode) == {
+    found = succeed("recovery_point_info", {"vault": estate.vault.path}, check_mode=check_mode)
+    assert listed(found) == [other.id, second.id, full.id]
+    assert found == {
         "changed": False,
+        "summary": found["summary"],
         "clients": [DB, WEB],
         "recovery_points": [described(other), described(full), described(second)],
         "damaged": [],
@@ -64,8 +73,12 @@ def test_everything(succeed: Any, estate: Estate, points: list[Point], check_mod
 
 
 def test_a_client(succeed: Any, estate: Estate, points: list[Point]) -> None:
-    assert succeed("recovery_point_info", {"vault": estate.vault.path, "client": "web_01"}) == {
+    found = succeed("recovery_point_info", {"vault": estate.vault.path, "client": "web_01"})
+    assert found["summary"][0] == "Client web_01, VM web 01:"
+    assert found["summary"][-1].startswith("2 recovery points of 1 client, ")
+    assert found == {
         "changed": False,
+        "summary": found["summary"],
         "clients": [WEB],
         "recovery_points": [described(points[0]), described(points[1])],
         "damaged": [],
@@ -131,6 +144,9 @@ def test_points_by_time_and_state(
         points[index].id + points[index].client for index in indexes
     }
     assert found["clients"] == [DB, WEB]
+    nothing = "no recovery points of the kind that is asked for"
+    shown = [points[index].id for index in sorted(indexes, reverse=True)]
+    assert sorted(listed(found)) == sorted(shown + [nothing] * (2 - len({points[index].client for index in indexes})))
 
 
 def test_the_point_of_a_moment(succeed: Any, estate: Estate, points: list[Point]) -> None:
@@ -170,6 +186,7 @@ def test_what_cannot_be_wanted(
 def test_empty_vault(succeed: Any, estate: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OVM_VAULT", estate.vault.path)
     nothing: dict[str, Any] = {"changed": False, "clients": [], "recovery_points": [], "damaged": []}
+    nothing["summary"] = ["0 recovery points of 0 clients, 0 B stored"]
     assert succeed("recovery_point_info", {}) == nothing
 
 
@@ -191,6 +208,8 @@ def test_damage(succeed: Any, fail: Any, estate: Estate, points: list[Point]) ->
     found = succeed("recovery_point_info", args)
     assert found["recovery_points"] == [described(full, problem)]
     assert found["damaged"] == [{"client": "web_01", "id": second.id, "problem": damaged}]
+    assert listed(found) == [second.id, full.id]
+    assert found["summary"][3].endswith(f"  cannot be read: {damaged}")
     assert fail("recovery_point_info", {**args, "point": "latest"}) == {
         "msg": f"Client web_01 has no recovery point that is in order. The newest is {second.id}: {damaged}. Name a "
         "recovery point by its id to try it all the same",

@@ -47,6 +47,7 @@ def expected(point: Point, target: Path, **changes: Any) -> dict[str, Any]:
             "verification": None,
             "pinned": False,
             "pin_note": None,
+            "held": None,
         },
         "images": [
             {

@@ -18,7 +18,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from unit.vault.builders import add_point, make_client, noise, stored_tree, write_image
 
-from ansible_collections.ovm.backup.plugins.module_utils.vault import expiry
+from ansible_collections.ovm.backup.plugins.module_utils.vault import expiry, manifest
+from ansible_collections.ovm.backup.plugins.module_utils.vault.description import describe_points
 from ansible_collections.ovm.backup.plugins.module_utils.vault.expiry import Expiration, Expiry, belongs_to
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point, write_manifest
 from ansible_collections.ovm.backup.plugins.module_utils.vault.pins import Pin, remove_pin, write_pin
@@ -102,7 +103,7 @@ def test_what_object_lock_holds_stays_with_what_it_needs(
     client: Client, points: list[Point], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = {f"{folder(client, points[1])}/point.json": 6 * DAY + 3600, f"{folder(client, points[3])}/point.json": 0.0}
-    monkeypatch.setattr(expiry, "held_until", lambda path: held.get(path) or None)
+    monkeypatch.setattr(manifest, "held_until", lambda path: held.get(path) or None)
     found = keep_last(1).run(client)
     assert left(client) == [points[number].id for number in (0, 1, 3, 4)]
     assert [decision.reasons[0] for decision in found.kept] == [
@@ -114,6 +115,9 @@ def test_what_object_lock_holds_stays_with_what_it_needs(
     assert (ids(found.expired), found.failed) == ([points[2].id], None)
     held[f"{folder(client, points[1])}/point.json"] = float("inf")
     assert keep_last(1).run(client).kept[1].reasons == ("under a legal hold of object lock",)
+    shown = {point["id"]: point["held"] for point in describe_points(client, client.scan()[0])}
+    assert shown.pop(points[1].id) == "under a legal hold of object lock"
+    assert set(shown.values()) == {None}
 
 
 def test_dry_run_says_the_same_and_writes_nothing(client: Client, points: list[Point]) -> None:

@@ -314,10 +314,13 @@ class Bucket:
     # --- object lock -------------------------------------------------------------------------------------------------
 
     def held_until(self, key: str, path: str, now: float) -> float | None:
-        """Return until when object lock holds an object, or nothing."""
+        """Return until when object lock holds an object, or nothing, also of one that is gone."""
         if not self._may_lock(path):
             return None
-        found = self.head(key, path)
+        try:
+            found = self.head(key, path)
+        except FileNotFoundError:
+            return None
         if found.get("ObjectLockLegalHoldStatus") == "ON":
             return float("inf")
         until = found.get("ObjectLockRetainUntilDate")
