@@ -33,24 +33,19 @@ options:
     choices: [attach, in_place, new]
     default: new
   name:
-    description:
-      - Name of the new VM. That of the VM that was backed up by default.
+    description: Name of the new VM. That of the VM that was backed up by default.
     type: str
   vm:
-    description:
-      - Name or id of the VM that gets the disks, for V(attach).
+    description: Name or id of the VM that gets the disks, for V(attach).
     type: str
   storage_repository:
-    description:
-      - Name or id of the storage repository for all disks. By default each goes to where it was.
+    description: Name or id of the storage repository for all disks. By default each goes to where it was.
     type: str
   server_pool:
-    description:
-      - Name or id of the server pool of the new VM.
+    description: Name or id of the server pool of the new VM.
     type: str
   server:
-    description:
-      - Name or id of the server of the new VM.
+    description: Name or id of the server of the new VM.
     type: str
   mac:
     description:
@@ -60,8 +55,7 @@ options:
     choices: [auto, keep, new]
     default: auto
   slots:
-    description:
-      - Slots of the disks to restore. All of them by default.
+    description: Slots of the disks to restore. All of them by default.
     type: list
     elements: int
   mapping:
@@ -72,12 +66,10 @@ options:
     type: dict
     default: {}
   confirm:
-    description:
-      - Name of the VM whose disks are replaced, for V(in_place).
+    description: Name of the VM whose disks are replaced, for V(in_place).
     type: str
   stop:
-    description:
-      - Whether the VM may be shut down if it runs, for V(in_place) and V(attach).
+    description: Whether the VM may be shut down if it runs, for V(in_place) and V(attach).
     type: bool
     default: false
   import_address:
@@ -86,8 +78,7 @@ options:
         the proxy can neither write on a path nor over ssh.
     type: str
   start:
-    description:
-      - Whether the VM is started in the end.
+    description: Whether the VM is started in the end.
     type: bool
     default: false
 attributes:

@@ -15,6 +15,7 @@ import filecmp
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -276,6 +277,11 @@ class Bench:
 
         access = VaultAccess(encryption_key=encryption_key)
         Vault.create(str(self.vault), access, encrypted=encryption_key is not None)
+
+    def take_vault(self, other: Bench) -> None:
+        """Go on with a copy of another bench's vault: what is backed up once serves several tests."""
+        shutil.rmtree(self.vault)
+        shutil.copytree(other.vault, self.vault)
 
     # -- looking -----------------------------------------------------------------------------------------------
 

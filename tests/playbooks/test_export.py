@@ -12,15 +12,25 @@ from pathlib import Path
 import pytest
 
 from bootable.guest import GuestUnavailable, install_packages
-from playbooks.bench import Bench, only
+from playbooks.bench import Bench, only, settled
+from simulator.testing import Simulator
 
 VM = "old01"
 
 
+@pytest.fixture(scope="module")
+def backup(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    made = Bench(simulator, tmp_path_factory.mktemp("saved") / "bench")
+    made.make_vault()
+    with settled(made):
+        made.subclients = {"old": only(VM)}
+        made.backup("old")
+    return made
+
+
 @pytest.fixture
-def point(bench: Bench) -> str:
-    bench.subclients = {"old": only(VM)}
-    bench.backup("old")
+def point(bench: Bench, backup: Bench) -> str:
+    bench.take_vault(backup)
     return str(bench.points(VM)[0]["id"])
 
 

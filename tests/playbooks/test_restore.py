@@ -13,21 +13,35 @@ from pathlib import Path
 
 import pytest
 
-from playbooks.bench import Bench, only, wait_until
+from playbooks.bench import Bench, only, settled, wait_until
+from simulator.testing import Simulator
 
 VM = "db 01"
 CLIENT = "db_01"
 
 
-@pytest.fixture
-def saved(bench: Bench, tmp_path: Path) -> Iterator[Path]:
-    """A backup of a VM, and copies of its disks as they were then."""
-    bench.subclients = {"db": only(VM)}
-    bench.backup("db")
-    folder = tmp_path / "then"
+@pytest.fixture(scope="module")
+def backup(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, Path]:
+    """A backup of a VM, made once, and copies of its disks as they were then."""
+    made = Bench(simulator, tmp_path_factory.mktemp("saved") / "bench")
+    made.make_vault()
+    with settled(made):
+        made.subclients = {"db": only(VM)}
+        made.backup("db")
+    folder = made.directory / "then"
     folder.mkdir()
-    for slot, image in bench.images(VM).items():
+    for slot, image in made.images(VM).items():
         shutil.copyfile(image, folder / str(slot))
+    return made, folder
+
+
+@pytest.fixture
+def saved(bench: Bench, backup: tuple[Bench, Path]) -> Iterator[Path]:
+    """The backup for one test, and the disks of the VM as they were then."""
+    first, folder = backup
+    bench.take_vault(first)
+    for slot, image in bench.images(VM).items():
+        shutil.copyfile(folder / str(slot), image)
     yield folder
     # The bench checks that nothing is left: what a restore leaves on purpose is removed like that of a user.
     for vm in bench.simulator.state()["vms"].values():
