@@ -389,7 +389,7 @@ def main() -> None:
             result["recovery_points"] = [describe_point(clients[0], chosen_point(module, clients[0]))]
         for client in clients if parameters["point"] is None else ():
             points, damaged = client.scan()
-            result["recovery_points"] += filter(wanted.accepts, describe_points(client, points))
+            result["recovery_points"] += describe_points(client, points, wanted.accepts)
             result["damaged"] += [{"client": client.name, "id": bad.id, "problem": bad.error} for bad in damaged]
         result["summary"] = catalogue_summary(result, all_points=wanted == PointFilter())
     module.exit_json(**result)

@@ -336,7 +336,7 @@ from ..module_utils.transfer.point_restore import data_sizes, saved_configuratio
 
 
 def make(module: AnsibleModule, wishes: Wishes) -> dict[str, Any]:
-    """Return the plan."""
+    """Return the plan, and as text."""
     parameters = module.params
     settings = SshSettings.parse(parameters["ssh"]) if parameters["ssh"] else None
     client, point = selected_point(module)
@@ -350,7 +350,9 @@ def make(module: AnsibleModule, wishes: Wishes) -> dict[str, Any]:
     access = Access(mounted, settings is not None, settings.addresses if settings is not None else {})
     facts = (point, document, inventory, networks, wishes, access)
     found = plan_restore(*facts, needed=needed, made=made, os_types=os_types)
-    return found.as_dict()
+    named = {**inventory.servers, **inventory.repositories}
+    names = {**inventory.server_pools, **{key: one.name for key, one in named.items()}}
+    return {"plan": found.as_dict(), "plan_summary": restore_summary(found.as_dict(), names)}
 
 
 def main() -> None:
@@ -388,8 +390,8 @@ def main() -> None:
             mapping=read_mapping(parameters["mapping"]),
         )
         check_wishes(wishes)
-        plan = make(module, wishes)
-    module.exit_json(changed=False, plan=plan, plan_summary=restore_summary(plan))
+        result = make(module, wishes)
+    module.exit_json(changed=False, **result)
 
 
 if __name__ == "__main__":

@@ -111,11 +111,17 @@ def test_host_that_works_is_checked(bench: Bench) -> None:
     limited = bench.backup("all", "--limit", "proxy1", code=2, ovm_backup_proxy="proxy1")
     assert limited.messages["proxy1"].startswith("This run is limited to proxy1, and the VMs are hosts of the run that")
     bench.hosts = {"proxy1": {"ovm_backup_proxy": "proxy1"}, "localhost": {"ovm_backup_proxy": "proxy1"}}
-    hidden = bench.run("retention", code=2, apply=True)
-    assert hidden.messages["localhost"] == (
-        "The inventory asks for proxy1, but Ansible does not look there before it knows the hosts of a play, so this "
-        "runs on localhost. Pass ovm_backup_proxy with -e, or as a variable of import_playbook."
-    )
+    why = "but Ansible does not look there before it knows the hosts of a play. Pass"
+    for options in ([], ["--limit", "proxy1"]):
+        hidden = bench.run("retention", *options, code=2)
+        assert set(hidden.messages.values()) == {
+            f"The inventory asks for proxy1, {why} ovm_backup_proxy with -e, or as a variable of import_playbook. "
+            "Nothing was done."
+        }
+    some = {"ovm_backup_proxies": ["localhost", "proxy1"]}
+    bench.hosts = {"localhost": some, "proxy1": some}
+    hidden = bench.run("proxy", code=2)
+    assert hidden.messages["localhost"].startswith(f"The inventory asks for proxy1, {why} ovm_backup_proxies with -e")
     assert bench.tree() == before
 
 

@@ -28,17 +28,19 @@ def catalogue_summary(catalogue: Mapping[str, Any], *, all_points: bool) -> list
     """
     clients, points, damaged = (catalogue[kind] for kind in ("clients", "recovery_points", "damaged"))
     found: dict[str, list[tuple[int, dict[str, str]]]] = {client["client"]: [] for client in clients}
+    known = set(found)
     for point in points:
-        found[point["client"]].append((point["sequence"], _row(point)))
+        # The manifest in a folder that was renamed by hand names another client.
+        found.setdefault(point["client"], []).append((point["sequence"], _row(point)))
     for bad in damaged:
         row = {"id": bad["id"], **_UNKNOWN, "note": f"cannot be read: {bad['problem']}"}
         found[bad["client"]].append((sequence_of(bad["id"]), row))
     lines: list[str] = []
-    for client in clients:
+    for client in [*clients, *({"client": name, "vm_id": "unknown"} for name in found if name not in known)]:
         # A clock may have gone back: the number says which of them is newer.
         numbered = sorted(found[client["client"]], key=lambda one: one[0], reverse=True)
         rows = [{title: one_line(cell) for title, cell in row.items()} for _sequence, row in numbered]
-        lines.append(f"Client {client['client']}, VM {client['vm_name']}:")
+        lines.append(f"Client {client['client']}, VM {client.get('vm_name') or client['vm_id']}:")
         nothing = "no recovery points" if all_points else "no recovery points of the kind that is asked for"
         lines += [f"  {line}" for line in table(rows, _NUMBERS) or [nothing]]
         lines.append("")

@@ -19,11 +19,12 @@ _TITLES = {
     "in_place": "VM {name}, in place of its disks",
     "attach": "VM {name}, as more disks",
 }
+_PLACES = {"serverPoolId": "server pool", "serverId": "server", "repositoryId": "configuration in storage repository"}
 _WAYS = {"path": "by path", "import": "as an import of the manager"}
 
 
-def restore_summary(plan: Mapping[str, Any]) -> list[str]:
-    """Return the lines of a plan in the form of C(RestorePlan.as_dict)."""
+def restore_summary(plan: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+    """Return the lines of a plan in the form of C(RestorePlan.as_dict); C(names) has the manager's by id."""
     target = _TITLES[plan["mode"]].format(name=plan["name"])
     found = [
         f"Restore of client {plan['client']} as of {plan['point_id']} to {target}: "
@@ -32,12 +33,17 @@ def restore_summary(plan: Mapping[str, Any]) -> list[str]:
     if plan["source_vm_name"] != plan["name"]:
         found += [f"  backed up from: VM {plan['source_vm_name']}"]
     if plan["complete"]:
-        found += ["  an interrupted call has done all of it: only its marks are taken off"]
+        found += ["  an interrupted call has done all of it: its marks go, and the virtual disks that were replaced"]
+        return [one_line(text) for text in found]
     for disk in plan["disks"]:
         found += _disk_lines(disk)
     for nic in plan["nics"]:
         found += [f"  network card: {nic['network']}, {nic['mac'] or 'a new MAC address'}"]
     settings = {name: value for name, value in plan["definition"].items() if value not in (None, "", [])}
+    places = [f"{title} {names.get(settings[key], settings[key])}" for key, title in _PLACES.items() if key in settings]
+    if places:
+        found += [f"  in: {', '.join(places)}"]
+    settings = {name: value for name, value in settings.items() if name not in _PLACES}
     if settings:
         found += [f"  settings: {', '.join(f'{name} {_shown(value)}' for name, value in sorted(settings.items()))}"]
     found += [f"  power: {_power(plan)}"]

@@ -9,9 +9,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from ..errors import VaultError
 from .health import Health
 from .manifest import Point, hold_of
 from .pins import describe_pin, read_pin
@@ -28,20 +29,32 @@ def describe_point(client: Client, point: Point) -> dict[str, Any]:
     return describe_points(client, [point])[0]
 
 
-def describe_points(client: Client, points: Iterable[Point]) -> list[dict[str, Any]]:
-    """Return recovery points of a client; what they share is looked at once."""
+def describe_points(
+    client: Client, points: Iterable[Point], accepts: Callable[[dict[str, Any]], bool] = lambda found: True
+) -> list[dict[str, Any]]:
+    """Return the recovery points of a client that are accepted; what they share is looked at once.
+
+    What holds one costs a request to a bucket, so C(accepts) has to do without C(held).
+    """
     health = Health(client)
     found = []
     for point in points:
         verification = health.verification(point)
         directory = os.path.join(client.directory, point.id)
-        found.append(
-            {
-                **point.as_dict(),
-                "problem": health.problem_of(point),
-                "verification": verification.as_dict() if verification is not None else None,
-                **describe_pin(read_pin(directory)),
-                "held": hold_of(directory),
-            }
-        )
+        described = {
+            **point.as_dict(),
+            "problem": health.problem_of(point),
+            "verification": verification.as_dict() if verification is not None else None,
+            **describe_pin(read_pin(directory)),
+        }
+        if accepts(described):
+            found.append({**described, "held": _hold(directory)})
     return found
+
+
+def _hold(directory: str) -> str | None:
+    """Return what holds a recovery point. Not to know it is no reason to fail a restore that has done its work."""
+    try:
+        return hold_of(directory)
+    except VaultError as error:
+        return f"it is not known whether it is held: {error}"
