@@ -350,8 +350,8 @@ def make(module: AnsibleModule, wishes: Wishes) -> dict[str, Any]:
     access = Access(mounted, settings is not None, settings.addresses if settings is not None else {})
     facts = (point, document, inventory, networks, wishes, access)
     found = plan_restore(*facts, needed=needed, made=made, os_types=os_types)
-    named = {**inventory.servers, **inventory.repositories}
-    names = {**inventory.server_pools, **{key: one.name for key, one in named.items()}}
+    names = inventory.server_pools | {key: server.name for key, server in inventory.servers.items()}
+    names |= {key: repository.name for key, repository in inventory.repositories.items()}
     return {"plan": found.as_dict(), "plan_summary": restore_summary(found.as_dict(), names)}
 
 

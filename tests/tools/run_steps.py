@@ -4,12 +4,12 @@
 
 """Run make targets, all of them even if some fail, and close with a table of their times.
 
-Usage: python run_steps.py --logs DIRECTORY TARGET[:CORES]...
+Usage: python run_steps.py --logs DIRECTORY TARGET[:LANES]...
 
-There are two lanes, for the two cores that the tests are made for. A step that keeps only one core busy takes one lane
-and has another such step beside it; a step that spreads its tests over two processes says ``:2`` and runs alone. Steps
-begin in the order given, as lanes become free. Each line of output begins with the name of its step; what a step said
-is also in a file of its own.
+There are three lanes for the two cores that the tests are made for, because most steps keep no core busy all the time:
+two at once left two fifths of both cores idle. A step that spreads its tests over two processes says ``:3`` and runs
+alone. Steps begin in the order given, as lanes become free. Each line of output begins with the name of its step; what
+a step said is also in a file of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-LANES = 2
+LANES = 3
 TAIL = 60  # lines of a failed step that are shown again at the end
 NAME_WIDTH = 12
 
@@ -34,7 +34,7 @@ class Step:
     """A make target, how many lanes it takes, and what became of it."""
 
     name: str
-    cores: int = 1
+    lanes: int = 1
     begin: float = 0.0
     seconds: float = 0.0
     code: int | None = None
@@ -48,8 +48,8 @@ class Step:
 
 def parsed(text: str) -> Step:
     """Read TARGET or TARGET:CORES."""
-    name, _colon, cores = text.partition(":")
-    return Step(name, min(int(cores or 1), LANES))
+    name, _colon, lanes = text.partition(":")
+    return Step(name, min(int(lanes or 1), LANES))
 
 
 class Runner:
@@ -68,9 +68,9 @@ class Runner:
         threads = []
         while waiting:
             with self.ended:
-                self.ended.wait_for(lambda: any(step.cores <= self.free for step in waiting))
-                step = next(step for step in waiting if step.cores <= self.free)
-                self.free -= step.cores
+                self.ended.wait_for(lambda: any(step.lanes <= self.free for step in waiting))
+                step = next(step for step in waiting if step.lanes <= self.free)
+                self.free -= step.lanes
             waiting.remove(step)
             # Daemons: an interrupt ends this program at once, and make, which got it too, ends the steps.
             thread = threading.Thread(target=self.follow, args=(step,), daemon=True)
@@ -101,7 +101,7 @@ class Runner:
             step.seconds = time.monotonic() - step.begin
             self.say(step, f"{step.verdict} after {step.seconds:.1f} s")
             with self.ended:
-                self.free += step.cores
+                self.free += step.lanes
                 self.ended.notify_all()
 
     def copy(self, step: Step, source: IO[str], log: IO[str]) -> None:

@@ -1,0 +1,34 @@
+# Copyright: (c) 2026, ovm.backup contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Recovery points in plain types: for which of them it is asked what holds them, and when that cannot be known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from unit.vault.builders import add_point, noise, write_image
+
+from ansible_collections.ovm.backup.plugins.module_utils.errors import VaultError
+from ansible_collections.ovm.backup.plugins.module_utils.vault import description
+from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client
+
+
+def test_only_what_is_accepted_is_asked_for(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [add_point(client, write_image(tmp_path / str(number), noise(5000))) for number in range(2)]
+    asked: list[str] = []
+    monkeypatch.setattr(description, "hold_of", asked.append)
+    found = description.describe_points(client, points, lambda one: one["id"] == points[1].id)
+    assert [(one["id"], one["held"]) for one in found] == [(points[1].id, None)]
+    assert [Path(directory).name for directory in asked] == [points[1].id]
+
+
+def test_what_holds_it_may_be_unknown(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(directory: str) -> str:
+        raise VaultError("the storage refuses it")
+
+    monkeypatch.setattr(description, "hold_of", refuse)
+    found = description.describe_point(client, add_point(client, write_image(tmp_path / "raw", noise(5000))))
+    assert found["held"] == "it is not known whether it is held: the storage refuses it"
