@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
-from ..vault.text import one_line
+from ..vault.text import number_of, one_line
 from .disk_start import DiskStart
 from .machine import HVM_PV, LINUX, WINDOWS, Machine
 from .mapping import Target
@@ -222,7 +222,7 @@ def _disks(machine: Machine, target: Target) -> Iterator[Attention]:
             INFO,
             "cdrom",
             "CD drives",
-            f"The VM had {machine.cdroms} CD drive{'' if machine.cdroms == 1 else 's'}, left out here.",
+            f"The VM had {number_of(machine.cdroms, 'CD drive')}, left out here.",
         )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..vault.text import one_line
+from ..vault.text import number_of, one_line
 from .coverage import CANNOT, EXCLUDED, LATE, NEVER, PROTECTED, STATES, TEMPLATE, UNPROTECTED
 from .durations import format_duration
 
@@ -30,7 +30,7 @@ def coverage_summary(report: Mapping[str, Any]) -> list[str]:
     """Return the lines of a report in the form of C(Coverage.as_dict)."""
     vms, counts = report["vms"], report["counts"]
     found = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    lines = [f"Coverage of {len(vms)} VM{'' if len(vms) == 1 else 's'}: {found or 'none'}"]
+    lines = [f"Coverage of {number_of(len(vms), 'VM')}: {found or 'none'}"]
     if report["our_clones"]:
         lines.append(f"  {report['our_clones']} hot clones of backup runs are left out")
     if report["clients_of_other_managers"]:

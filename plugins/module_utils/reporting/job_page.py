@@ -14,6 +14,7 @@ from typing import Any
 from ..vault.boot_test_record import BootTest
 from ..vault.jobs import FAILED, SKIPPED
 from ..vault.summary import format_bytes, format_seconds, left_out
+from ..vault.text import number_of
 from ..vault.verification_record import Verification
 from . import charts
 from .markup import Column, Row, badge, facts, name, notices, page, table, text, utc, when, words
@@ -84,7 +85,7 @@ def job_numbers(jobs: Sequence[Mapping[str, Any]]) -> str:
 def counted(job: Mapping[str, Any]) -> str:
     """Return how many VMs there are, and how many have which status."""
     told = [f"{number} {text(status.lower())}" for status, number in job["counts"].items() if number]
-    return f"{len(job['vms'])} VM{'' if len(job['vms']) == 1 else 's'}: {', '.join(told) or 'none'}"
+    return f"{number_of(len(job['vms']), 'VM')}: {', '.join(told) or 'none'}"
 
 
 def _span(jobs: Sequence[Mapping[str, Any]]) -> str:

@@ -19,6 +19,7 @@ from typing import Callable, NamedTuple
 
 from .manifest import CLOCK_TOLERANCE
 from .summary import utc_time
+from .text import number_of
 
 _DAY = 86400
 
@@ -207,7 +208,7 @@ def _apply(policy: RetentionPolicy, points: Sequence[PointFacts], now: float, zo
             count = policy.keep_last
             verdict.say(point, number >= first, f"among the last {count}", f"not among the last {count}")
     if policy.keep_days is not None:
-        age = f"{policy.keep_days} day{'' if policy.keep_days == 1 else 's'}"
+        age = number_of(policy.keep_days, "day")
         for point in points:
             young = now - _created(point) < policy.keep_days * _DAY
             verdict.say(point, young, f"younger than {age}", f"not younger than {age}")

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from .text import one_line, table
+from .text import number_of, one_line, table
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _RIGHT = {"read", "stored", "duration", "outage"}
@@ -61,7 +61,7 @@ def job_summary(job: Mapping[str, Any]) -> list[str]:
         f"Job {job['id']} of subclient {job['subclient']}: {job['status']}",
         f"  {utc_time(job['started'])} to {utc_time(job['finished'])} ({format_seconds(job['duration'])}), "
         f"{job['requested_type']} asked for",
-        f"  {len(rows)} VM{'' if len(rows) == 1 else 's'}: {counts or 'none'}; {format_bytes(job['bytes_read'])} read, "
+        f"  {number_of(len(rows), 'VM')}: {counts or 'none'}; {format_bytes(job['bytes_read'])} read, "
         f"{format_bytes(job['bytes_stored'])} stored",
         *(f"  Warning: {warning}" for warning in job["warnings"]),
         *(["", *table(rows, _RIGHT)] if rows else []),
