@@ -54,11 +54,12 @@ from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.ovm.backup.plugins.module_utils.planning.outage import outage_budget
-
 
 def to_outage_budget(value: Any, max_outage: Any, now: Any) -> dict[str, Any]:
     """Return the budget of a VM of the plan; C(AnsibleFilterError) if it is none."""
+    # To find one filter Ansible loads all filters of a collection, without byte code, for each task that uses one.
+    from ansible_collections.ovm.backup.plugins.module_utils.planning.outage import outage_budget
+
     try:
         if not isinstance(value, Mapping):
             raise TypeError(f"a {type(value).__name__} is no VM of a plan")

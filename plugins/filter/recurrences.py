@@ -47,8 +47,6 @@ from typing import Any, Callable
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import OvmBackupError
-from ansible_collections.ovm.backup.plugins.module_utils.planning.recurrence import recurrences
-from ansible_collections.ovm.backup.plugins.module_utils.planning.subclient import Subclient
 
 
 def to_recurrences(value: Any) -> list[dict[str, Any]]:
@@ -57,6 +55,10 @@ def to_recurrences(value: Any) -> list[dict[str, Any]]:
         raise AnsibleFilterError(
             f"ovm.backup.recurrences needs subclients by their names, not a {type(value).__name__}"
         )
+    # To find one filter Ansible loads all filters of a collection, without byte code, for each task that uses one.
+    from ansible_collections.ovm.backup.plugins.module_utils.planning.recurrence import recurrences
+    from ansible_collections.ovm.backup.plugins.module_utils.planning.subclient import Subclient
+
     try:
         return [found.as_dict() for found in recurrences(Subclient.parse(*item) for item in value.items())]
     except OvmBackupError as error:
