@@ -6,9 +6,8 @@
 
 Usage: python run_steps.py --logs DIRECTORY TARGET[:LANES]...
 
-There are three lanes for the two cores that the tests are made for, because most steps keep no core busy all the time:
-two at once left two fifths of both cores idle. A step that spreads its tests over two processes says ``:3`` and runs
-alone. Steps begin in the order given, as lanes become free. Each line of output begins with the name of its step; what
+There are three lanes for the two cores that the tests are made for, because most steps wait now and then, for a guest or
+a timeout. A step that spreads its tests over two processes says ``:3`` and runs alone. Steps begin in the order given, as lanes become free. Each line of output begins with the name of its step; what
 a step said is also in a file of its own.
 """
 
