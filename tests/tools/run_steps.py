@@ -6,9 +6,10 @@
 
 Usage: python run_steps.py --logs DIRECTORY TARGET[:LANES]...
 
-There are three lanes for the two cores that the tests are made for, because most steps wait now and then, for a guest or
-a timeout. A step that spreads its tests over two processes says ``:3`` and runs alone. Steps begin in the order given, as lanes become free. Each line of output begins with the name of its step; what
-a step said is also in a file of its own.
+There are three lanes for the two cores that the tests are made for, because most steps wait now and then, for a guest
+or a timeout. A step that spreads its tests over two processes says ``:3`` and runs alone. Steps begin in the order
+given, as lanes become free. Each line of output begins with the name of its step; what a step said is also in a file
+of its own.
 """
 
 from __future__ import annotations

@@ -28,15 +28,13 @@ def catalogue_summary(catalogue: Mapping[str, Any], *, all_points: bool) -> list
     """
     clients, points, damaged = (catalogue[kind] for kind in ("clients", "recovery_points", "damaged"))
     found: dict[str, list[tuple[int, dict[str, str]]]] = {client["client"]: [] for client in clients}
-    known = set(found)
     for point in points:
-        # The manifest in a folder that was renamed by hand names another client.
-        found.setdefault(point["client"], []).append((point["sequence"], _row(point)))
+        found[point["client"]].append((point["sequence"], _row(point)))
     for bad in damaged:
         row = {"id": bad["id"], **_UNKNOWN, "note": f"cannot be read: {bad['problem']}"}
         found[bad["client"]].append((sequence_of(bad["id"]), row))
     lines: list[str] = []
-    for client in [*clients, *({"client": name, "vm_id": "unknown"} for name in found if name not in known)]:
+    for client in clients:
         # A clock may have gone back: the number says which of them is newer.
         numbered = sorted(found[client["client"]], key=lambda one: one[0], reverse=True)
         rows = [{title: one_line(cell) for title, cell in row.items()} for _sequence, row in numbered]

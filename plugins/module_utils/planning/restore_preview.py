@@ -33,7 +33,7 @@ def restore_summary(plan: Mapping[str, Any], names: Mapping[str, str]) -> list[s
     if plan["source_vm_name"] != plan["name"]:
         found += [f"  backed up from: VM {plan['source_vm_name']}"]
     if plan["complete"]:
-        found += ["  an interrupted call has done all of it: its marks go, and the virtual disks that were replaced"]
+        found += ["  an interrupted call has done all of it: its marks go, and the replaced disks that are not kept"]
         return [one_line(text) for text in found]
     for disk in plan["disks"]:
         found += _disk_lines(disk)

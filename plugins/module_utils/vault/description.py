@@ -43,6 +43,7 @@ def describe_points(
         directory = os.path.join(client.directory, point.id)
         described = {
             **point.as_dict(),
+            "client": client.name,  # by which it is found, also where somebody has renamed the folder
             "problem": health.problem_of(point),
             "verification": verification.as_dict() if verification is not None else None,
             **describe_pin(read_pin(directory)),

@@ -83,11 +83,6 @@ def test_table_of_each_client() -> None:
     ]
 
 
-def test_folder_that_was_renamed_by_hand() -> None:
-    found = catalogue([{**point(1), "client": "before"}], [])
-    assert "Client before, VM unknown:" in catalogue_summary(found, all_points=True)
-
-
 def test_nothing_of_the_kind() -> None:
     assert catalogue_summary(catalogue([point(1)], []), all_points=False)[4:] == [
         "",

@@ -45,7 +45,7 @@ def test_in_place_goes_on_after_an_interruption() -> None:
     done = {**first.as_dict(), "complete": True}
     assert restore_summary(done, NAMES) == [
         lines[0],
-        "  an interrupted call has done all of it: its marks go, and the virtual disks that were replaced",
+        "  an interrupted call has done all of it: its marks go, and the replaced disks that are not kept",
     ]
 
 

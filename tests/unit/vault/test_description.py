@@ -25,6 +25,14 @@ def test_only_what_is_accepted_is_asked_for(client: Client, tmp_path: Path, monk
     assert [Path(directory).name for directory in asked] == [points[1].id]
 
 
+def test_folder_that_was_renamed_by_hand(client: Client, tmp_path: Path) -> None:
+    point = add_point(client, write_image(tmp_path / "raw", noise(5000)))
+    folder = Path(client.directory).rename(Path(client.directory).with_name("renamed"))
+    renamed = Client(str(folder))
+    [found] = description.describe_points(renamed, renamed.scan()[0])
+    assert (found["client"], found["id"]) == ("renamed", point.id)
+
+
 def test_what_holds_it_may_be_unknown(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(directory: str) -> str:
         raise VaultError("the storage refuses it")
