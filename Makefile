@@ -46,14 +46,17 @@ export ANSIBLE_NOCOWS := 1
 # The deprecations of ansible-core itself are noise in every run; any other warning stays visible.
 export ANSIBLE_DEPRECATION_WARNINGS := False
 
+# With these from outside everything would be compiled anew in each process, and each module read byte by byte.
+unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
+
 # The tools run in a home directory of their own: caches, collections and temporary files stay in build/.
 TOOL := HOME=$(BUILD)/home PATH="$(VENV)/bin:$$PATH"
 PYTHON_VERSION = $$($(VENV)/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 IN_STAGE = mkdir -p $(BUILD)/home $(BUILD)/tmp && cd $(STAGE) && env $(TOOL) PYTHONPATH=$(BUILD)/stage ANSIBLE_COLLECTIONS_PATH=$(BUILD)/stage
 
-# What `make test` runs, as tests/tools/run_steps.py reads it: `:3` is a step that spreads its tests over both cores, and runs alone.
-# The others run three at a time; the long ones stand before the short ones, so that all lanes end together.
-STEPS := fmt integration bed-tests lint types docs sanity controller molecule artifact versions unit:3 playbooks:3
+# What `make test` runs, as tests/tools/run_steps.py reads it: `:2` is a step that spreads its tests over both cores, and runs alone.
+# The others run two at a time; the long ones stand before the short ones, so that all lanes end together.
+STEPS := fmt integration bed-tests lint types docs sanity controller molecule artifact versions unit:2 playbooks:2
 STEP_NAMES := $(foreach step,$(STEPS),$(firstword $(subst :, ,$(step))))
 
 .PHONY: bed bed-stop bed-skew bench bench-encryption bench-outage help site screenshots venv system guest-packages s3-packages proxy-packages stage home test demo simulator format clean packages test-matrix release-check $(STEP_NAMES)
@@ -95,7 +98,7 @@ home: $(READY)
 # --- the two commands, and the simulator -----------------------------------------------------------------------------
 
 # Packages are installed before the steps begin, because several at a time would be in each other's way.
-test: $(READY) packages stage home ## every check and test below, three at a time
+test: $(READY) packages stage home ## every check and test below, two at a time
 	@MAKE="$(MAKE)" $(VENV)/bin/python tests/tools/run_steps.py --logs $(BUILD)/steps $(STEPS)
 
 demo: $(READY) system stage ## back up, change, back up again and restore against the simulator (KEEP=1 keeps build/demo)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ._module import duration_option
+from ._durations import duration_option
 from .guest.appliance import Appliance
 from .guest.filesystems import GuestSystem, check_device, find_systems, mount_one, mount_system
 from .guest.serving import serve_point

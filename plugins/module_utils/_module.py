@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import platform
 import resource
@@ -26,9 +25,6 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ._environment import env_fallback
 from ._libraries import missing_libraries
 from .errors import InvalidInputError, OvmBackupError
-from .manager.client import ManagerClient, connect
-from .manager.settings import ConnectionSettings
-from .planning.reading import Problems, problem_details, read_duration
 from .vault.access import (
     ENVIRONMENT,
     SECRETS,
@@ -42,20 +38,6 @@ from .vault.points import Vault
 from .vault.storage.s3_settings import ADDRESSING_STYLES
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def manager_options() -> dict[str, Any]:
-    """Return the options of the documentation fragment C(manager)."""
-    return {
-        "url": {"type": "str", "required": True, "fallback": (env_fallback, ["OVM_URL"])},
-        "user": {"type": "str", "required": True, "fallback": (env_fallback, ["OVM_USER"])},
-        "password": {"type": "str", "required": True, "no_log": True, "fallback": (env_fallback, ["OVM_PASSWORD"])},
-        "ca_path": {"type": "path", "fallback": (env_fallback, ["OVM_CA_PATH"])},
-        "fingerprint": {"type": "str", "fallback": (env_fallback, ["OVM_FINGERPRINT"])},
-        "validate_certs": {"type": "bool", "default": True, "fallback": (env_fallback, ["OVM_VALIDATE_CERTS"])},
-        "request_timeout": {"type": "float", "default": 60.0, "fallback": (env_fallback, ["OVM_REQUEST_TIMEOUT"])},
-        "job_timeout": {"type": "float", "default": 3600.0, "fallback": (env_fallback, ["OVM_JOB_TIMEOUT"])},
-    }
 
 
 def vault_options(*, required: bool = True) -> dict[str, Any]:
@@ -90,20 +72,6 @@ def vault_access_option(environment: str = ENVIRONMENT) -> dict[str, Any]:
     return {"type": "dict", "apply_defaults": True, "options": options}
 
 
-def connection_settings(parameters: dict[str, Any]) -> ConnectionSettings:
-    """Return the settings that the options of C(manager_options) give."""
-    names = {field.name for field in dataclasses.fields(ConnectionSettings)}
-    return ConnectionSettings(**{name: parameters[name] for name in names})
-
-
-@contextlib.contextmanager
-def manager_client(module: AnsibleModule) -> Iterator[ManagerClient]:
-    """Log in to the manager that the options name, for the length of the block."""
-    seen = module.params.get("manager_seen")
-    with connect(connection_settings(module.params), job_timeout=module.params["job_timeout"], seen=seen) as client:
-        yield client
-
-
 def open_vault(module: AnsibleModule) -> Vault:
     """Return the vault that the options name."""
     return Vault.open(module.params["vault"], vault_access(module))
@@ -117,15 +85,6 @@ def open_target_vault(module: AnsibleModule) -> Vault:
 def vault_access(module: AnsibleModule) -> VaultAccess:
     """Return how to get at the vault that the options name."""
     return VaultAccess.from_options(module.params["vault_access"])
-
-
-def duration_option(module: AnsibleModule, name: str) -> int:
-    """Return the seconds of an option that is a duration; raise C(InvalidInputError) for anything else."""
-    problems = Problems()
-    seconds = read_duration(module.params[name], name, problems)
-    if seconds is None:
-        raise InvalidInputError(str(problems.found[0]), option=name, **problem_details(problems.found))
-    return seconds
 
 
 def lock_owner(module: AnsibleModule) -> str:

@@ -268,8 +268,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._durations import duration_option
 from ..module_utils._hardware import hardware_options, wishes_of
-from ..module_utils._module import duration_option, engine, vault_options
+from ..module_utils._module import engine, vault_options
 from ..module_utils._point import point_options, selected_point
 from ..module_utils.errors import BootTestError
 from ..module_utils.export.boot_test import BootTestRequest, plan_boot_test, run_boot_test

@@ -252,14 +252,9 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import (
-    duration_option,
-    engine,
-    manager_client,
-    manager_options,
-    open_vault,
-    vault_options,
-)
+from ..module_utils._durations import duration_option
+from ..module_utils._manager import manager_client, manager_options
+from ..module_utils._module import engine, open_vault, vault_options
 from ..module_utils.manager.clones import is_ours
 from ..module_utils.manager.inventory import read_inventory
 from ..module_utils.planning.coverage import assess, parse_subclients

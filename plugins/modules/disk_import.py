@@ -136,7 +136,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, manager_client, manager_options, vault_options
+from ..module_utils._manager import manager_client, manager_options
+from ..module_utils._module import engine, vault_options
 from ..module_utils._point import point_options, selected_point
 from ..module_utils._progress import progress_options, status_file
 from ..module_utils._restore import purpose_option, read_purpose

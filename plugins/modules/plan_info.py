@@ -318,7 +318,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, lock_owner, manager_client, manager_options, open_vault, vault_options
+from ..module_utils._manager import manager_client, manager_options
+from ..module_utils._module import engine, lock_owner, open_vault, vault_options
 from ..module_utils._ssh_options import ssh_options
 from ..module_utils._transfer import repositories_option
 from ..module_utils.images.ssh import SshSettings

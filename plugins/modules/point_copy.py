@@ -281,8 +281,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._durations import duration_option
 from ..module_utils._module import (
-    duration_option,
     engine,
     lock_owner,
     open_target_vault,

@@ -319,7 +319,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, manager_client, manager_options, vault_options
+from ..module_utils._manager import manager_client, manager_options
+from ..module_utils._module import engine, vault_options
 from ..module_utils._point import point_options, selected_point
 from ..module_utils._ssh_options import ssh_options
 from ..module_utils._transfer import repositories_option

@@ -108,8 +108,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._module import engine, vault_access, vault_options
 from ..module_utils.errors import InvalidInputError, NotAVaultError
 from ..module_utils.vault.access import VaultAccess
-from ..module_utils.vault.attaching import key_of_new
 from ..module_utils.vault.carried_script import carry_scripts, due_scripts
+from ..module_utils.vault.encrypting import key_of_new
 from ..module_utils.vault.files import exists
 from ..module_utils.vault.points import VAULT_VERSION, Vault
 

@@ -159,9 +159,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import duration_option, engine, open_vault, vault_options
+from ..module_utils._durations import duration_option
+from ..module_utils._module import engine, open_vault, vault_options
 from ..module_utils.errors import InvalidInputError
-from ..module_utils.vault.attaching import keys_of
+from ..module_utils.vault.encrypting import keys_of
 from ..module_utils.vault.storage.key_changes import add_recipient, remove_recipient, rotate_data_key, save_keys
 from ..module_utils.vault.storage.key_source import SOURCES, read_key
 from ..module_utils.vault.storage.keys import KeyDocument, VaultKeys

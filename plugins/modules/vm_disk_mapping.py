@@ -90,7 +90,8 @@ failure:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, manager_client, manager_options
+from ..module_utils._manager import manager_client, manager_options
+from ..module_utils._module import engine
 from ..module_utils.manager.slots import map_disk
 
 

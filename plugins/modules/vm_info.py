@@ -162,7 +162,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, manager_client, manager_options
+from ..module_utils._manager import manager_client, manager_options
+from ..module_utils._module import engine
 from ..module_utils.manager.clones import is_ours
 from ..module_utils.manager.inventory import Vm, read_inventory
 from ..module_utils.planning.names import client_name

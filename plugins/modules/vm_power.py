@@ -129,7 +129,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, manager_client, manager_options
+from ..module_utils._manager import manager_client, manager_options
+from ..module_utils._module import engine
 from ..module_utils.errors import InvalidInputError, ManagerError
 from ..module_utils.manager.client import ManagerClient
 from ..module_utils.manager.power import foresee_start, foresee_stop, may_pass, start_vm, stop_vm

@@ -112,6 +112,8 @@ def orchestrate(counts: Sequence[int], found: dict[str, dict[str, dict[str, Any]
             continue
         measured = json.loads(done.stdout.splitlines()[-1])
         found[operation] = {"ovm": {name: measured[name] for name in ("vms", "wall", "cpu", "calls")}}
+        if measured["floor"]:
+            found[operation]["ansible-core alone"] = {"calls": 0, **measured["floor"]}
         print(f"  {operation:22} {measured['cpu']:.2f} s CPU and {measured['calls']:.1f} calls per VM", flush=True)
 
 

@@ -7,7 +7,8 @@
 The playbook backs up a simulated estate of running VMs on OCFS2 with tiny disks twice. The second run, in which nothing
 has changed, is measured: all that it costs, from planning to the report, divided by the number of VMs. The CPU is that
 of ansible-playbook and all that it starts, without the simulator's, with the settings that the guide on runs advises.
-Runs in the stage, where the collection is.
+What ansible-core needs alone for as many tasks that do nothing, as many of them starts of a module, is measured beside
+it for a single VM. Runs in the stage, where the collection is.
 """
 
 from __future__ import annotations
@@ -64,11 +65,35 @@ def used() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def counting(folder: Path) -> tuple[str, Path]:
+    """Return an interpreter that notes each of its starts, and the file in which it does."""
+    noted, interpreter = folder / "starts", folder / "python"
+    noted.touch()
+    interpreter.write_text(f'#!/bin/sh\necho >> {noted}\nexec {sys.executable} "$@"\n', encoding="utf-8")
+    interpreter.chmod(0o755)
+    return str(interpreter), noted
+
+
+def nothing(folder: Path, tasks: int, starts: int) -> str:
+    """Write a playbook with so many tasks that do nothing, and return its path.
+
+    So many of them start a module. It is always the same one, whose file is made once: in a real run they are of
+    several kinds.
+    """
+    nothing = {"name": "Do nothing", "ansible.builtin.set_fact": {"nothing": True}}
+    start = {"name": "Start a module that does nothing", "ansible.builtin.ping": {}}
+    wanted = [nothing] * (tasks - starts) + [start] * starts
+    play = {"name": "Nothing", "hosts": "localhost", "gather_facts": False, "tasks": wanted}
+    (folder / "nothing.yml").write_text(json.dumps([play]), encoding="utf-8")
+    return str(folder / "nothing.yml")
+
+
 def measure(vms: int, *, directory: Path | None = None) -> dict[str, Any]:
     """Back up so many VMs twice; return what the second run took for each of them.
 
     C(cpu) is CPU seconds and C(calls) calls of the manager for each VM, C(wall) seconds of the whole run. C(paths) are
-    the calls of the run by kind.
+    the calls of the run by kind. C(floor) is what ansible-core alone needs for one VM: C(tasks) and the C(starts) of
+    modules among them, C(cpu) and C(wall) of as many that do nothing.
     """
     with tempfile.TemporaryDirectory(dir=directory) as name:
         folder = Path(name)
@@ -78,18 +103,28 @@ def measure(vms: int, *, directory: Path | None = None) -> dict[str, Any]:
             bench.make_vault()
             bench.subclients = {"all": everything()}
             options = ("--forks", str(FORKS))
-            bench.backup("all", *options)
+            interpreter, noted = counting(folder)
+            bench.backup("all", *options, ansible_python_interpreter=interpreter)
+            starts = len(noted.read_text(encoding="utf-8").splitlines())
             simulator.clear_calls()
             cpu, wall = used(), time.monotonic()
-            bench.backup("all", *options)
+            outcome = bench.backup("all", *options)
             cpu, wall = used() - cpu, time.monotonic() - wall
             calls = simulator.calls()
             bench.check_settled()
             points = [bench.points(f"vm{number:03}") for number in range(vms)]
             assert all([point["type"] for point in found] == ["full", "incremental"] for found in points)
             assert all(disk["statistics"]["changed"] == 0 for found in points for disk in found[1]["disks"])
+            floor: dict[str, float] = {}
+            if vms == 1:
+                tasks = outcome.output.count("\nTASK [")
+                least, began = used(), time.monotonic()
+                bench.run(nothing(folder, tasks, starts))
+                took = {"cpu": used() - least, "wall": time.monotonic() - began}
+                floor = {"tasks": tasks, "starts": starts, **took}
     kinds = collections.Counter(f"{call['method']} {_ID.sub('/*', call['path'])}" for call in calls)
-    return {"vms": vms, "cpu": cpu / vms, "calls": len(calls) / vms, "wall": wall, "paths": dict(kinds.most_common())}
+    found = {"vms": vms, "cpu": cpu / vms, "calls": len(calls) / vms, "wall": wall, "paths": dict(kinds.most_common())}
+    return {**found, "floor": floor}
 
 
 def main() -> int:
@@ -102,6 +137,10 @@ def main() -> int:
     for vms in options.sizes:
         found = measure(vms)
         print(f"{vms:5} {found['cpu']:14.2f} {found['calls']:22.1f} {found['wall']:15.1f}", flush=True)
+        floor = found["floor"]
+        if floor:
+            cost = f"{floor['cpu']:14.2f} {0:22.1f} {floor['wall']:15.1f}"
+            print(f"      {cost}  ansible-core alone: {floor['tasks']} tasks, {floor['starts']} starts of a module")
         if options.paths:
             for kind, number in found["paths"].items():
                 print(f"      {number:5} {kind}")

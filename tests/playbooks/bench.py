@@ -196,7 +196,7 @@ class Bench:
         return {**known, **changes}
 
     def start(self, playbook: str = "backup", *options: str, **variables: Any) -> Playbook:
-        """Start a playbook; the variables win over all others."""
+        """Start a playbook of the collection, or the one at a path; the variables win over all others."""
         self.runs += 1
         folder = self.directory / f"run-{self.runs}"
         folder.mkdir()
@@ -222,7 +222,14 @@ class Bench:
         # Whoever started the tests in the background has them ignore Ctrl-C.
         command = ["env", "--default-signal=INT", str(Path(sys.executable).with_name("ansible-playbook"))]
         command += ["-i", "inventory.yml"]
-        command = [*self.wrapper, *command, "-e", "@variables.json", f"ovm.backup.{playbook}", *options]
+        command = [
+            *self.wrapper,
+            *command,
+            "-e",
+            "@variables.json",
+            playbook if "/" in playbook else f"ovm.backup.{playbook}",
+            *options,
+        ]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,
@@ -237,8 +244,9 @@ class Bench:
 
     def environment(self, folder: Path, mark: str) -> dict[str, str]:
         """Return an environment that does not depend on the user's."""
-        # Nor on where Python is told to look for compiled files: to compile all anew costs a module more than its work.
-        foreign = ("ANSIBLE_", "OVM_", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE")
+        # Nor on what Python is told to do: to compile all anew, or to read each module byte by byte because nothing is
+        # buffered, costs a module more than its work.
+        foreign = ("ANSIBLE_", "OVM_", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         return {
             **kept,
@@ -252,7 +260,6 @@ class Bench:
             "ANSIBLE_REMOTE_TEMP": str(folder / "temporary"),
             "ANSIBLE_SYSTEM_TMPDIRS": str(self.temporary),
             "LC_ALL": "C.UTF-8",
-            "PYTHONUNBUFFERED": "1",
             "TEST_MARK": mark,
             **self.surroundings,
         }

@@ -35,7 +35,7 @@ def test_quick_start_does_what_it_says(tmp_path: Path, images_cache: Path) -> No
     (tmp_path / "group_vars").mkdir()
     # Only for speed, as in all of these tests.
     (tmp_path / "ansible.cfg").write_text("[defaults]\ninternal_poll_interval = 0.01\n", encoding="utf-8")
-    foreign = ("ANSIBLE_", "OVM_", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE")
+    foreign = ("ANSIBLE_", "OVM_", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     with running("minimal", images_cache=images_cache) as simulator:
         settings = {

@@ -6,10 +6,9 @@
 
 Usage: python run_steps.py --logs DIRECTORY TARGET[:LANES]...
 
-There are three lanes for the two cores that the tests are made for, because most steps wait now and then, for a guest
-or a timeout. A step that spreads its tests over two processes says ``:3`` and runs alone. Steps begin in the order
-given, as lanes become free. Each line of output begins with the name of its step; what a step said is also in a file
-of its own.
+There are two lanes, as the machines that the tests are made for have two cores; a third one gained nothing. A step that
+spreads its tests over two processes says ``:2`` and runs alone. Steps begin in the order given, as lanes become free.
+Each line of output begins with the name of its step; what a step said is also in a file of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-LANES = 3
+LANES = 2
 TAIL = 60  # lines of a failed step that are shown again at the end
 NAME_WIDTH = 12
 

@@ -21,7 +21,7 @@ import pytest
 import yaml
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ovm.backup.plugins.module_utils import _module
+from ansible_collections.ovm.backup.plugins.module_utils import _manager, _module
 from ansible_collections.ovm.backup.plugins.module_utils._version import COLLECTION_VERSION
 from ansible_collections.ovm.backup.plugins.module_utils.errors import (
     JobFailedError,
@@ -185,7 +185,7 @@ ENVIRONMENT = {
 
 def settings(module: AnsibleModule) -> dict[str, Any]:
     """Return what the options come to, without the password, which must not come back."""
-    found = _module.connection_settings(module.params)
+    found = _manager.connection_settings(module.params)
     assert found.password == PASSWORD
     return {**{key: value for key, value in vars(found).items() if key != "password"}, "shown": repr(found),
             "job_timeout": module.params["job_timeout"]}  # fmt: skip
@@ -198,7 +198,7 @@ def test_connection_from_the_environment(
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value or str(tmp_path))
     args = {"user": "other", "request_timeout": 3, "validate_certs": True} if given else {}  # these come first
-    result, failed = run(settings, _module.manager_options(), args)
+    result, failed = run(settings, _manager.manager_options(), args)
     assert not failed
     result.pop("invocation", None)  # ansible-core 2.21 adds it on the controller
     assert PASSWORD not in json.dumps(result)
@@ -217,7 +217,7 @@ def test_connection_from_the_environment(
 def test_defaults_of_the_connection(run: Module, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
-    result, _failed = run(settings, _module.manager_options(), CONNECTION)
+    result, _failed = run(settings, _manager.manager_options(), CONNECTION)
     found = {key: result[key] for key in ("ca_path", "fingerprint", "validate_certs", "request_timeout", "job_timeout")}
     assert found == {
         "ca_path": None, "fingerprint": None, "validate_certs": True, "request_timeout": 60.0, "job_timeout": 3600.0,
@@ -288,7 +288,7 @@ def test_the_password_is_masked_wherever_it_turns_up(run: Module) -> None:
     def act(module: AnsibleModule) -> dict[str, Any]:
         raise VaultError(f"with {module.params['password']}", deep={"list": [PASSWORD]})
 
-    result, failed = run(act, _module.manager_options(), CONNECTION)
+    result, failed = run(act, _manager.manager_options(), CONNECTION)
     assert failed
     assert PASSWORD not in json.dumps(result)
 
@@ -297,7 +297,7 @@ def test_the_password_is_masked_wherever_it_turns_up(run: Module) -> None:
 def test_no_secret_when_the_manager_cannot_be_reached(
     run_module: Any, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_module, "connect", functools.partial(connect, sleep=lambda _seconds: None))
+    monkeypatch.setattr(_manager, "connect", functools.partial(connect, sleep=lambda _seconds: None))
     own, _libraries = NEEDS[module]
     own = {**own, "run_id": "20261123T010203Z-0a1b2c3d-4e5f60"} if "run_id" in own else dict(own)
     own.update({"state": "stopped"} if module == "vm_power" else {})  # a start would wait for the manager

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInputError, SourceError
 from ..images.local import LocalImage, read_local_file
-from ..images.remote import Server
 from ..images.spans import image_path
 from ..images.types import DiskImage
 from .request import BackupRequest
+
+if TYPE_CHECKING:
+    from ..images.remote import Server
 
 SERVER_REPOSITORIES = "/OVS/Repositories"  # where every server mounts them (ovm-rest-api 8.2)
 _CONFIGURATION_LIMIT = 1024 * 1024
@@ -79,6 +81,8 @@ class Images:
                 "pass the ssh settings that plan_info was given",
                 option="ssh",
             )
+        from ..images.remote import Server  # most of what a backup loads, and not needed to read a path
+
         key = str(server["address"])
         if key not in self._servers:
             self._servers[key] = self._stack.enter_context(Server(settings, key, str(server["name"])))

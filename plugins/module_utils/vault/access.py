@@ -59,6 +59,11 @@ class VaultAccess:
                 found[name] = value.lower() not in ("0", "false", "no", "off", "n", "f") if name in _BOOLEANS else value
         return cls(**found)
 
+    @property
+    def gives_key(self) -> bool:
+        """Return whether it says where the key of an encrypted vault comes from."""
+        return any((self.encryption_key, self.encryption_key_file, self.encryption_key_command))
+
     def environment(self) -> dict[str, str]:
         """Return the variables by which another process of ours gets the same access; it is for nobody else to see."""
         given = dataclasses.asdict(self)

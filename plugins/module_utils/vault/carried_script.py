@@ -12,12 +12,10 @@ import inspect
 import os
 import re
 
-from . import decrypt_script, restore_script
 from .files import read_file, write_file
 from .storage.failures import vault_errors
 
 RESTORE, DECRYPT = "restore.py", "decrypt.py"
-_SCRIPTS = {RESTORE: restore_script, DECRYPT: decrypt_script}
 _OURS = {
     RESTORE: b"Restore disks out of the vault in which this script lies",
     DECRYPT: b"Decrypt the vault in which this script lies",
@@ -27,7 +25,11 @@ _VERSION = re.compile(rb"^VERSION = ([0-9]{1,9})\b", re.MULTILINE)
 
 def script(name: str = RESTORE) -> bytes:
     """Return the script that this version of the collection puts into vaults under this name."""
-    return inspect.getsource(_SCRIPTS[name]).encode("utf-8")
+    # Whoever opens a vault imports this file, and few of them need what the scripts import.
+    from . import decrypt_script, restore_script
+
+    scripts = {RESTORE: restore_script, DECRYPT: decrypt_script}
+    return inspect.getsource(scripts[name]).encode("utf-8")
 
 
 def is_script(path: str) -> bool:

@@ -4,7 +4,10 @@
 
 # Private to the collection: not a public API, may change in any release.
 
-"""The vault: clients, their recovery points, and how a new point comes to be."""
+"""The vault: clients, their recovery points, and how a new point comes to be.
+
+Most of the modules that open a vault read or write no disk: what that needs is loaded where it is done.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,13 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import CorruptVaultError, NotAVaultError, PointNotFoundError, VaultError
 from . import format as fmt
 from .access import VaultAccess
-from .attaching import attach, encrypt, key_of_new, unlock
+from .attaching import access_to, attach
 from .carried_script import carry_scripts, is_script
-from .chain import DiskChain, open_chain
-from .disk_writer import FrameCompressor
 from .files import (
     create_json,
     entries,
@@ -37,14 +38,15 @@ from .files import (
     unreadable,
     write_json,
 )
-from .health import Health
 from .lock import ClientLock
 from .manifest import MANIFEST_NAME, Point, PointDisk, is_point_id, read_manifest, sequence_of
-from .point_writer import PointWriter
 from .removal import clear_away
-from .storage.encryption import is_encrypted
 from .storage.failures import vault_errors
-from .storage.keys import KEYS_NAME
+from .storage.plain import KEYS_NAME, SETTING, is_encrypted
+
+if TYPE_CHECKING:
+    from .chain import DiskChain
+    from .point_writer import PointWriter
 
 VAULT_NAME = "ovm.backup vault"
 VAULT_VERSION = 1
@@ -152,6 +154,8 @@ class Client:
 
     def open_disk(self, point: Point, disk: PointDisk) -> DiskChain:
         """Open a disk as of a point, for reading anywhere in it."""
+        from .chain import open_chain
+
         return open_chain([(path, header_hash) for path, header_hash, _size in self.disk_files(point, disk)])
 
     def problem_of(self, point: Point) -> str | None:
@@ -159,6 +163,8 @@ class Client:
 
         For many points of a client C(Health) does the same without looking at anything twice.
         """
+        from .health import Health
+
         return Health(self).problem_of(point)
 
     def last_full(self, point: Point, disk: PointDisk) -> tuple[Point, PointDisk]:
@@ -198,6 +204,9 @@ class Client:
 
     def new_point(self, *, now: float, level: int = 1) -> PointWriter:
         """Begin a recovery point. Only the holder of the lock may call this."""
+        from .disk_writer import FrameCompressor
+        from .point_writer import PointWriter
+
         sequence = max((sequence_of(name) for name in self._folders()), default=0) + 1
         point_id = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{sequence:04d}"
         directory = os.path.join(self.directory, point_id)
@@ -281,7 +290,10 @@ class Vault:
                 f"{VAULT_VERSION}",
                 path=path,
             )
-        unlock(path, settings)
+        if is_encrypted(settings) or access_to(path).gives_key:
+            from .encrypting import unlock
+
+            unlock(path, settings)
         return cls(path, settings)
 
     @classmethod
@@ -304,6 +316,8 @@ class Vault:
         cls, path: str, access: VaultAccess | None = None, *, encrypted: bool = False, clock: Clock = time.time
     ) -> Vault:
         """Make a vault in a missing or empty directory, or below a prefix of a bucket that holds nothing."""
+        from .encrypting import encrypt, key_of_new
+
         attach(path, access)
         cls.check_new(path)
         key = key_of_new(path, encrypted=encrypted)
@@ -312,7 +326,7 @@ class Vault:
         make_directory(os.path.join(path, "jobs"))
         settings = {"format": VAULT_NAME, "version": VAULT_VERSION, "id": str(uuid.uuid4()), "created": clock()}
         if key is not None:
-            settings["encryption"] = encrypt(path, key, clock)
+            settings[SETTING] = encrypt(path, key, clock)
         carry_scripts(path, encrypted=encrypted)
         create_json(os.path.join(path, "vault.json"), settings)  # not over that of another who makes one, too
         return cls(path, settings)

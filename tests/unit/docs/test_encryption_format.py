@@ -19,8 +19,8 @@ from unit.vault.storage.test_keys import KNOWN
 from ansible_collections.ovm.backup.plugins.module_utils.vault import decrypt_script
 from ansible_collections.ovm.backup.plugins.module_utils.vault.access import variable
 from ansible_collections.ovm.backup.plugins.module_utils.vault.storage import cipher, key_source, keys, recipients
-from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.encrypted import PLAIN_FILES, PLAIN_FOLDER
 from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.encryption import encryption_setting
+from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.plain import PLAIN_FILES, PLAIN_FOLDER
 
 if TYPE_CHECKING:
     from conftest import Documentation

@@ -21,7 +21,7 @@ import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.ovm.backup.plugins.module_utils._module import manager_options
+from ansible_collections.ovm.backup.plugins.module_utils._manager import manager_options
 from ansible_collections.ovm.backup.plugins.module_utils.planning import restore_wishes
 from ansible_collections.ovm.backup.plugins.module_utils.planning.subclient import Subclient
 from ansible_collections.ovm.backup.plugins.module_utils.reporting.prometheus import METRICS

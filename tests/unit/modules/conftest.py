@@ -23,7 +23,7 @@ from unit.guest.fake import FakeGuest
 from unit.transfer.builders import Estate
 from unit.vault.builders import read_from_images
 
-from ansible_collections.ovm.backup.plugins.module_utils import _guest, _module
+from ansible_collections.ovm.backup.plugins.module_utils import _guest, _manager
 from ansible_collections.ovm.backup.plugins.module_utils.manager.client import connect
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
 from simulator.testing import Simulator, running
@@ -112,7 +112,7 @@ def simulator(running_simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> 
         time.sleep(min(seconds, 0.02))
         now[0] += seconds
 
-    monkeypatch.setattr(_module, "connect", functools.partial(connect, clock=lambda: now[0], sleep=sleep))
+    monkeypatch.setattr(_manager, "connect", functools.partial(connect, clock=lambda: now[0], sleep=sleep))
     states = {vm: made.find("Vm", vm)["vmRunState"] for vm in VMS}
     made.clear_calls()
     yield made

@@ -22,7 +22,7 @@ from unit.vault.pair import NAME, Pair
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError, VaultWriteError
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
-from ansible_collections.ovm.backup.plugins.module_utils.vault import attaching, copy_files, copying
+from ansible_collections.ovm.backup.plugins.module_utils.vault import copy_files, copying
 from ansible_collections.ovm.backup.plugins.module_utils.vault.access import VaultAccess
 from ansible_collections.ovm.backup.plugins.module_utils.vault.copy_plan import FULLS, Wishes
 from ansible_collections.ovm.backup.plugins.module_utils.vault.copying import FULL, HEADER
@@ -37,6 +37,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.directory
     DirectoryStorage,
 )
 from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.mounts import unmount
+from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.s3 import S3Storage
 from ansible_collections.ovm.backup.plugins.module_utils.vault.verification import Verifier
 from ansible_collections.ovm.backup.plugins.module_utils.vault.verification_run import survey, verify_targets
 
@@ -154,7 +155,7 @@ class Elsewhere(DirectoryStorage):
 
 def test_everything_goes_through_the_storage(pair: Pair, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     far = Elsewhere(tmp_path / "far")
-    monkeypatch.setattr(attaching.S3Storage, "connect", lambda _path, _settings: far)
+    monkeypatch.setattr(S3Storage, "connect", lambda _path, _settings: far)
     try:
         pair.target = Vault.create("s3://far/vault", clock=lambda: 2.0)
         interrupt_second_file(pair, monkeypatch)

@@ -25,7 +25,7 @@ from unit.vault.storage.test_keys import PRIVATE, PUBLIC
 from ansible_collections.ovm.backup.plugins.module_utils.errors import VaultKeyError
 from ansible_collections.ovm.backup.plugins.module_utils.vault import format as fmt
 from ansible_collections.ovm.backup.plugins.module_utils.vault.access import VaultAccess
-from ansible_collections.ovm.backup.plugins.module_utils.vault.attaching import keys_of
+from ansible_collections.ovm.backup.plugins.module_utils.vault.encrypting import keys_of
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
 from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.cipher import content_size

@@ -30,10 +30,8 @@ from .cipher import (
     new_cipher,
 )
 from .interface import Entry, Reader, Storage, Turn, Writer
+from .plain import PLAIN_FILES, PLAIN_FOLDER
 
-# What is read to find out that the vault is encrypted, and how; and the scripts that help where nothing is installed.
-PLAIN_FILES = ("vault.json", "keys.json", "restore.py", "decrypt.py")
-PLAIN_FOLDER = "turns"
 # Chunks that are read or written at once: a few MiB of memory.
 _BATCH = 64
 

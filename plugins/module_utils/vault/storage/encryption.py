@@ -4,7 +4,7 @@
 
 # Private to the collection: not a public API, may change in any release.
 
-"""Whether a vault is encrypted, and the storage through which its files are read then."""
+"""The storage through which the files of an encrypted vault are read."""
 
 from __future__ import annotations
 
@@ -16,21 +16,15 @@ from .cipher import VERSION
 from .encrypted import EncryptedStorage
 from .interface import Storage
 from .keys import VaultKeys, open_keys
+from .plain import SETTING, is_encrypted
 from .recipients import Key
 
-# What vault.json says of an encrypted vault, under this key.
-SETTING = "encryption"
 FORMAT = "ovm.backup encrypted file"
 
 
 def encryption_setting() -> dict[str, Any]:
     """Return what C(vault.json) of a new encrypted vault says."""
     return {"format": FORMAT, "version": VERSION}
-
-
-def is_encrypted(settings: Mapping[str, Any]) -> bool:
-    """Return whether a vault with these settings is encrypted."""
-    return settings.get(SETTING) is not None
 
 
 def unlocked(inner: Storage, root: str, settings: Mapping[str, Any], key: Key | None) -> Storage:

@@ -27,9 +27,9 @@ from ...errors import CorruptVaultError, InvalidInputError, OvmBackupError, Vaul
 from .cipher import KEY_SIZE, data_key_id, derive
 from .failures import vault_errors
 from .interface import Storage
+from .plain import KEYS_NAME
 from .recipients import SYMMETRIC, X25519, Key, public_key, to_text
 
-KEYS_NAME = "keys.json"
 KEYS_FORMAT = "ovm.backup vault keys"
 KEYS_VERSION = 1
 MAC_CONTEXT = b"ovm.backup 2026 keys.json"
