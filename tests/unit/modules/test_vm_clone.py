@@ -238,7 +238,8 @@ def test_the_turn_of_another_run(
     repository = simulator.find("Repository", "repo-iscsi-1")["id"]["value"]
     path = Path(with_vault["vault"]) / "turns" / f"clone-{repository}"
     path.parent.mkdir()
-    hold = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
+    lock = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX)"
+    hold = f"{lock}; print(flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", hold, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
