@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import os
 
-from ..errors import CorruptVaultError
-from .files import read_json, remove_file, write_json
+from .files import read_json, remove_file, unreadable, write_json
 
 NAME = "distrust.json"
 
@@ -32,7 +31,7 @@ def read_distrust(directory: str) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise CorruptVaultError(f"Cannot read {path}: {error.strerror}", path=path, offset=0) from error
+        raise unreadable(path, error) from error
     # Whatever is in it: that it exists is what counts.
     reason = document.get("reason") if isinstance(document, dict) else None
     return str(reason or "the mark does not say why")

@@ -247,7 +247,7 @@ class JobStore:
         except FileNotFoundError as error:
             raise PointNotFoundError(f"There is no job {job_id} in {self.directory}", job_id=job_id) from error
         except OSError as error:
-            raise CorruptVaultError(f"Cannot read {path}: {error.strerror}", path=path, offset=0) from error
+            raise unreadable(path, error) from error
         if not isinstance(document, dict) or document.get("state") not in ("running", "finished"):
             raise CorruptVaultError(f"{path} is damaged: it is not the record of a job", path=path, offset=0)
         return document

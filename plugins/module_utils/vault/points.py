@@ -232,10 +232,12 @@ class Client:
     def _folders(self) -> list[str]:
         try:
             return [name for name in listing(self.directory) if is_point_id(name)]
-        except OSError as error:
+        except FileNotFoundError as error:
             raise PointNotFoundError(
                 f"Cannot list {self.directory}: {error.strerror}", path=self.directory, client=self.name
             ) from error
+        except OSError as error:
+            raise unreadable(self.directory, error, "list") from error
 
     def _no_point(self, point_id: str) -> PointNotFoundError:
         points, damaged = self.scan()

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.errors import (
     InvalidInputError,
     OvmBackupError,
     PointNotFoundError,
+    VaultError,
 )
 from ansible_collections.ovm.backup.plugins.module_utils.vault import jobs as jobs_module
 from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import (
@@ -364,6 +366,22 @@ def test_damaged_and_unreadable_records(store: JobStore, jobs: Path) -> None:
     path.unlink()
     path.mkdir()
     assert refusal(store.read, RUN).message == f"Cannot read {path}: Is a directory"
+
+
+def test_a_record_that_cannot_be_had_now_is_not_taken_for_damage(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What counts as damage is passed over: the last job of a subclient would be an older one."""
+    started(store, VMS[0])
+
+    def fail(_path: str) -> None:
+        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    monkeypatch.setattr(jobs_module, "read_json", fail)
+    for use in (lambda: store.read(RUN), store.finished, lambda: store.last_of("daily")):
+        failure = refusal(use)
+        assert type(failure) is VaultError
+        assert failure.message == f"Cannot read {store.path(RUN)}: Connection timed out"
 
 
 def test_a_job_whose_records_vanished(store: JobStore, jobs: Path) -> None:

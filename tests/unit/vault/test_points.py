@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -23,6 +24,8 @@ from ansible_collections.ovm.backup.plugins.module_utils.errors import (
     VaultWriteError,
 )
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore import restore_disk
+from ansible_collections.ovm.backup.plugins.module_utils.vault import distrust
+from ansible_collections.ovm.backup.plugins.module_utils.vault import points as points_module
 from ansible_collections.ovm.backup.plugins.module_utils.vault.format import Geometry
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
@@ -384,6 +387,21 @@ def test_a_vault_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("builtins.open", fail)
     with pytest.raises(NotAVaultError, match="Cannot read .*vault.json: Permission denied"):
         Vault.open(str(tmp_path))
+
+
+@pytest.mark.parametrize("reading", ["listing", "read_json"])
+def test_a_client_that_cannot_be_read_now_is_neither_empty_nor_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reading: str
+) -> None:
+    client = make_client(tmp_path)
+
+    def fail(_path: str) -> None:
+        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    monkeypatch.setattr(points_module if reading == "listing" else distrust, reading, fail)
+    with pytest.raises(VaultError, match="^Cannot (list|read) .*: Connection timed out$") as caught:
+        client.scan() if reading == "listing" else distrust.read_distrust(client.directory)
+    assert type(caught.value) is VaultError
 
 
 def test_a_damaged_configuration_file(tmp_path: Path) -> None:
