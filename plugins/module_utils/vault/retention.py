@@ -141,19 +141,19 @@ def decide(points: Collection[PointFacts], policy: RetentionPolicy, *, now: floa
     elif not good:
         _add(reasons, ordered, "no recovery point of this client is known to be good, so nothing expires")
     else:
-        # A point that is given by a wrong clock to be the newest must not stand for the one that is.
-        _add(reasons, [good[-1]], "newest point")
-        last = max(good, key=lambda point: point.sequence)
-        _add(reasons, [last] if last is not good[-1] else [], "last point made")
+        for name, text in _newest(good).items():
+            reasons[name].append(text)
         past = [point for point in dated if point.id not in ahead and point.id not in replaced]
         verdict = _apply(policy, [point for point in past if point.problem is None], now, zone)
         for name, why in verdict.keep.items():
             reasons[name] += why
         # A damaged point stands for none that is good, and stays only as long as it would if it were good itself.
-        as_if_good = _apply(policy, past, now, zone)
+        as_if_good, newest = _apply(policy, past, now, zone), _newest(dated)
         for point in past:
             if point.problem is not None:
-                reasons[point.id] += [f"damaged, does not count: {why}" for why in as_if_good.keep.get(point.id, ())]
+                whys = [newest[point.id]] if point.id in newest else []
+                whys += as_if_good.keep.get(point.id, ())
+                reasons[point.id] += [f"damaged, does not count: {why}" for why in whys]
                 verdict.drop[point.id] = ["damaged", *as_if_good.drop.get(point.id, ())]
     _keep_what_is_special(reasons, ordered, ahead)
     kept_as_base = _keep_bases(reasons, ordered)
@@ -177,6 +177,16 @@ def _created(point: PointFacts) -> float:
 def _moment(point: PointFacts) -> tuple[float, int]:
     """Order by the age of the data: a synthetic full is as old as what it consolidates, and counts as newer than it."""
     return _created(point), point.sequence
+
+
+def _newest(dated: Sequence[PointFacts]) -> dict[str, str]:
+    """Return which of some points, at least one, that come from old to new, stay whatever the rules say, and why.
+
+    A point that is given by a wrong clock to be the newest must not stand for the one that is. The one that was made
+    last keeps its number from being given again, by which copies in another vault are known.
+    """
+    last = max(dated, key=lambda point: point.sequence)
+    return {last.id: "last point made", dated[-1].id: "newest point"}
 
 
 def _add(reasons: dict[str, list[str]], points: Iterable[PointFacts], why: str) -> None:

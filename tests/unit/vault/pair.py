@@ -30,7 +30,7 @@ class Pair:
     """A vault with three points of a VM with two disks (a full, an incremental on it, a full), and one for the copy."""
 
     def __init__(self, directory: Path, target: Vault | None = None) -> None:
-        estate = Estate(directory)
+        self.estate = estate = Estate(directory)
         estate.write(1, noise(MIB + 4096, seed=1))
         plan = vm_plan(disk(0), disk(1, "data"))
         self.images: list[tuple[bytes, bytes]] = []

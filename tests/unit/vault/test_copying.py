@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.transfer.builders import MOMENT, RUN, Estate, ticking, vm_plan
+from unit.transfer.builders import MOMENT, RUN, Estate, disk, ticking, vm_plan
 from unit.vault.builders import RECORD_OFFSET, records, stored_tree
 from unit.vault.chains import flip
-from unit.vault.pair import NAME, Pair
+from unit.vault.pair import LAST_RUN, NAME, Pair
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError, VaultWriteError
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
@@ -53,6 +53,18 @@ def file_of(client: Client, point: Point, number: int) -> Path:
 
 def size(*points: Point) -> int:
     return sum(point.stored for point in points)
+
+
+def test_number_of_a_damaged_point_that_was_copied_is_not_given_again(pair: Pair) -> None:
+    assert pair.statuses(pair.copy()) == ["copied"] * 3
+    flip(file_of(pair.client, pair.points[2], 0), 2000)
+    [bad] = verify_targets(pair.source, survey(pair.source, clients=[NAME], point=pair.points[2].id).targets)
+    assert bad.status == "bad"
+    Expiration(RetentionPolicy(keep_days=1), MOMENT + 9e5, Wishes().zone, "a test", RUN).run(pair.client)
+    request = pair.estate.request(vm_plan(disk(0), disk(1, "data")), run_id=LAST_RUN[:-1] + "0")
+    made = backup_vm(pair.source, request, clock=ticking(MOMENT + 9e5)).point
+    done = pair.copy()
+    assert (done.errors, [one.due.point.id for one in done.copied]) == ([], [made.id])
 
 
 # --- what a copy is --------------------------------------------------------------------------------------------------

@@ -243,21 +243,42 @@ def test_damaged_points_fill_no_slot() -> None:
         point(4, "2026-11-23T13:00", problem="a file is missing"),
         point(5, "2026-11-25T01:00", problem="a file is short"),
         point(6, "2026-11-22T13:00", problem="gone"),
+        point(7, "2026-11-22T14:00"),
     ]
     found = review(points, keep_daily=2)
     assert told(found) == {
         "P1": "expired: 2026-11-21 is not among the last 2 days",
-        "P2": ["daily for 2026-11-22 (the newest of that day)"],
+        "P2": "expired: not the newest of 2026-11-22",
         "P3": ["newest point", "daily for 2026-11-23 (the newest of that day)"],
         "P4": ["damaged, does not count: daily for 2026-11-23 (the newest of that day)"],
-        "P5": ["damaged, does not count: daily for 2026-11-25 (the newest of that day)"],
+        "P5": [
+            "damaged, does not count: newest point",
+            "damaged, does not count: daily for 2026-11-25 (the newest of that day)",
+        ],
         "P6": "expired: damaged, 2026-11-22 is not among the last 2 days",
+        "P7": ["last point made", "daily for 2026-11-22 (the newest of that day)"],
     }
     assert found.warnings == (
         "recovery point P4 is damaged and does not count: a file is missing",
         "recovery point P5 is damaged and does not count: a file is short",
         "recovery point P6 is damaged and does not count: gone",
     )
+
+
+def test_damaged_point_stays_as_the_newest_as_it_would_if_it_were_good() -> None:
+    points = [*DAYS[:3], point(4, "2026-11-24T01:00", 3, problem="a file is short"), point(5, "2026-11-21T02:00")]
+    bad_last = [*DAYS[:3], point(6, "2026-11-20T01:00", problem="gone")]
+    assert told(review(points, now="2027-11-25T12:00", keep_days=1)) == {
+        **{f"P{number}": "expired: not younger than 1 day" for number in (1, 2)},
+        "P3": ["newest point", "needed by P4"],
+        "P4": ["damaged, does not count: newest point"],
+        "P5": ["last point made"],
+    }
+    assert told(review(bad_last, now="2027-11-25T12:00", keep_days=1)) == {
+        **{f"P{number}": "expired: not younger than 1 day" for number in (1, 2)},
+        "P3": ["newest point"],
+        "P6": ["damaged, does not count: last point made"],
+    }
 
 
 def test_without_a_good_point_nothing_expires() -> None:
