@@ -15,7 +15,7 @@ from ..errors import InvalidInputError, VaultError
 from ..vault.distrust import read_distrust
 from ..vault.health import Health
 from ..vault.jobs import JobStore
-from ..vault.manifest import Point
+from ..vault.manifest import Point, PointDisk
 from ..vault.outages import read_outages
 from ..vault.points import Client, DamagedPoint, Vault
 from .state import ClientState, GoodPoint, LastJob, VaultDisk, VaultState
@@ -46,7 +46,7 @@ def _with_newest_good(client: Client) -> ClientState:
 
 def _newest_good(points: Sequence[Point], health: Health) -> GoodPoint | None:
     for point in reversed(points):
-        if health.problem_of(point) is None:
+        if _problem(health, point) is None:
             return GoodPoint(
                 point.id,
                 point.created,
@@ -85,7 +85,7 @@ def _client_state(
         newest_point=newest.id,
         # The disks are as of the moment when the transfer began, so that is how old the protection is.
         newest_created=newest.created,
-        newest_healthy=health.problem_of(newest) is None,
+        newest_healthy=_problem(health, newest) is None,
         disks=disks,
         newest_is_full=newest.is_full,
     )
@@ -96,7 +96,7 @@ def _disks(client: Client, points: Sequence[Point], health: Health) -> tuple[Vau
     newest = points[-1]
     found = []
     for disk in newest.disks:
-        problem = health.problem_of_disk(newest, disk)
+        problem = _problem(health, newest, disk)
         healthy = problem is None
         try:
             base, full = client.last_full(newest, disk)
@@ -104,7 +104,7 @@ def _disks(client: Client, points: Sequence[Point], health: Health) -> tuple[Vau
             found.append(VaultDisk(disk.disk_id, disk.slot, disk.size, healthy, problem=problem))
             continue
         later = [point for point in points if point.sequence > base.sequence and point.disk(disk.disk_id) is not None]
-        full_problem = None if healthy else health.problem_of_disk(base, full)
+        full_problem = None if healthy else _problem(health, base, full)
         found.append(
             VaultDisk(
                 disk.disk_id,
@@ -121,6 +121,17 @@ def _disks(client: Client, points: Sequence[Point], health: Health) -> tuple[Vau
             )
         )
     return tuple(found)
+
+
+def _problem(health: Health, point: Point, disk: PointDisk | None = None) -> str | None:
+    """Return why a point, or a disk of it, cannot be built upon, or nothing.
+
+    What cannot be looked at right now costs a full of one VM, not the plan of all.
+    """
+    try:
+        return health.problem_of(point) if disk is None else health.problem_of_disk(point, disk)
+    except VaultError as error:
+        return error.message
 
 
 def _last_job(jobs: JobStore, subclient: str, job_id: str | None) -> LastJob | None:

@@ -39,9 +39,14 @@ def read_failure(path: str, error: OSError, offset: int = 0) -> VaultError:
 def unreadable(path: str, error: OSError, verb: str = "read") -> VaultError:
     """Return what an error of reading a small file says that has to be there: it is damaged, or not to be had now."""
     text = f"Cannot {verb} {path}: {error.strerror}"
-    if error.errno in _DAMAGE:
+    if is_damage(error):
         return CorruptVaultError(text, path=path, offset=0)
     return VaultError(text, path=path, errno=error.errno)
+
+
+def is_damage(error: OSError) -> bool:
+    """Return whether an error of looking at a file that has to be there tells of it, and not only of this moment."""
+    return error.errno in _DAMAGE
 
 
 @contextlib.contextmanager

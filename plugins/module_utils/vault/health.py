@@ -12,8 +12,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import VaultError
-from .files import file_entry
+from ..errors import CorruptVaultError, PointNotFoundError
+from .files import file_entry, is_damage, unreadable
 from .manifest import Point, PointDisk
 from .verification_record import Verification, read_verification
 
@@ -38,7 +38,8 @@ class Health:
     """The state of a client's recovery points during one look at them.
 
     However many points build on a file, its size is looked at once, and each result of a verification is read once.
-    What changes after that is not seen: make a new one for a new look.
+    What changes after that is not seen: make a new one for a new look. What cannot be looked at for a reason that says
+    nothing about it raises C(VaultError): a point for which a storage does not answer at once is neither good nor bad.
     """
 
     def __init__(self, client: Client) -> None:
@@ -72,7 +73,7 @@ class Health:
                 if disk.base is None:
                     break
                 point, disk = self._client.base_of(point, disk)
-        except VaultError as error:
+        except (CorruptVaultError, PointNotFoundError) as error:
             link = _Link(broken=error.message)
         for point, disk in reversed(chain):
             if link.broken is None:
@@ -94,6 +95,8 @@ class Health:
         try:
             found = file_entry(path).size
         except OSError as error:
+            if not is_damage(error):
+                raise unreadable(path, error, "look at") from error
             return f"{path}: {error.strerror}"
         return None if found == disk.file_size else f"{path} has {found} bytes instead of {disk.file_size}"
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import CorruptVaultError
-from .files import read_json, write_json
+from .files import is_damage, read_json, unreadable, write_json
 from .shape import is_count, is_text, is_time, optional
 
 VERIFICATION_NAME = "verification.json"
@@ -68,10 +68,18 @@ def write_verification(directory: str, verification: Verification) -> None:
 
 
 def read_verification(directory: str) -> Verification | None:
-    """Return the stored result, or nothing: a result that cannot be read proves nothing, so it is made again."""
+    """Return the stored result, or nothing: a result that is damaged proves nothing, so it is made again.
+
+    Raises C(VaultError) for one that cannot be read at this moment: it may say that the point is bad.
+    """
+    path = os.path.join(directory, VERIFICATION_NAME)
     try:
-        return _parse(read_json(os.path.join(directory, VERIFICATION_NAME)))
-    except (OSError, CorruptVaultError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return _parse(read_json(path))
+    except OSError as error:
+        if not is_damage(error):
+            raise unreadable(path, error) from error
+        return None
+    except (CorruptVaultError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
 
 

@@ -176,7 +176,10 @@ def verify_targets(
 
 
 def _target(client: Client, point: Point, why: str = "") -> Target:
-    return Target(client, point, read_verification(os.path.join(client.directory, point.id)), why)
+    before = None
+    with contextlib.suppress(VaultError):  # a result that cannot be read now is made again
+        before = read_verification(os.path.join(client.directory, point.id))
+    return Target(client, point, before, why)
 
 
 def _vm_name(client: Client, points: Sequence[Point]) -> tuple[str, str | None]:

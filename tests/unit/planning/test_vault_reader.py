@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -224,6 +225,24 @@ def test_a_result_that_cannot_be_read_says_nothing(client: Client, image: Path) 
     full, second = two_points(client, image)
     (Path(client.directory) / full.id / "verification.json").write_text("{")
     assert client.problem_of(second) is None
+
+
+def test_a_result_that_cannot_be_read_now_costs_a_full(
+    client: Client, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = add_point(client, image)
+    path = os.path.join(client.directory, point.id, "verification.json")
+    opened = open
+
+    def late(name: Any, *arguments: Any, **options: Any) -> Any:
+        if str(name) == path:
+            raise TimeoutError(errno.ETIMEDOUT, "Connection timed out", name)
+        return opened(name, *arguments, **options)
+
+    monkeypatch.setattr("builtins.open", late)
+    found = state(client)
+    assert (found.newest_healthy, [one.healthy for one in found.disks]) == (False, [False])
+    assert found.disks[0].problem == f"Cannot read {path}: Connection timed out"
 
 
 def test_an_unpublished_point_does_not_count(client: Client, image: Path) -> None:

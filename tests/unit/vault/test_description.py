@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,19 @@ def test_what_holds_it_may_be_unknown(client: Client, tmp_path: Path, monkeypatc
     monkeypatch.setattr(description, "hold_of", refuse)
     found = description.describe_point(client, add_point(client, write_image(tmp_path / "raw", noise(5000))))
     assert found["held"] == "it is not known whether it is held: the storage refuses it"
+
+
+def test_whether_it_is_in_order_may_be_unknown(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    point = add_point(client, write_image(tmp_path / "raw", noise(3000)))
+    path = f"{client.directory}/{point.id}/{point.disks[0].file}"
+    look = os.lstat
+
+    def late(name: str) -> os.stat_result:
+        if str(name) == path:
+            raise OSError(errno.ETIMEDOUT, "Connection timed out", name)
+        return look(name)
+
+    monkeypatch.setattr(os, "lstat", late)
+    found = description.describe_point(client, point)
+    assert found["problem"] == f"it is not known whether it is in order: Cannot look at {path}: Connection timed out"
+    assert (found["id"], found["verification"]) == (point.id, None)

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import builtins
+import errno
 import json
 import os
 import shutil
@@ -25,6 +27,11 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import P
 from ansible_collections.ovm.backup.plugins.module_utils.vault.pins import Pin, remove_pin, write_pin
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client
 from ansible_collections.ovm.backup.plugins.module_utils.vault.retention import RetentionPolicy
+from ansible_collections.ovm.backup.plugins.module_utils.vault.verification_record import (
+    Problem,
+    Verification,
+    write_verification,
+)
 
 DAY = 86400.0
 RUN, OTHER = "20261123T010203Z-0a1b2c3d-4e5f60", "20261124T010203Z-0a1b2c3d-4e5f61"
@@ -279,6 +286,37 @@ def test_facts(client: Client, points: list[Point]) -> None:
     assert [facts[point.id].problem is None for point in points] == [True, True, True, False, False]
     assert [facts[point.id].stored for point in points] == [*(point.stored for point in points[:4]), 0]
     assert facts[points[0].id].content == {(points[0].disks[0].disk_id, points[0].disks[0].content_hash)}
+
+
+@pytest.mark.parametrize("what", ["verification", "file"])
+def test_nothing_expires_while_it_cannot_be_told_what_is_good(
+    client: Client, points: list[Point], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """A result that says that the second chain is bad, or a file of it that is good, cannot be had at this moment."""
+    file = points[3].disks[0].file
+    path = os.path.join(folder(client, points[3]), {"verification": "verification.json", "file": file}[what])
+    if what == "verification":
+        problem = Problem(points[3].id, file, 7, "it is bad")
+        write_verification(folder(client, points[3]), Verification(DAY, False, (problem,), 1, 1.0, {}, RUN))
+
+    def late(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(name: Any, *arguments: Any, **options: Any) -> Any:
+            if str(name) == path:
+                raise OSError(errno.ETIMEDOUT, "Connection timed out", name)
+            return function(name, *arguments, **options)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(builtins, "open", late(open))
+        patch.setattr(os, "lstat", late(os.lstat))
+        found = keep_last(1).run(client)
+    verb = {"verification": "read", "file": "look at"}[what]
+    assert found.failed == f"Cannot {verb} {path}: Connection timed out"
+    assert [point.id for point in client.scan()[0]] == [point.id for point in points]
+    # When it answers again, the first chain stays for the second, which is bad.
+    expired = [] if what == "verification" else points[:3]
+    assert ids(keep_last(1).run(client, dry_run=True).expired) == [point.id for point in expired]
 
 
 def test_a_client_that_cannot_be_read(client: Client, points: list[Point]) -> None:

@@ -239,6 +239,21 @@ def test_a_result_that_cannot_be_stored_is_reported_all_the_same(
     assert bad.message.endswith("; ".join(lines))
 
 
+def test_a_result_that_cannot_be_read_now_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, points = make_chain(tmp_path, 2)
+    run(client)
+    path = os.path.join(client.directory, points[0].id, "verification.json")
+    opened = open
+
+    def refuse(name: Any, *arguments: Any, **options: Any) -> Any:
+        if str(name) == path:
+            raise PermissionError(13, "Permission denied", name)
+        return opened(name, *arguments, **options)
+
+    monkeypatch.setattr("builtins.open", refuse)
+    assert [target.before is None for target in survey(vault_of(client)).targets] == [True, False]
+
+
 def test_what_cannot_be_verified_does_not_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client, points = make_chain(tmp_path, 1)
     other, (readable,) = make_chain(tmp_path, 1, "web02")
