@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
+import hashlib
 from typing import Any
 
 import pytest
@@ -19,6 +21,8 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.s3_turn i
 from s3.faults import Fault, FaultProxy
 from s3.fixtures import LOCKED_BUCKET, new_root, settings_for, storage_at
 from s3.server import Server
+
+PART = 5 << 20
 
 # --- turns -----------------------------------------------------------------------------------------------------------
 
@@ -111,6 +115,24 @@ def test_a_bucket_whose_versions_break_conditions_is_refused(s3_server: Server) 
     storage = S3Storage.connect(new_root(LOCKED_BUCKET), settings_for(s3_server.endpoint))
     with pytest.raises(VaultError, match=r"ignores or .* If-None-Match .*older Ceph does so in buckets with versions"):
         storage.create(f"{storage.root}/vault.json", b"{}")
+
+
+def test_what_is_written_has_a_digest_without_which_amazon_locks_nothing(s3_server: Server) -> None:
+    storage = storage_at(new_root(), s3_server.endpoint, smallest_part=PART)
+    requests: list[tuple[str, Any]] = []
+    storage._bucket.client.meta.events.register(
+        "before-send.s3", lambda request, **_details: requests.append((request.method, request.headers))
+    )
+    storage.write(f"{storage.root}/small", b"{}")
+    for name, size in (("one part", 10), ("parts", PART + 10)):
+        writer = storage.new(f"{storage.root}/{name}")
+        writer.write(bytes(size))
+        writer.finish()
+        assert storage.entry(f"{storage.root}/{name}").size == size
+    digests = [headers.get("Content-MD5") for method, headers in requests if method == "PUT"]
+    assert None not in digests
+    for content in (b"{}", bytes(10), bytes(PART)):
+        assert base64.b64encode(hashlib.md5(content).digest()) in digests
 
 
 def test_a_held_object_is_hidden_but_not_lost(locked: str, s3_server: Server) -> None:
