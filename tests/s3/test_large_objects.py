@@ -151,6 +151,7 @@ def test_a_server_that_is_killed_in_the_middle_ends_the_upload(s3_server: Server
     old = storage_at(storage.root, s3_server.endpoint, clock=lambda: begun + 3600)
     assert old.drop_unfinished(storage.root, 3601, check=False) == []
     assert old.drop_unfinished(storage.root, 3600, check=True) == [f"{storage.root}/disk"]
+    assert old.drop_unfinished(storage.root, 3600, [f"{storage.root}/dis"], check=True) == [f"{storage.root}/disk"]
     assert old.drop_unfinished(storage.root, 3600, check=False) == [f"{storage.root}/disk"]
     assert storage.uploads(storage.root) == []
     store(storage, f"{storage.root}/disk")
@@ -166,6 +167,16 @@ def test_a_folder_goes_with_its_unfinished_uploads(storage: S3Storage) -> None:
         writer.finish()
     writer.abort()
     assert storage.names(f"{storage.root}/clients") == ["db2"]
+
+
+def test_an_upload_that_waits_for_a_living_run_is_spared(storage: S3Storage) -> None:
+    path = f"{storage.root}/clients/db/point/disk"
+    writer = storage.new(path, len(DATA))
+    writer.write(DATA[: 2 * PART])
+    assert storage.drop_unfinished(storage.root, 0, [f"{storage.root}/clients/db"], check=False) == []
+    writer.write(DATA[2 * PART :])
+    writer.finish()
+    assert content(storage, path) == DATA
 
 
 def test_an_object_that_came_meanwhile_is_not_replaced(storage: S3Storage) -> None:

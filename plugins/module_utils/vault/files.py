@@ -12,7 +12,7 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from ..errors import CorruptVaultError, PointNotFoundError, VaultError, VaultWriteError
@@ -146,10 +146,13 @@ def held_until(path: str) -> float | None:
         return storage_of(path).held_until(path)
 
 
-def drop_unfinished(path: str, minimum_age: float, *, check: bool) -> list[str]:
-    """Remove what was begun below a folder and never finished, where its entries do not show it; return the paths."""
+def drop_unfinished(path: str, minimum_age: float, spared: Collection[str], *, check: bool) -> list[str]:
+    """Remove what was begun below a folder and never finished, where its entries do not show it; return the paths.
+
+    C(spared) are folders in which nothing is removed.
+    """
     with vault_errors("clear", path):
-        return storage_of(path).drop_unfinished(path, minimum_age, check=check)
+        return storage_of(path).drop_unfinished(path, minimum_age, spared, check=check)
 
 
 def free_space(directory: str) -> int | None:

@@ -101,6 +101,7 @@ class Cleaner:
         self._clock = clock
         self._check = check
         self._findings = Findings()
+        self._living: list[str] = []  # the folders of clients that a run works on
 
     def run(self) -> Findings:
         """Return what was found; raise C(VaultWriteError) for what cannot be removed."""
@@ -109,7 +110,8 @@ class Cleaner:
             self._client(client)
         for directory in (self._vault.path, os.path.join(self._vault.path, "jobs")):
             self._old_files(directory)
-        for path in drop_unfinished(self._vault.path, self._limit, check=self._check):
+        # An upload to which nothing came for long may be of a run that reads a large disk and finds no changes.
+        for path in drop_unfinished(self._vault.path, self._limit, self._living, check=self._check):
             reason = "an upload that was interrupted"
             self._findings.leftovers.append(Leftover("file", self._relative(path), reason))
         return self._findings
@@ -121,6 +123,7 @@ class Cleaner:
             return
         status = self._lock(client).status()
         if status is not None and status["alive"]:
+            self._living.append(client.directory)
             self._keep_for_the_living(client, status)
             return
         seen = list(self._of_client(client, status))
@@ -131,6 +134,7 @@ class Cleaner:
         try:
             lock.hold(_LEASE)
         except VaultLockedError as error:
+            self._living.append(client.directory)
             self._findings.kept.append(Kept(self._relative(client.directory), error.message))
             return
         try:

@@ -125,6 +125,16 @@ def test_a_living_run(vault: Vault, client: Client) -> None:
     assert (found["leftovers"], stored_tree(vault.path)) == ([], before)
 
 
+def test_uploads_of_living_runs_are_spared(vault: Vault, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = make_client(Path(vault.path), "web02", "0004fb0000060000bb")
+    client.lock(owner="a run", run_id=new_job_id(vault.id, NOW)).hold(1800.0)
+    dead_lock(other)
+    spared: list[str] = []
+    monkeypatch.setattr(leftovers, "drop_unfinished", lambda _path, _age, living, **_check: spared.extend(living) or [])
+    clean(vault)
+    assert spared == [client.directory]
+
+
 def test_a_run_that_takes_the_lock_meanwhile(vault: Vault, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     half = half_point(client)
 

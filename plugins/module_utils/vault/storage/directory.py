@@ -16,7 +16,7 @@ import secrets
 import shutil
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import BinaryIO
 
 from .interface import Entry, Reader, Turn, Writer
@@ -214,7 +214,7 @@ class DirectoryStorage:
         """Return nothing: whoever may write in a directory may remove."""
         return None
 
-    def drop_unfinished(self, path: str, minimum_age: float, *, check: bool) -> list[str]:
+    def drop_unfinished(self, path: str, minimum_age: float, spared: Collection[str] = (), *, check: bool) -> list[str]:
         """Return nothing: C(entries) shows all that there is."""
         return []
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import errno
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from .cipher import (
@@ -144,9 +144,9 @@ class EncryptedStorage:
         """Return until when nobody can remove a file for good."""
         return self.inner.held_until(path)
 
-    def drop_unfinished(self, path: str, minimum_age: float, *, check: bool) -> list[str]:
+    def drop_unfinished(self, path: str, minimum_age: float, spared: Collection[str] = (), *, check: bool) -> list[str]:
         """Remove what was never finished."""
-        return self.inner.drop_unfinished(path, minimum_age, check=check)
+        return self.inner.drop_unfinished(path, minimum_age, spared, check=check)
 
     def free_space(self, path: str) -> int | None:
         """Return how many bytes may be written there. Encryption adds less than one in a thousand."""

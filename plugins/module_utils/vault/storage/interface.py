@@ -14,6 +14,7 @@ for content that is damaged.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple, Protocol
 
 
@@ -121,10 +122,11 @@ class Storage(Protocol):
     def held_until(self, path: str) -> float | None:
         """Return until when nobody can remove a file for good (seconds since 1970, infinity for no end), or nothing."""
 
-    def drop_unfinished(self, path: str, minimum_age: float, *, check: bool) -> list[str]:
+    def drop_unfinished(self, path: str, minimum_age: float, spared: Collection[str] = (), *, check: bool) -> list[str]:
         """Remove what was begun below a folder and never finished, where C(entries) does not show it; return the paths.
 
-        Only that to which nothing came for C(minimum_age) seconds. With C(check) it is only told.
+        Only that to which nothing came for C(minimum_age) seconds, and nothing below the folders in C(spared). With
+        C(check) it is only told.
         """
 
     def free_space(self, path: str) -> int | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import posixpath
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Callable
 
 from .interface import Entry, Reader, Turn, Writer
@@ -243,10 +243,11 @@ class S3Storage:
         """Return the uploads below a folder that are not finished."""
         return list(find_uploads(self._bucket, self._prefix(path), path))
 
-    def drop_unfinished(self, path: str, minimum_age: float, *, check: bool) -> list[str]:
+    def drop_unfinished(self, path: str, minimum_age: float, spared: Collection[str] = (), *, check: bool) -> list[str]:
         """Give such uploads up, and free what they hold, if nothing came to them for so many seconds."""
-        now = self._clock()
-        old = [one for one in self.uploads(path) if now - one.active(self._bucket) >= minimum_age]
+        now, prefixes = self._clock(), tuple(self._prefix(folder) for folder in spared)
+        found = [one for one in self.uploads(path) if not one.key.startswith(prefixes)]
+        old = [one for one in found if now - one.active(self._bucket) >= minimum_age]
         for upload in () if check else old:
             abort_upload(self._bucket, upload)
         return [self._path(upload.key) for upload in old]

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.cipher import data_key_id
 from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.interface import Entry, Reader, Turn, Writer
 
@@ -85,7 +87,7 @@ class MemoryStorage:
     def held_until(self, path: str) -> float | None:
         return None
 
-    def drop_unfinished(self, path: str, minimum_age: float, *, check: bool) -> list[str]:
+    def drop_unfinished(self, path: str, minimum_age: float, spared: Collection[str] = (), *, check: bool) -> list[str]:
         return []
 
     def free_space(self, path: str) -> int | None:
