@@ -297,7 +297,8 @@ class ClientLock:
     def _beat(self) -> None:
         while not self._stop.wait(self._heartbeat):
             # What cannot be read now may be read the next time; only a lock of another ends this.
-            if self._on_disk() != b"" and not self._mine():
+            found = self._on_disk()
+            if found != b"" and not self._is_mine(_parse(found)):
                 return
             # A full or unreachable vault is found by the writer; a missed heartbeat only makes the lock look older.
             with contextlib.suppress(Exception):

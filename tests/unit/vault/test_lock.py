@@ -372,6 +372,24 @@ def test_the_heartbeat_survives_errors_and_ends_when_the_lock_is_lost(
     assert content(tmp_path) == document
 
 
+def test_the_heartbeat_survives_an_error_at_any_look(
+    make: Callable[..., ClientLock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = make(heartbeat=0.001)
+    look, looks, beaten = lock._on_disk, iter(range(1_000_000)), threading.Event()
+    with lock:
+
+        def flicker() -> bytes | None:
+            number = next(looks)
+            if number > 50:
+                beaten.set()
+            return b"" if number % 2 else look()
+
+        monkeypatch.setattr(lock, "_on_disk", flicker)
+        assert beaten.wait(20)
+        monkeypatch.setattr(lock, "_on_disk", look)
+
+
 @pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe", b"[1]", b"7", b"[" * 100_000], ids=lambda text: text[:3])
 def test_a_damaged_lock_is_a_lock(tmp_path: Path, make: Callable[..., ClientLock], damage: bytes) -> None:
     (tmp_path / "lock.json").write_bytes(damage)
