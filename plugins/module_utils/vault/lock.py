@@ -172,9 +172,10 @@ class ClientLock:
         return self.taken_over is not None
 
     def release(self) -> bool:
-        """Give the lock back; return whether it was ours to give."""
+        """Give the lock back; return whether it was ours to give. What cannot be read now may be: that is an error."""
         for _attempt in range(_ATTEMPTS):
-            found = self._on_disk()
+            with vault_errors("read", self._path):
+                found = self._content_found()
             holder = _parse(found)
             # Any process of the run may give back what the run holds; a lock without lease belongs to one process.
             if not found or not (self._is_mine(holder) or (self._is_of_run(holder) and "lease" in holder)):
@@ -307,11 +308,16 @@ class ClientLock:
     def _on_disk(self) -> bytes | None:
         """Return the content of the lock, nothing when there is none, no bytes when it cannot be read."""
         try:
+            return self._content_found()
+        except OSError:
+            return b""
+
+    def _content_found(self) -> bytes | None:
+        """Return the content of the lock, or nothing when there is none; raise C(OSError)."""
+        try:
             return self._storage.read(self._path)
         except FileNotFoundError:
             return None
-        except OSError:
-            return b""
 
     def _holder(self) -> dict[str, Any]:
         return _parse(self._on_disk())

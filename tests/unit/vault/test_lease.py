@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import VaultLockedError, VaultWriteError
 from ansible_collections.ovm.backup.plugins.module_utils.vault.lock import ClientLock
+from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.directory import DirectoryStorage
 
 NOW = 1_000_000.0
 
@@ -68,6 +70,23 @@ def test_a_run_holds_the_lock_between_its_processes(
     assert make().release()
     assert not make().release()
     assert os.listdir(tmp_path) == []
+
+
+def test_a_lock_that_cannot_be_read_is_not_said_to_be_given_back(
+    tmp_path: Path, make: Callable[..., ClientLock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make().hold(100.0)
+    lock = make()
+
+    def late(_self: DirectoryStorage, path: str) -> bytes:
+        raise TimeoutError(errno.ETIMEDOUT, "the storage did not answer within the time limit", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DirectoryStorage, "read", late)
+        with pytest.raises(VaultWriteError, match=r"^Cannot read .*/lock\.json: the storage did not answer"):
+            lock.release()
+    assert make().held
+    assert lock.release()
 
 
 def test_another_run_has_to_wait_for_the_end_of_the_lease(
