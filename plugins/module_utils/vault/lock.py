@@ -134,8 +134,14 @@ class ClientLock:
         return dict(self._document["debts"])
 
     def status(self) -> dict[str, Any] | None:
-        """Return who holds the lock, with C(alive) (whether that run may be at work), or nothing if it is free."""
-        found = self._on_disk()
+        """Return who holds the lock, with C(alive) (whether that run may be at work), or nothing if it is free.
+
+        All that is known of one that cannot be read at this moment is C(late), and that it may be anybody's.
+        """
+        try:
+            found = self._content_found()
+        except OSError:
+            return {"alive": True, "late": True}
         if found is None:
             return None
         holder = _parse(found)

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from ..errors import CorruptVaultError, VaultLockedError, VaultWriteError
-from .files import is_folder, make_directory, names, read_json, remove_file, write_json
+from .files import is_damage, is_folder, make_directory, names, read_json, remove_file, write_json
 from .lock import HEARTBEAT_SECONDS
 from .points import Vault
 from .text import safe_name
@@ -34,6 +34,7 @@ ENDED = 0.001  # seconds: a lease that is over at once
 _MUTEX_LIMIT = 300.0  # seconds: others have it for some reads of small files only
 _SLOT, _TICKET = ".slot", ".ticket"
 _WAITING = "waiting"
+_UNKNOWN = "one that cannot be read"
 
 
 def take_slots(
@@ -138,7 +139,12 @@ def _read(vault: Vault, name: str, ending: str, tidy: bool) -> list[dict[str, An
     for file_name in names(folder):
         if file_name.endswith(ending):
             path = os.path.join(folder, file_name)
-            document = _document(path)
+            try:
+                document = _document(path)
+            except OSError:
+                # Whose it is cannot be told now. A place may well be taken; a ticket only makes others wait.
+                found += [{"client": _UNKNOWN}] if ending == _SLOT else []
+                continue
             if document is not None and _counts(vault, document):
                 found.append(document)
             elif tidy:
@@ -147,22 +153,28 @@ def _read(vault: Vault, name: str, ending: str, tidy: bool) -> list[dict[str, An
 
 
 def _document(path: str) -> dict[str, Any] | None:
-    """Return a slot or a ticket; what cannot be read is none."""
+    """Return a slot or a ticket, nothing for what is none; raise C(OSError) for what cannot be read now."""
     try:
         document = read_json(path)
         if path.endswith(_TICKET):
             names = {str(name): int(number) for name, number in document["names"].items()}
             document.update(time=float(document["time"]), names=names)
         return {**document, "client": str(document["client"]), "run": str(document["run"])}
-    except (OSError, CorruptVaultError, KeyError, TypeError, ValueError, AttributeError):
-        return None
+    except OSError as error:
+        if not is_damage(error):
+            raise
+    except (CorruptVaultError, KeyError, TypeError, ValueError, AttributeError):
+        pass
+    return None
 
 
 def _counts(vault: Vault, document: Mapping[str, Any]) -> bool:
-    """Return whether the run that a slot or a ticket names has the lock of its client."""
+    """Return whether the run that a slot or a ticket names has the lock of its client, or may have it."""
     lock = vault.client_folder(document["client"]).lock(owner="", run_id=document["run"])
     status = lock.status()
-    return status is not None and bool(status["alive"]) and status.get("run_id") == document["run"]
+    if status is None or not status["alive"]:
+        return False
+    return bool(status.get("late")) or status.get("run_id") == document["run"]
 
 
 def _write(folder: str, ending: str, document: Mapping[str, Any]) -> None:

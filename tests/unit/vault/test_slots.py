@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.errors import VaultLock
 from ansible_collections.ovm.backup.plugins.module_utils.vault import slots
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
 from ansible_collections.ovm.backup.plugins.module_utils.vault.slots import free_slots, take_slots
+from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.directory import DirectoryStorage
 
 RUN = "20261123T010203Z-0a1b2c3d-4e5f60"
 NEXT_RUN = "20261124T010203Z-0a1b2c3d-4e5f61"
@@ -252,6 +254,27 @@ def test_who_has_a_lower_limit_does_not_wait_for_ever(vault: Vault) -> None:
 
     time.at[1.0] = later
     assert take(vault, "b", {"server-1": 1}, limit=60.0, time=time, began=5.0) == 1.0
+
+
+@pytest.mark.parametrize("late", ["slot", "lock.json"])
+def test_a_place_counts_while_it_cannot_be_told_whose_it_is(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch, late: str
+) -> None:
+    for client in ("a", "b"):
+        hold(vault, client)
+    take(vault, "a", {"server": 1})
+    read = DirectoryStorage.read
+
+    def refuse(self: DirectoryStorage, path: str, limit: int | None = None) -> bytes:
+        if path.endswith(late) and "/b/" not in path:
+            raise TimeoutError(errno.ETIMEDOUT, "Connection timed out", path)
+        return read(self, path, limit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DirectoryStorage, "read", refuse)
+        shown = {"slot": "one that cannot be read", "lock.json": "a"}[late]
+        assert refused(vault, "b", {"server": 1}).endswith(f"for server, and these are: {shown}")
+    assert holders(vault, "server") == ["a"]
 
 
 @pytest.mark.parametrize("gone", ["lock given back", "lock of another run"])
