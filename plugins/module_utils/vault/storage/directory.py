@@ -29,6 +29,7 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.E
 _NAME_BYTES = 200
 # The end of the names of files that are not complete yet; they begin with a dot.
 TEMPORARY = ".new"
+_REMOVED_ON_NFS = ".nfs"
 _IN_PROCESS = threading.Lock()
 
 
@@ -202,7 +203,12 @@ class DirectoryStorage:
     def remove_folder(self, path: str) -> None:
         """Remove a folder with all that it holds."""
         if os.path.lexists(path):
-            shutil.rmtree(path)
+            try:
+                shutil.rmtree(path)
+            except OSError:
+                # Whoever reads an expired recovery point for hours must not fail all backups of its client.
+                if not _holds_only_removed_files(path):
+                    raise
             self.sync(os.path.dirname(path))
 
     def remove_empty_folder(self, path: str) -> None:
@@ -300,6 +306,18 @@ def _rename_new(temporary: str, path: str) -> None:
             os.fsync(file.fileno())
     with contextlib.suppress(OSError):
         os.unlink(temporary)
+
+
+def _holds_only_removed_files(path: str) -> bool:
+    """Return whether a folder holds nothing but what NFS makes of files that are removed while this host reads them.
+
+    They go when they are closed, and cannot be removed before that.
+    """
+    try:
+        found = os.listdir(path)
+    except OSError:
+        return False
+    return bool(found) and all(name.startswith(_REMOVED_ON_NFS) for name in found)
 
 
 def _is_at(path: str, found: os.stat_result) -> bool:

@@ -114,7 +114,10 @@ class Storage(Protocol):
         """Make durable what was put into a folder, took another name or left it. May do nothing."""
 
     def remove_folder(self, path: str) -> None:
-        """Remove a folder with all that it holds; a missing one is fine."""
+        """Remove a folder with all that it holds; a missing one is fine.
+
+        What a file system keeps for those who are reading it may stay, with the folder, until they are done.
+        """
 
     def remove_empty_folder(self, path: str) -> None:
         """Remove a folder that holds nothing; raise C(OSError) when it holds something. May do nothing."""

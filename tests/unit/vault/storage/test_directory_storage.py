@@ -135,3 +135,35 @@ def test_a_file_that_is_not_made_for_certain_is_not_there(
     with pytest.raises(OSError, match="Input/output error"):
         storage.create(str(tmp_path / "x"), NEW)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_file_that_is_read_keeps_no_folder_on_nfs(
+    tmp_path: Path, storage: DirectoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS gives a file that is removed while its host reads it another name, which cannot be removed before its end."""
+    folder = tmp_path / "20261123T010203Z-0001"
+    folder.mkdir()
+    for name in ("0-system.img.zst", "vm.json"):
+        (folder / name).write_bytes(OLD)
+    unlink = os.unlink
+
+    def on_nfs(name: str, *, dir_fd: int | None = None) -> None:
+        if os.path.basename(name).startswith(".nfs"):
+            raise OSError(errno.EBUSY, "Device or resource busy", name)
+        if name == "kept":
+            raise OSError(errno.EPERM, "Operation not permitted", name)
+        if name.endswith(".zst"):
+            os.rename(name, ".nfs0000000000000001", src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+        else:
+            unlink(name, dir_fd=dir_fd)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", on_nfs)
+        for _number in range(2):  # the next run finds what is left
+            storage.remove_folder(str(folder))
+            assert os.listdir(folder) == [".nfs0000000000000001"]
+        (folder / "kept").write_bytes(OLD)
+        with pytest.raises(OSError, match="busy|not permitted"):
+            storage.remove_folder(str(folder))
+    storage.remove_folder(str(folder))
+    assert os.listdir(tmp_path) == []
