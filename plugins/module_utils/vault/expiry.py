@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import datetime
 import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +23,12 @@ from .pins import read_pin
 from .points import Client, DamagedPoint
 from .removal import expire_point
 from .retention import Decision, PointFacts, RetentionPolicy, Review, decide
+from .summary import format_seconds
 from .visit import check_free, visit
+
+# Seconds. It may be the clock of a file server that is wrong, by some hours without harm: what expires by a clock that
+# is less ahead would have expired within a day.
+_FAR_AHEAD = 86400.0
 
 
 @dataclass(frozen=True)
@@ -60,13 +67,17 @@ class Expiry:
 
 @dataclass(frozen=True)
 class Expiration:
-    """How points expire: by which policy, as of when, in which time zone; and who does it."""
+    """How points expire: by which policy, as of when, in which time zone; and who does it.
+
+    C(now) comes from C(clock), which is compared with that of the vault's storage before anything is removed.
+    """
 
     policy: RetentionPolicy
     now: float
     zone: datetime.tzinfo
     owner: str
     run_id: str
+    clock: Callable[[], float] = time.time
 
     def review(self, client: Client) -> Review:
         """Decide on the points of a client as they are now; changes nothing."""
@@ -102,9 +113,19 @@ class Expiration:
     def _remove(self, client: Client, done: _Done) -> None:
         """Remove under the lock. C(done) grows with each point, so that an error does not hide what was removed."""
         with visit(client, owner=self.owner, run_id=self.run_id) as lock:
+            self._check_clock(lock)
             client.remove_unpublished()
             while self._remove_some(client, lock, done):
                 pass
+
+    def _check_clock(self, lock: ClientLock) -> None:
+        """Raise C(VaultError) for a clock far ahead of the vault's: by it, all would be old enough to expire."""
+        ahead = self.clock() - lock.written()
+        if ahead > _FAR_AHEAD:
+            raise VaultError(
+                f"The clock of this host is {format_seconds(ahead)} ahead of that of the vault, so nothing is removed: "
+                "set it, by NTP"
+            )
 
     def _remove_some(self, client: Client, lock: ClientLock, done: _Done) -> bool:
         """Decide and remove from new to old; return whether that has to begin anew because a point was just pinned."""

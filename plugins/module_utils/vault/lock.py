@@ -205,6 +205,11 @@ class ClientLock:
             left = {**{key: left[key] for key in left if key not in _PROCESS_KEYS}, "lease": 0.0}
         self._replace(json.dumps(left, sort_keys=True).encode("utf-8"))
 
+    def written(self) -> float:
+        """Return when the lock was last written, by the clock of the vault's storage."""
+        with vault_errors("look at", self._path):
+            return self._storage.entry(self._path).modified
+
     def check(self) -> None:
         """Raise C(VaultLockedError) when the lock is no longer ours, because somebody broke it."""
         self._require(self._on_disk())

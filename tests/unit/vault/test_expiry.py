@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -268,6 +269,18 @@ def test_error_in_a_removal(client: Client, points: list[Point], monkeypatch: py
     assert (found.skipped, ids(found.expired)) == (None, [points[2].id])
     assert ids(found.kept) == left(client) == [points[number].id for number in (0, 1, 3, 4)]
     assert found.kept[0].reasons == ("not removed, an error came first", "expired: not among the last 1")
+
+
+def test_a_clock_that_is_ahead_of_the_vaults_removes_nothing(client: Client, points: list[Point]) -> None:
+    fast = keep_last(1, clock=lambda: time.time() + 30 * 3600.0)
+    found = fast.run(client)
+    assert found.failed == (
+        "The clock of this host is 30 h 00 min ahead of that of the vault, so nothing is removed: set it, by NTP"
+    )
+    assert (ids(found.expired), left(client)) == ([], [point.id for point in points])
+    assert sorted(os.listdir(client.directory)) == sorted(["client.json", *left(client)])
+    almost = keep_last(1, clock=lambda: time.time() + 23 * 3600.0)
+    assert ids(almost.run(client).expired) == [point.id for point in points[:3]]
 
 
 # --- what is read ----------------------------------------------------------------------------------------------------
