@@ -31,6 +31,7 @@ from ..errors import CorruptVaultError, PointNotFoundError
 from .files import entries
 from .jobs import JobStore, vault_of_run
 from .points import Vault
+from .storage.failures import vault_errors
 from .summary import format_seconds
 
 # Whoever is done with a client and leaves what it owes gives its lock a lease below this: no sign of death.
@@ -131,9 +132,10 @@ def last_sign(vault: Vault, run_id: str, job: dict[str, Any] | None) -> float:
 
 
 def _records(vault: Vault, run_id: str) -> list[float]:
-    """Return when the records of the VMs of a run were written."""
-    with contextlib.suppress(OSError):
-        return [entry.modified for entry in entries(os.path.join(vault.path, "jobs", run_id))]
+    """Return when the records of the VMs of a run were written. Not to know it is an error: it proves no death."""
+    folder = os.path.join(vault.path, "jobs", run_id)
+    with vault_errors("list", folder), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return [entry.modified for entry in entries(folder)]
     return []
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.ovm.backup.plugins.module_utils.errors import VaultError
 from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import JobStore, is_run_of, new_job, new_job_id
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
 from ansible_collections.ovm.backup.plugins.module_utils.vault.runs import Held, Verdict, judge, lived_on, read_locks
@@ -152,6 +154,25 @@ def test_it_has_no_lock(vault: Vault, age: float, record: float | None, job: boo
         touch(vault, run_id, record)
     lock(vault, "other", run_of(vault, job=False), age=7200.0)  # of somebody else
     assert verdict(vault, run_id) == Verdict(dead, f"the run has no lock, {text}")
+
+
+def test_records_that_cannot_be_listed_prove_nothing(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lock ran out when a module was interrupted, and it went on with other VMs: only their records tell."""
+    run_id = run_of(vault)
+    lock(vault, "web01", run_id, age=HOUR, lease=60.0)
+    Path(vault.path, "jobs", run_id, "1.json").write_text("{}")
+    touch(vault, run_id, 60.0)
+    assert not verdict(vault, run_id).dead
+    listed = os.listdir
+
+    def late(path: str) -> list[str]:
+        if str(path).endswith(run_id):
+            raise TimeoutError(errno.ETIMEDOUT, "the storage did not answer within the time limit", path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "listdir", late)
+    with pytest.raises(VaultError, match="^Cannot list .*: the storage did not answer within the time limit"):
+        verdict(vault, run_id)
 
 
 def test_a_damaged_job_is_no_proof(vault: Vault) -> None:
