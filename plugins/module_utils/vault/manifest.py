@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError
 from . import format as fmt
-from .files import held_until, open_file, read_json, unreadable, write_json
+from .files import held_until, listing, open_file, read_json, unreadable, write_json
 from .storage.failures import vault_errors
 from .text import held_text
 
@@ -26,6 +26,7 @@ MANIFEST_VERSION = 1
 # wrong one.
 CLOCK_TOLERANCE = 300.0
 _POINT_ID = re.compile(r"^[0-9]{8}T[0-9]{6}Z-([0-9]{4,})\Z")
+_Found = TypeVar("_Found")
 # Kept short enough that slot, suffix and a long name fit in the 255 bytes of a file name.
 _NAME_LIMIT = 100
 
@@ -162,13 +163,27 @@ def write_manifest(directory: str, point: Point) -> None:
     write_json(os.path.join(directory, MANIFEST_NAME), {**body, "blake3": fmt.digest(fmt.canonical(body))})
 
 
+def look_at_manifest(directory: str, look: Callable[[str], _Found]) -> _Found:
+    """Return what C(look) gives for the path of a point's manifest; it has to raise C(FileNotFoundError) without one.
+
+    NFS remembers up to a minute, and longer if it is told so, that there was none. To list the folder asks the server,
+    and if it has changed, what was remembered of it is forgotten.
+    """
+    path = os.path.join(directory, MANIFEST_NAME)
+    try:
+        return look(path)
+    except FileNotFoundError:
+        if MANIFEST_NAME not in listing(directory):
+            raise
+        return look(path)
+
+
 def is_published(directory: str) -> bool:
     """Return whether a recovery point exists at this moment; an I/O error is an error, not an absence."""
-    path = os.path.join(directory, MANIFEST_NAME)
-    with vault_errors("open", path):
+    with vault_errors("open", os.path.join(directory, MANIFEST_NAME)):
         try:
             # To open it asks the server of a network file system, where a look at the directory may not.
-            open_file(path).close()
+            look_at_manifest(directory, open_file).close()
         except FileNotFoundError:
             return False
     return True
@@ -184,7 +199,7 @@ def read_manifest(directory: str) -> Point:
     """Return a published point; raise C(PointNotFoundError) if there is none, C(CorruptVaultError) if it is damaged."""
     path = os.path.join(directory, MANIFEST_NAME)
     try:
-        document = read_json(path)
+        document = look_at_manifest(directory, read_json)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise PointNotFoundError(f"There is no recovery point in {directory}", path=directory) from error
     except OSError as error:

@@ -39,7 +39,7 @@ from .files import (
     write_json,
 )
 from .lock import ClientLock
-from .manifest import MANIFEST_NAME, Point, PointDisk, is_point_id, read_manifest, sequence_of
+from .manifest import MANIFEST_NAME, Point, PointDisk, is_point_id, look_at_manifest, read_manifest, sequence_of
 from .removal import clear_away
 from .storage.failures import vault_errors
 from .storage.plain import KEYS_NAME, SETTING, is_encrypted
@@ -222,7 +222,7 @@ class Client:
         """Return whether it is certain that there is no manifest: an I/O error must never let a point be removed."""
         with vault_errors("look at", directory):
             try:
-                file_entry(os.path.join(directory, MANIFEST_NAME))
+                look_at_manifest(directory, file_entry)
             except FileNotFoundError:
                 return True
             except NotADirectoryError:

@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore i
 from ansible_collections.ovm.backup.plugins.module_utils.vault import distrust
 from ansible_collections.ovm.backup.plugins.module_utils.vault import points as points_module
 from ansible_collections.ovm.backup.plugins.module_utils.vault.format import Geometry
-from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
+from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point, is_published
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
 
 
@@ -248,6 +249,43 @@ def test_an_io_error_never_removes_a_point(tmp_path: Path, monkeypatch: pytest.M
         with pytest.raises(VaultWriteError):
             client.remove_unpublished()
     assert client.scan() == ([point], [])
+
+
+def test_a_point_that_nfs_remembers_as_absent_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another host has published it since this one looked: an absence is remembered until its folder is opened."""
+    client = make_client(tmp_path / "vault")
+    point = add_point(client, write_image(tmp_path / "raw", noise(3000)))
+    folder = os.path.join(client.directory, point.id)
+    absent = {os.path.join(folder, "point.json")}
+
+    def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Any, *arguments: Any, **options: Any) -> Any:
+            if str(path) in absent:
+                raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
+            return function(path, *arguments, **options)
+
+        return call
+
+    def listdir(path: str) -> list[str]:
+        if path == folder:
+            absent.clear()
+        return listed(path)
+
+    def again() -> None:
+        absent.add(os.path.join(folder, "point.json"))
+
+    listed = os.listdir
+    monkeypatch.setattr(os, "listdir", listdir)
+    for name, function in (("os.lstat", os.lstat), ("os.open", os.open), ("builtins.open", open)):
+        monkeypatch.setattr(name, remembered(function))
+    assert client.unpublished() == []
+    again()
+    assert client.scan() == ([point], [])
+    again()
+    assert is_published(folder)
+    again()
+    assert client.remove_unpublished() == []
+    assert client.point() == point
 
 
 def test_discard_leaves_nothing(tmp_path: Path) -> None:
