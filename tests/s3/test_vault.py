@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -23,6 +24,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup i
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_restore import plan_images, restore_images
 from ansible_collections.ovm.backup.plugins.module_utils.vault.access import VaultAccess
 from ansible_collections.ovm.backup.plugins.module_utils.vault.expiry import Expiration
+from ansible_collections.ovm.backup.plugins.module_utils.vault.leftovers import Cleaner
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
 from ansible_collections.ovm.backup.plugins.module_utils.vault.retention import RetentionPolicy
@@ -120,6 +122,14 @@ def test_two_runs_do_not_work_on_one_client(estate: Estate) -> None:
     assert lock.release()
     backup_vm(estate.vault, estate.request(incremental(two_disks()), run_id=NEXT_RUN), clock=ticking(LATER))
     assert len(estate.client.scan()[0]) == 2
+
+
+def test_a_client_whose_lock_was_given_back_is_no_leftover(estate: Estate) -> None:
+    lock = estate.vault.prepare_client("never backed up").lock(owner="a test", run_id=RUN)
+    lock.hold(600.0)
+    assert lock.release()
+    cleaner = Cleaner(estate.vault, owner="a test", run_id=NEXT_RUN, limit=60.0, clock=time.time, check=False)
+    assert cleaner.run().leftovers == []
 
 
 def test_turns_are_had_one_after_the_other(estate: Estate) -> None:

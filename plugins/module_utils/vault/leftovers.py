@@ -266,9 +266,11 @@ class Cleaner:
 
     def _age_of(self, path: str) -> float:
         try:
-            return self._clock() - file_entry(path).modified
+            modified = file_entry(path).modified
         except OSError:
             return 0.0
+        # A folder in a bucket has no time, and one that seems empty holds what stands for a file that was removed.
+        return self._clock() - modified if modified else 0.0
 
     def _relative(self, path: str) -> str:
         return os.path.relpath(path, self._vault.path)
