@@ -13,6 +13,7 @@ there without what it needs. What the other vault holds already is compared and 
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -20,7 +21,7 @@ from ..errors import InvalidInputError
 from .expiry import facts_of, unreadable
 from .files import exists
 from .health import Health
-from .manifest import Point, sequence_of
+from .manifest import Point, is_published, sequence_of
 from .points import Client, DamagedPoint
 from .retention import PointFacts, RetentionPolicy, decide
 
@@ -73,13 +74,23 @@ class Side:
 
 
 def look_at(client: Client) -> Side:
-    """Return what a vault has of a client, whose folder need not exist; looks at all but the data."""
+    """Return what a vault has of a client, whose folder need not exist; looks at all but the data.
+
+    Without the lock of the client, points may be removed meanwhile.
+    """
     if not exists(client.directory):
         return Side()
     points, damaged = client.scan()
     health = Health(client)
     facts = {point.id: facts_of(client, point, health) for point in points}
-    return Side({point.id: point for point in points}, facts, tuple(damaged))
+    # A removal takes the manifest away first: what is missing without it is no damage, and nothing to build on.
+    gone = {name for name, fact in facts.items() if fact.problem is not None and not _is_there(client, name)}
+    there = {point.id: point for point in points if point.id not in gone}
+    return Side(there, {name: facts[name] for name in there}, tuple(damaged))
+
+
+def _is_there(client: Client, point_id: str) -> bool:
+    return is_published(os.path.join(client.directory, point_id))
 
 
 @dataclass(frozen=True)

@@ -15,23 +15,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.transfer.builders import MOMENT, RUN, Estate, disk, ticking, vm_plan
+from unit.transfer.builders import MOMENT, RUN, Estate, disk, incremental, ticking, vm_plan
 from unit.vault.builders import RECORD_OFFSET, records, stored_tree
 from unit.vault.chains import flip
 from unit.vault.pair import LAST_RUN, NAME, Pair
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError, VaultWriteError
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
-from ansible_collections.ovm.backup.plugins.module_utils.vault import copy_files, copying
+from ansible_collections.ovm.backup.plugins.module_utils.vault import copy_files, copy_plan, copying
 from ansible_collections.ovm.backup.plugins.module_utils.vault.access import VaultAccess
 from ansible_collections.ovm.backup.plugins.module_utils.vault.copy_plan import FULLS, Wishes
 from ansible_collections.ovm.backup.plugins.module_utils.vault.copying import FULL, HEADER
 from ansible_collections.ovm.backup.plugins.module_utils.vault.expiry import Expiration
+from ansible_collections.ovm.backup.plugins.module_utils.vault.health import Health
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 from ansible_collections.ovm.backup.plugins.module_utils.vault.pins import Pin, write_pin
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
 from ansible_collections.ovm.backup.plugins.module_utils.vault.removal import expire_point
-from ansible_collections.ovm.backup.plugins.module_utils.vault.retention import RetentionPolicy
+from ansible_collections.ovm.backup.plugins.module_utils.vault.retention import PointFacts, RetentionPolicy
 from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.directory import (
     DirectoryReader,
     DirectoryStorage,
@@ -65,6 +66,24 @@ def test_number_of_a_damaged_point_that_was_copied_is_not_given_again(pair: Pair
     made = backup_vm(pair.source, request, clock=ticking(MOMENT + 9e5)).point
     done = pair.copy()
     assert (done.errors, [one.due.point.id for one in done.copied]) == ([], [made.id])
+
+
+def test_point_that_expires_while_it_is_looked_at_is_no_damage(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pair.statuses(pair.copy()) == ["copied"] * 3
+    request = pair.estate.request(incremental(vm_plan(disk(0), disk(1, "data"))), run_id=LAST_RUN[:-1] + "0")
+    made = backup_vm(pair.source, request, clock=ticking(MOMENT + 180)).point
+    facts_of = copy_plan.facts_of
+
+    def late(client: Client, point: Point, health: Health) -> PointFacts:
+        if client.directory == pair.twin.directory and point.id == pair.points[2].id:
+            monkeypatch.setattr(copy_plan, "facts_of", facts_of)
+            expire_point(os.path.join(client.directory, point.id))
+        return facts_of(client, point, health)
+
+    monkeypatch.setattr(copy_plan, "facts_of", late)
+    done = pair.copy()
+    # It builds on what has gone, which comes along once more.
+    assert ([one.due.point.id for one in done.copied], done.errors) == ([pair.points[2].id, made.id], [])
 
 
 # --- what a copy is --------------------------------------------------------------------------------------------------
