@@ -53,6 +53,9 @@ def stop_vm(client: ManagerClient, vm_id: str, *, timeout: float, kill: bool = F
     A guest may ignore the request, and then its job runs for ever (ovm-rest-api 4.4): at the limit the job is aborted
     and, only if ``kill`` allows it, the VM is powered off. Otherwise PowerStateError is raised, with the state that the
     VM has then. Raises NotFoundError, too. SUSPENDED VMs are refused: their memory would be lost.
+
+    No guest is powered off that has not had the whole time since it was asked, nor one whose request somebody else has
+    withdrawn, or may never have arrived.
     """
     return _Stop(client, vm_id, timeout, kill).run()
 
@@ -148,6 +151,7 @@ class _Stop(_Change):
     def __init__(self, client: ManagerClient, vm_id: str, timeout: float, kill: bool) -> None:
         super().__init__(client, vm_id, timeout)
         self.kill_allowed = kill
+        self.asked_at: float | None = None  # when the manager took the request, for which the VM may have been too busy
 
     def run(self) -> PowerChange:
         state = self.read()
@@ -157,9 +161,8 @@ class _Stop(_Change):
             return self.done(state)
         self.check(state)
         cause = self.ask_guest() if state == "RUNNING" else None  # STOPPING: somebody else has asked it
-        limit = self.remaining() if cause is None and state == "STOPPING" else _SETTLE if cause is None else 0.0
-        state = self.settle(("STOPPED",), limit)
-        if state != "STOPPED" and self.kill_allowed:
+        state = self.settle(("STOPPED",), self.patience(cause, state))
+        if self.may_kill(cause, state):
             state = self.kill()
         if state == "STOPPED":
             return self.done(state)
@@ -174,6 +177,33 @@ class _Stop(_Change):
         if state not in ("RUNNING", "STOPPING"):
             raise self.failed(f"is {state}: it can be shut down only while it is RUNNING.", state)
 
+    def remaining(self) -> float:
+        if not self.kill_allowed or self.asked_at is None:
+            return super().remaining()
+        return max(0.0, self.asked_at + self.timeout - self.client.clock())
+
+    def patience(self, cause: ManagerError | None, before: str) -> float:
+        """Return for how long the VM is given to be STOPPED, once its request has come to an end."""
+        if cause is None:
+            return self.remaining() if before == "STOPPING" else max(_SETTLE, self.remaining())
+        # The manager could not have it shut down, perhaps because the guest knows no such request: before it is powered
+        # off, whoever works in it has the time that is promised.
+        return self.remaining() if self.kill_allowed and self.failed_for_good(cause) else 0.0
+
+    def may_kill(self, cause: ManagerError | None, state: str) -> bool:
+        """Whether the VM may be powered off: its time is over, and it did not use it."""
+        if not self.kill_allowed or state not in ("RUNNING", "STOPPING"):
+            return False
+        if isinstance(cause, ManagerUnreachableError):
+            return state == "STOPPING"  # else the guest may never have been asked
+        return cause is None or isinstance(cause, JobTimeoutError) or self.failed_for_good(cause)
+
+    @staticmethod
+    def failed_for_good(cause: ManagerError) -> bool:
+        """Whether the stop was refused or failed, other than for what somebody else does with the VM."""
+        theirs = CONFLICT_TYPES | {"ABORT"}
+        return isinstance(cause, JobFailedError) and cause.details.get("error_type") not in theirs
+
     def refusal(self, state: str, cause: ManagerError | None) -> str:
         if cause is not None and not isinstance(cause, JobTimeoutError):
             return f"was not shut down and is {state}: {cause.message}"
@@ -185,16 +215,27 @@ class _Stop(_Change):
 
     def ask_guest(self) -> ManagerError | None:
         """Submit the orderly stop and wait for it. Returns why it did not work, None if it did."""
+        limit = self.client.clock() + min(self.client.conflict_timeout, self.remaining())
+        while True:
+            cause = self.ask_once(max(0.0, limit - self.client.clock()))
+            # Rolled back because somebody else's job held the VM: nobody has asked the guest yet.
+            rolled_back = isinstance(cause, JobFailedError) and cause.details.get("error_type") in CONFLICT_TYPES
+            if not rolled_back or self.client.clock() >= limit or self.read() != "RUNNING":
+                return cause
+            self.client.sleep(_POLL)
+
+    def ask_once(self, conflict_timeout: float) -> ManagerError | None:
+        """Do that once; C(conflict_timeout) are the seconds for which the VM may be too busy to be asked."""
         try:
-            job = self.client.submit("PUT", "Vm", self.vm_id, "stop")
+            job = self.client.submit("PUT", "Vm", self.vm_id, "stop", conflict_timeout=conflict_timeout)
         except JobFailedError as error:  # refused by a rule; the state has changed perhaps
             return error
         except ManagerUnreachableError as error:
             if error.details.get("outcome") != "unknown":
                 raise
-            self.changed = True
+            self.changed, self.asked_at = True, self.client.clock()
             return self.watch_unknown(error)
-        self.changed = True
+        self.changed, self.asked_at = True, self.client.clock()
         try:
             self.client.wait(job, timeout=self.remaining())
         except JobFailedError as error:

@@ -64,6 +64,34 @@ def test_kill_is_not_used_on_a_guest_that_shuts_down(simulator: Any, connected: 
     assert not stop_vm(connected, vm_id, timeout=60.0, kill=True).killed
 
 
+def test_stop_that_others_are_in_the_way_of_is_asked_for_again(simulator: Any, connected: Any, vm_id: str) -> None:
+    simulator.job_fault("vm.stop", error_type="LOCK", message="Another job holds the VM", times=2)
+    change = stop_vm(connected, vm_id, timeout=60.0, kill=True)
+    assert (change.after, change.killed) == ("STOPPED", False)
+    assert writes(simulator) == ["PUT stop"] * 3
+
+
+@pytest.mark.parametrize("fault", ["lock", "abort", "lost"])
+def test_guest_that_nobody_asked_is_not_killed(simulator: Any, connected: Any, vm_id: str, fault: str) -> None:
+    if fault == "lost":
+        simulator.fault("reset", method="PUT", path="/Vm/*/stop")
+    else:
+        simulator.job_fault("vm.stop", error_type=fault.upper(), message="not now", times=1000)
+    with pytest.raises(errors.PowerStateError, match="was not shut down and is RUNNING"):
+        stop_vm(connected, vm_id, timeout=5.0, kill=True)
+    assert state(simulator, vm_id) == "RUNNING"
+    assert set(writes(simulator)) == {"PUT stop"}
+
+
+def test_guest_that_knows_no_shutdown_is_killed_when_its_time_is_over(
+    simulator: Any, connected: Any, vm_id: str
+) -> None:
+    simulator.job_fault("vm.stop", error_type="SERVER", message="OVMAPI_4010E no such request", times=2)
+    change = stop_vm(connected, vm_id, timeout=60.0, kill=True)
+    assert (change.after, change.killed, writes(simulator)) == ("STOPPED", True, ["PUT stop", "PUT kill"])
+    assert change.duration >= 60.0
+
+
 def test_failed_stop_leaves_the_vm_running(simulator: Any, connected: Any, vm_id: str) -> None:
     simulator.job_fault("vm.stop", error_type="SERVER", message="OVMAPI_4010E no contact")
     with pytest.raises(errors.PowerStateError, match="is RUNNING: .*OVMAPI_4010E no contact") as caught:

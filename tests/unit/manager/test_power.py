@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How long a start waits for a manager that is out of order, against a scripted manager and by an injected clock."""
+"""How long a start or a stop waits for a manager that is out of order or busy, against a scripted manager and by an
+injected clock."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.ovm.backup.plugins.module_utils import errors
-from ansible_collections.ovm.backup.plugins.module_utils.manager.power import start_vm
+from ansible_collections.ovm.backup.plugins.module_utils.manager.power import start_vm, stop_vm
 
 PAGE = "<html><head><title>Error 500--Internal Server Error</title></head></html>"
 
@@ -89,3 +90,35 @@ def test_a_refusal_for_good_is_told_at_once(client: Any, transport: Any, clock: 
     with pytest.raises(errors.ManagerResponseError):
         start_vm(client, "v1", timeout=600.0)
     assert clock.slept == []
+
+
+def test_guest_has_its_whole_time_from_when_it_is_asked(
+    client: Any, transport: Any, clock: Any, fakes: Any, vm: Any, busy: Any
+) -> None:
+    """Another job holds the VM for almost as long as the guest has: that is not the guest's fault."""
+    asked: list[float] = []
+
+    def stop(_call: Any) -> Any:
+        asked.append(clock.now)
+        return busy if clock.now < begun + 50.0 else fakes.job(state="RUNNING")
+
+    aborted: list[float] = []
+
+    def abort(_call: Any) -> Any:
+        aborted.append(clock.now)
+        return fakes.job(state="RUNNING")
+
+    killed: list[float] = []
+
+    def kill(_call: Any) -> Any:
+        killed.append(clock.now)
+        return fakes.job()
+
+    begun = clock.now
+    transport.on("GET", "/Vm/v1", lambda _call: vm("STOPPED" if killed else "RUNNING"))
+    transport.on("GET", "/Job/.*", lambda _call: fakes.failed("", "ABORT") if aborted else fakes.job(state="RUNNING"))
+    transport.on("PUT", "/Job/.*/abort", abort)
+    transport.on("PUT", "/Vm/v1/stop", stop)
+    transport.on("PUT", "/Vm/v1/kill", kill)
+    assert stop_vm(client, "v1", timeout=60.0, kill=True).killed
+    assert killed[0] - asked[-1] >= 60.0
