@@ -90,7 +90,8 @@ options:
     description:
       - Name of the VM's client in the vault. With O(state=present), its lock is held while the clone is waited for; a
         lock that the run took with M(ovm.backup.client_lock) is renewed meanwhile and stays with the run.
-      - Nothing is cloned while another run has the lock. The client must have a folder in the vault already.
+      - Nothing is cloned while another run has the lock, and with O(state=absent) the clones of other runs stay then.
+        The client must have a folder in the vault already.
       - Clones are not removed that the next backup of the client can read against, as its recovery points say, unless
         the VM is gone from the manager.
       - Needs O(vault).
@@ -306,11 +307,30 @@ def present(module: AnsibleModule, client: ManagerClient, survey: Survey) -> dic
 
 def absent(module: AnsibleModule, client: ManagerClient, survey: Survey) -> dict[str, Any]:
     """Remove what runs with the same vault have left, but for what the next backup needs."""
-    return describe(remove(module, client, survey))
+    holder = other_holder(module)
+    if holder is None:
+        return describe(remove(module, client, survey))
+    # It may be reading its clone at this moment, and what others have left it has seen to itself.
+    result = describe(remove(module, client, survey, only_own=True))
+    note = f"run {holder} has taken the lock of the client: clones of other runs are left to it"
+    return {**result, "notes": [*result["notes"], note]}
 
 
-def remove(module: AnsibleModule, client: ManagerClient, survey: Survey, *, others: bool = False) -> Removal:
-    """Remove what runs with the same vault have left; C(others): but for this run."""
+def other_holder(module: AnsibleModule) -> str | None:
+    """Return which other run has the lock of the client and may be at work; check mode has not taken it, and passes."""
+    if module.params["client"] is None or module.check_mode:
+        return None
+    folder = open_vault(module).client_folder(module.params["client"])
+    status = folder.lock(owner=lock_owner(module), run_id=module.params["run_id"]).status()
+    if status is None or not status["alive"] or status.get("run_id") == module.params["run_id"]:
+        return None
+    return str(status.get("run_id", "unknown"))
+
+
+def remove(
+    module: AnsibleModule, client: ManagerClient, survey: Survey, *, others: bool = False, only_own: bool = False
+) -> Removal:
+    """Remove what runs with the same vault have left; C(others): but for this run, C(only_own): of this run only."""
     own, needed, concerns = module.params["run_id"], references(module), runs_of(module)
     vm_id, keep_own = module.params["vm_id"], module.params["keep_clone"]
     if keep_own is None:
@@ -319,7 +339,7 @@ def remove(module: AnsibleModule, client: ManagerClient, survey: Survey, *, othe
     return remove_leftovers(
         client,
         vm_id,
-        of_run=lambda run: concerns(run) and not (others and run == own),
+        of_run=lambda run: concerns(run) and not (others and run == own) and not (only_own and run != own),
         keep={*module.params["keep"], *needed},
         own_run=own,
         keep_own=keep_own,

@@ -340,6 +340,20 @@ def test_the_lock_of_another_run(
     assert read_lock(folder) == before
 
 
+def test_the_clone_of_the_run_that_has_taken_the_lock_stays(
+    succeed: Any, with_client: dict[str, Any], folder: Client, simulator: Simulator
+) -> None:
+    """A run whose lock was broken, or has run out, cleans up while the other one reads its clone."""
+    assert succeed("vm_clone", with_client)["changed"] is True
+    folder.lock(owner="the other run", run_id=NEXT_RUN).hold(1800.0)
+    other = succeed("vm_clone", {**with_client, "run_id": NEXT_RUN})["clone"]
+    done = succeed("vm_clone", removing(with_client))
+    assert names(simulator) == [other["name"]]
+    note = f"run {NEXT_RUN} has taken the lock of the client: clones of other runs are left to it"
+    assert (len(done["removed"]), done["notes"]) == (1, [note])
+    assert succeed("vm_clone", removing(with_client, NEXT_RUN))["removed"] == [other["id"]]
+
+
 def test_a_client_needs_its_vault(fail: Any, args: dict[str, Any], simulator: Simulator) -> None:
     failed = fail("vm_clone", {**args, "client": "db01"})
     assert "failure" not in failed and "vault" in failed["msg"]
