@@ -349,7 +349,8 @@ def make(module: AnsibleModule, subclient: Subclient) -> dict[str, Any]:
         "restart": parameters["restart_job"] is not None,
     }
     vault, restart = open_vault(module), parameters["restart_job"]
-    state = read_vault_state(vault, subclient.name, job_id=None if restart == "latest" else restart)
+    wanted = None if restart == "latest" else restart
+    state = read_vault_state(vault, subclient.name, job_id=wanted, restart=restart is not None)
     synthetic = plan_synthetic_fulls(subclient, state, **common)
     if synthetic is not None:
         return {"plan": with_warnings(synthetic, fit.warnings).as_dict()}

@@ -73,7 +73,7 @@ def make_plan(
         check_access(subclient.source, access)
     vms = tuple(sorted((vm for vm in inventory.vms.values() if not is_ours(vm)), key=lambda vm: vm.id))
     selection = select(subclient.content, subclient.exclude_vms, vms, inventory)
-    warnings = [*selection.warnings]
+    warnings = [*open_jobs(restarted), *selection.warnings]
     if selection.empty and not subclient.allow_empty:
         text = problem_text(f"subclient {quoted(subclient.name)}", selection.empty)
         text += ("; " if len(selection.empty) == 1 else "\n") + "set allow_empty: true if that is intended"
@@ -106,6 +106,14 @@ def restarted_job(subclient: Subclient, vault: VaultState) -> LastJob:
             f"restart_job: subclient {quoted(subclient.name)} has no finished job: run it without", key="restart_job"
         )
     return vault.last_job
+
+
+def open_jobs(restarted: LastJob | None) -> list[str]:
+    """Return a warning for each job that is later than the one that is restarted and was never closed."""
+    if restarted is None:
+        return []
+    why = f"is later than {restarted.id}, which is restarted, and is not closed: what failed in it is not repeated"
+    return [f"job {job_id} of this subclient {why}" for job_id in restarted.open_after]
 
 
 def judge_restart(job: LastJob, vm_id: str) -> tuple[bool, str]:

@@ -86,12 +86,16 @@ class ClientState:
 
 @dataclass(frozen=True)
 class LastJob:
-    """The last finished job of a subclient, or the one that is restarted: names and statuses of VMs by id."""
+    """The last finished job of a subclient, or the one that is restarted: names and statuses of VMs by id.
+
+    C(open_after) are the ids of later ones that are not closed, if that was asked for.
+    """
 
     id: str
     requested_type: str
     vms: Mapping[str, str]
     statuses: Mapping[str, str]
+    open_after: tuple[str, ...] = ()
 
     @property
     def failed(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from .backup_type import SYNTHETIC_FULL
 from .consolidation import plan_consolidation
 from .dealing import Proxies, with_slots, with_stand_ins
 from .order import Candidate, round_robin
-from .plan import checked_run, empty_plan, judge_restart, restarted_job
+from .plan import checked_run, empty_plan, judge_restart, open_jobs, restarted_job
 from .plan_types import Plan
 from .state import VaultState
 from .subclient import Subclient
@@ -63,7 +63,7 @@ def plan_synthetic_fulls(
     ]
     vms = [with_stand_ins(with_slots(item, subclient, None), proxies, group, subclient, None) for item in dealt]
     names = restarted.vms if restarted is not None else {}
-    warnings = [
+    warnings = open_jobs(restarted) + [
         f"{names.get(vm_id, vm_id)} failed in the job, too, but has no recovery point of this subclient: run another "
         "backup type for it"
         for vm_id in sorted(without_point, key=lambda vm_id: names.get(vm_id, vm_id))

@@ -21,14 +21,22 @@ from ..vault.points import Client, DamagedPoint, Vault
 from .state import ClientState, GoodPoint, LastJob, VaultDisk, VaultState
 
 
-def read_vault_state(vault: Vault, subclient: str | None = None, *, job_id: str | None = None) -> VaultState:
+def read_vault_state(
+    vault: Vault, subclient: str | None = None, *, job_id: str | None = None, restart: bool = False
+) -> VaultState:
     """Return the newest recovery point of every client; reads manifests and looks at file sizes, not at disk data.
 
     With C(subclient) also its last finished job, or the job with this id. Raises C(PointNotFoundError) if there is no
-    such job.
+    such job. If the last one is to be restarted (C(restart)), also which are later than that and not closed.
     """
     clients = tuple(_client_state(client, *client.scan(), Health(client)) for client in vault.clients())
-    return VaultState(clients, _last_job(JobStore(vault), subclient, job_id) if subclient is not None else None)
+    if subclient is None:
+        return VaultState(clients)
+    jobs = JobStore(vault)
+    last = _last_job(jobs, subclient, job_id)
+    if last is not None and restart and job_id is None:
+        last = dataclasses.replace(last, open_after=jobs.open_after(last.id, subclient))
+    return VaultState(clients, last)
 
 
 def read_coverage_state(vault: Vault) -> VaultState:

@@ -12,6 +12,7 @@ lost when the run dies. Closing the job puts them together in one record.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -292,6 +293,16 @@ class JobStore:
         """
         found = self.finished(subclient=subclient, limit=1, look_back=LOOK_BACK).jobs
         return found[-1] if found else None
+
+    def open_after(self, job_id: str, subclient: str) -> tuple[str, ...]:
+        """Return the jobs of a subclient that began after this one and are not closed, the newest last."""
+        found = []
+        for other in sorted(self._ids())[-LOOK_BACK:]:
+            with contextlib.suppress(PointNotFoundError, CorruptVaultError):
+                job = self.read(other) if other > job_id else {}
+                if job.get("state") == "running" and job.get("subclient") == subclient:
+                    found.append(other)
+        return tuple(found)
 
     def failed_percent(self, job_id: str) -> float:
         """Return the share of the VMs to be backed up that have failed so far, from 0 to 100."""

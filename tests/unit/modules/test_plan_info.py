@@ -21,6 +21,7 @@ from simulator.testing import Simulator
 
 RUN = "20261123T010203Z-0a1b2c3d-4e5f60"
 OTHER_RUN = "20261124T010203Z-0a1b2c3d-4e5f61"
+NEXT_RUN = "20261125T010203Z-0a1b2c3d-4e5f62"
 POINT = {"id": "P1", "type": "full", "reason": "r", "method": "cold", "consistency": "powered_off", "warnings": []}
 ALL = {"content": [{"rules": [{"field": "name", "value": "*"}]}]}
 PLAN_KEYS = [
@@ -169,6 +170,15 @@ def test_restart_of_a_job(succeed: Any, fail: Any, args: dict[str, Any], vault: 
             db01["vm_name"]: "backup",
             **{vm["vm_name"]: "current" for vm in others},
         }
+    # A later run died without a trace but its job: what failed there is not what is restarted.
+    store.start(new_job(NEXT_RUN, plan, now=4.0))
+    warning = (
+        f"job {NEXT_RUN} of this subclient is later than {RUN}, which is restarted, and is not closed: what failed in "
+        "it is not repeated"
+    )
+    assert succeed("plan_info", {**args, "restart_job": "latest"})["plan"]["warnings"] == [warning]
+    assert succeed("plan_info", {**args, "restart_job": RUN})["plan"]["warnings"] == []
+    assert succeed("plan_info", args)["plan"]["warnings"] == []
     assert fail("plan_info", {**args, "restart_job": OTHER_RUN})["failure"]["kind"] == "PointNotFoundError"
     failed = fail("plan_info", {**args, "subclient": "other", "restart_job": RUN})
     assert failed["msg"] == f"Job {RUN} is one of subclient 'all': name a finished job of subclient 'other'"

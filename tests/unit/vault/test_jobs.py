@@ -427,6 +427,18 @@ def test_last_job_of_a_subclient(store: JobStore, jobs: Path) -> None:
     assert store.last_of("never") is None
 
 
+def test_jobs_that_nobody_has_closed(store: JobStore, jobs: Path) -> None:
+    """As after a loss of the host that closes them, when all VMs are finished and no lock tells of the run."""
+    ids = [f"20261125T01020{number}Z-0a1b2c3d-4e5f62" for number in range(4)]
+    for job_id, subclient in zip(ids, ("nightly", "nightly", "weekly", "nightly"), strict=True):
+        store.start(new_job(job_id, run_plan(*VMS, subclient=subclient), now=MOMENT))
+    store.finish(ids[1], now=MOMENT)
+    (jobs / "20261126T010203Z-0a1b2c3d-4e5f62.json").write_text("{")
+    assert store.open_after(ids[1], "nightly") == (ids[3],)
+    assert store.open_after("", "nightly") == (ids[0], ids[3])
+    assert store.open_after(ids[3], "nightly") == ()
+
+
 def test_only_the_newest_records_are_read(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     started(store)
     finished = store.finish(RUN, now=MOMENT)
