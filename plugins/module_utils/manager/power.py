@@ -21,6 +21,7 @@ from ..errors import (
     ManagerUnreachableError,
     PowerStateError,
 )
+from .answers import SESSION_CAPS
 from .jobs import CONFLICT_TYPES
 from .objects import flag, object_name, text
 
@@ -70,9 +71,10 @@ def start_vm(client: ManagerClient, vm_id: str, *, timeout: float) -> PowerChang
 
 
 def may_pass(error: ManagerError) -> bool:
-    """Whether patience may help: no connection, an error page of the application server, an object that is busy."""
+    """Whether patience may help: no connection, an error page of the application server, something that is busy."""
     if isinstance(error, ManagerResponseError):
-        return (error.details.get("status") or 0) >= 500
+        # Sessions end by themselves, those of this run too; with which status they are refused is not known.
+        return (error.details.get("status") or 0) >= 500 or error.details.get("error_code") in SESSION_CAPS
     return isinstance(error, (ConflictError, ManagerUnreachableError))
 
 

@@ -35,11 +35,16 @@ def busy(fakes: Any) -> Any:
     return fakes.refused("GEN_000011", 500)
 
 
+@pytest.fixture
+def crowded(fakes: Any) -> Any:
+    return fakes.refused("GEN_000027", 403)
+
+
 def starts(transport: Any) -> int:
     return transport.log.count("PUT /Vm/v1/start")
 
 
-@pytest.mark.parametrize("trouble", ["page", "busy"])
+@pytest.mark.parametrize("trouble", ["page", "busy", "crowded"])
 def test_a_refused_start_is_repeated(
     client: Any, transport: Any, clock: Any, fakes: Any, vm: Any, trouble: str, request: pytest.FixtureRequest
 ) -> None:
