@@ -229,7 +229,7 @@ class JobStore:
         counts = {status: sum(vm["status"] == status for vm in vms) for status in _VM_STATUSES}
         job.update(
             state="finished",
-            status=_job_status(counts),
+            status=_job_status(counts, warned=any(vm["warnings"] for vm in vms)),
             finished=now,
             duration=round(now - job["started"], 3),
             counts=counts,
@@ -370,11 +370,12 @@ class JobStore:
 _VM_STATUSES = (COMPLETED, WITH_WARNINGS, FAILED, SKIPPED)
 
 
-def _job_status(counts: Mapping[str, int]) -> str:
+def _job_status(counts: Mapping[str, int], *, warned: bool) -> str:
+    """Return the status of a job. C(warned): a VM has a warning, be it one that cannot be backed up and was skipped."""
     done = counts[COMPLETED] + counts[WITH_WARNINGS]
     if counts[FAILED]:
         return WITH_ERRORS if done else FAILED
-    return WITH_WARNINGS if counts[WITH_WARNINGS] else COMPLETED
+    return WITH_WARNINGS if warned else COMPLETED
 
 
 def _kept(planned: Mapping[str, Any]) -> dict[str, Any]:

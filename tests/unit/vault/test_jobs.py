@@ -296,6 +296,16 @@ def test_a_job_that_skips_everything_is_completed(store: JobStore) -> None:
     assert store.finish(RUN, now=MOMENT)["status"] == "Completed"
 
 
+def test_a_warning_of_a_skipped_vm_is_one_of_the_job(store: JobStore) -> None:
+    reason = "the data of the VM cannot be found: disk 'system' (slot 0) is in no storage repository"
+    lost = vm_plan(action="skip", method="skip", reason=reason, warnings=[f"not backed up: {reason}"], vm_id="lost")
+    started(store, VMS[0], lost)
+    store.put_vm(RUN, vm_record(VMS[0], started=MOMENT, finished=MOMENT, point=POINT))
+    job = store.finish(RUN, now=MOMENT)
+    assert [vm["status"] for vm in job["vms"]] == ["Completed", "Skipped"]
+    assert job["status"] == "Completed with warnings"
+
+
 def test_a_failure_beside_skipped_ones_is_a_failure(store: JobStore) -> None:
     started(store, VMS[2], VMS[3])
     assert store.finish(RUN, now=MOMENT)["status"] == "Failed"
