@@ -323,7 +323,7 @@ from ..module_utils._module import engine, lock_owner, open_vault, vault_options
 from ..module_utils._ssh_options import ssh_options
 from ..module_utils._transfer import repositories_option
 from ..module_utils.images.ssh import SshSettings
-from ..module_utils.manager.clones import is_ours
+from ..module_utils.manager.clones import ours_among
 from ..module_utils.manager.inventory import read_inventory
 from ..module_utils.planning.access import Access, mounted_repositories
 from ..module_utils.planning.additional_settings import read_additional_settings
@@ -348,14 +348,14 @@ def make(module: AnsibleModule, subclient: Subclient) -> dict[str, Any]:
         "settings": read_additional_settings(parameters["additional_settings"]),
         "restart": parameters["restart_job"] is not None,
     }
-    vault, restart = open_vault(module), parameters["restart_job"]
-    wanted = None if restart == "latest" else restart
-    state = read_vault_state(vault, subclient.name, job_id=wanted, restart=restart is not None)
+    vault, job_id = open_vault(module), parameters["restart_job"] if parameters["restart_job"] != "latest" else None
+    state = read_vault_state(vault, subclient.name, job_id=job_id, restart=common["restart"])
     synthetic = plan_synthetic_fulls(subclient, state, **common)
     if synthetic is not None:
         return {"plan": with_warnings(synthetic, fit.warnings).as_dict()}
     with manager_client(module) as client:
         inventory = read_inventory(client)
+        is_ours = ours_among(client, inventory)
     mounted = mounted_repositories(parameters["repositories_path"], inventory.repositories)
     access = Access(mounted, settings is not None, settings.addresses if settings is not None else {})
     proxies = fit.proxies(access)
