@@ -120,3 +120,15 @@ def test_disks_that_change_between_points(bench: Bench, tmp_path: Path) -> None:
     finally:
         with image.open("r+b") as file:
             file.truncate(size)
+
+
+def test_answers_that_are_left_blank_and_lists_with_blanks(bench: Bench) -> None:
+    bench.hosts = {"localhost": {}, "proxy2": {}}
+    bench.subclients = {"two": only("old01", "old02")}
+    questions = ("backup_type", "restart_job", "ovm_backup_force", "ovm_backup_break_lock", "ovm_backup_proxies")
+    bench.backup("two", **dict.fromkeys(questions, ""))
+    assert {(vm["status"], vm["proxy"]) for vm in bench.job()["vms"].values()} == {("Completed", "localhost")}
+    assert bench.run("janitor", apply="").shown == [["Nothing is left."]]
+    bench.backup("two", ovm_backup_proxies="localhost, proxy2,")
+    assert bench.job()["warnings"] == []
+    assert sorted(vm["proxy"] for vm in bench.job()["vms"].values()) == ["localhost", "proxy2"]
