@@ -40,6 +40,23 @@ def test_proxy_is_lost_while_a_vm_is_shut_down(bench: Bench) -> None:
     assert bench.state_of(VM) == "RUNNING"
 
 
+def test_proxy_that_hangs_is_left_out(bench: Bench) -> None:
+    """As where the vault is mounted by a server that does not answer any more."""
+    hanging = bench.directory / "python"
+    hanging.write_text("#!/bin/sh\nexec sleep 600\n", encoding="utf-8")
+    hanging.chmod(0o755)
+    bench.hosts = {"localhost": {}, "proxy2": {"ansible_python_interpreter": str(hanging)}}
+    bench.subclients = {"two": only("web01", "mail01", reference_clone="remove")}
+    playbook = bench.start("backup", subclient="two", ovm_backup_proxies=["localhost", "proxy2"], plan_proxy_timeout=8)
+    outcome = playbook.wait()
+    playbook.kill()  # what still sleeps
+    assert outcome.code == 0, outcome.output
+    found = {name: (vm["status"], vm["proxy"]) for name, vm in bench.job()["vms"].items()}
+    assert found == dict.fromkeys(("web01", "mail01"), ("Completed", "localhost"))
+    why = "it gave no answer in time: perhaps a mount hangs there"
+    assert bench.job()["warnings"] == [f"proxy 'proxy2': {why}; it is left out of this run, the others do its work"]
+
+
 def test_proxy_that_cannot_be_reached_is_left_out(bench: Bench) -> None:
     bench.hosts = {"localhost": {}, "proxy2": {"ansible_remote_tmp": "/dev/null/none", "ansible_pipelining": False}}
     bench.subclients = {"two": only("web01", "mail01")}

@@ -61,6 +61,8 @@ class Fit:
 def read_check(result: Mapping[str, Any]) -> ProxyCheck:
     """Read what a loop has registered of one proxy: the answer of the module, or why there is none."""
     name = str(result.get(result.get("ansible_loop_var", "item")))
+    if result.get("timedout"):
+        return ProxyCheck(name, "it gave no answer in time: perhaps a mount hangs there")
     if result.get("unreachable"):
         return ProxyCheck(name, f"it cannot be reached: {_first_line(result.get('msg'))}")
     found = result.get("proxy")

@@ -47,6 +47,10 @@ def test_nobody_was_looked_at() -> None:
     [
         (silent("p2", unreachable=True, msg="Failed to connect\nmore"), "it cannot be reached: Failed to connect"),
         (silent("p2", failed=True, msg="/v is not a vault"), "/v is not a vault"),
+        (
+            silent("p2", failed=True, msg="Timed out after 300 second(s).", timedout={"period": 300}),
+            "it gave no answer in time: perhaps a mount hangs there",
+        ),
         (silent("p2"), "no reason given"),
         (silent("p3"), "nobody has looked at it"),
         (
