@@ -136,6 +136,24 @@ def test_runs_that_are_killed(bench: Bench) -> None:
     assert len(bench.points(VM)) == 1
 
 
+def test_note_in_a_new_lock_says_whose_vm_it_is(bench: Bench) -> None:
+    """The lock had run out while the run stood still, and another one has settled it."""
+    bench.subclients = {"one": only(VM, two_pass=False), "none": only("nobody", allow_empty=True)}
+    bench.simulator.ignore_shutdown(VM)
+    playbook = bench.start("backup", subclient="one")
+    [lock] = wait_until(lambda: stored(bench, "lock.json"), "the lock is taken")
+    time.sleep(0.2)  # until it is written to the end
+    lock.unlink()
+    reached(bench, playbook, lambda: bench.state_of(VM) == "STOPPING", "the guest is asked to shut down")
+    playbook.kill()
+    bench.simulator.ignore_shutdown(VM, False)
+    wait_until(lambda: bench.state_of(VM) == "STOPPED", "the guest is down")
+    bench.end_leases()
+    outcome = bench.backup("none")
+    assert f"left work undone on VM {VM}: the VM was started" in outcome.output
+    assert bench.state_of(VM) == "RUNNING"
+
+
 def test_merge_that_fails_is_tried_again_and_leaves_nothing(bench: Bench) -> None:
     bench.subclients = {"one": only(VM)}
     playbook = begun(bench)
