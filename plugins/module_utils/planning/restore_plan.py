@@ -248,18 +248,25 @@ class _Planning:
                 held = next((one for one in vm.disks if one.slot == disk.slot), None)
             if held is not None and held.kind == "virtual":
                 old = held.repository_id or old
-            if (
-                held is not None
-                and held.id in self.made.disks
-                and held.repository_id
-                and (not self.wishes.storage_repository)
-            ):
-                repository_id: str | None = held.repository_id  # found by the mapping before: not once more
-            else:
+            repository_id = self._begun_in(disk, held, vm) if not self.wishes.storage_repository else None
+            if repository_id is None:
                 repository_id = self.places.repository(old, disk.repository, f"disk {quoted(disk.name)}")
             if repository_id is not None:
                 found.append(Placed(disk, held, repository_id))
         return found
+
+    def _begun_in(self, disk: PointDisk, held: Disk | None, vm: Vm | None) -> str | None:
+        """Return where an interrupted call has made what replaces a disk; it found that by the mapping, once is enough.
+
+        If it was interrupted in the middle of the exchange the slot is empty, and what was there tells nothing.
+        """
+        if held is not None:
+            return held.repository_id if held.id in self.made.disks else None
+        if vm is None or self.wishes.mode != "in_place":
+            return None
+        wanted = (vm.id, disk.slot, self.point.id)
+        purposes = ((one.purpose, one.repository_id) for one in self.made.disks.values() if not one.mapped)
+        return next((where for one, where in purposes if one and (one.vm_id, one.slot, one.point) == wanted), None)
 
     def _disks(
         self, placed: Sequence[Placed], vm: Vm | None, own: Mapping[str, MadeDisk], was_running: bool

@@ -155,6 +155,25 @@ def test_killed_between_taking_the_old_disk_out_and_putting_the_new_one_in() -> 
     assert [one.purpose for one in again.disks] == [one.purpose for one in first.disks]
 
 
+def test_so_was_a_disk_that_lay_elsewhere_when_it_was_backed_up() -> None:
+    # The saved configuration says iscsi1, the VM had it on fc1: now that its slot is empty, only the new disk tells.
+    first = plan(IN_PLACE, estate(vm("db", disk(0, "fc1"), disk(1))))
+    assert first.disks[0].repository_id == "id-fc1"
+    empty = estate(vm("db", disk(1), state="STOPPED"))
+    again = plan(IN_PLACE, empty, made=made_by(first))
+    assert (again.run_id, again.start) == (first.run_id, True)
+    assert [(one.previous, one.made) for one in again.disks] == [
+        ("disk-0.img", "new-0.img"),
+        ("disk-1.img", "new-1.img"),
+    ]
+    # Neither a disk of another recovery point nor one that somebody wants elsewhere now.
+    later = replace(point(), id="later")
+    [problem] = problems(IN_PLACE, empty, made=made_by(first), point=later)
+    assert "is not finished" in problem
+    [problem] = problems(replace(IN_PLACE, storage_repository="iscsi2"), empty, made=made_by(first))
+    assert "is not finished" in problem
+
+
 def test_a_mapping_is_applied_once() -> None:
     wishes = replace(IN_PLACE, mapping={"storage_repositories": {"iscsi1": "iscsi2", "id-iscsi2": "fc1"}})
     first = plan(wishes)
