@@ -20,7 +20,7 @@ from ..errors import ServerError, SourceError, TargetError
 from .channel import Channel
 from .dom0_files import SPAN
 from .dom0_write import DIGEST
-from .remote import BATCH_SPANS, RemoteImage, Server
+from .remote import RemoteImage, Server, batches
 from .server_image import image_name
 from .spans import split_spans
 from .target import Bytes, Written, check_size, digest, not_what_was_written
@@ -28,7 +28,9 @@ from .types import Span
 
 _WINDOW = 8 * 1024 * 1024  # bytes on their way that no answer has come for
 _DEPTH = 64  # requests, likewise
-_STEP = 1024 * 1024  # what one request looks at
+_STEP = 1024 * 1024  # what is looked at or not, as a whole
+# What one request looks at. The server says nothing meanwhile, and its storage may be slow.
+_REQUEST = 64 * 1024 * 1024
 _PATIENCE = 100  # tenths of a second for what an interrupted restore has left to end
 _Item = TypeVar("_Item")
 
@@ -108,7 +110,7 @@ class RemoteTarget:
 
     def clear(self, spans: Iterable[Span]) -> None:
         """Let spans be zeros."""
-        for batch in batched(self._within_data(spans), BATCH_SPANS):
+        for batch in batches(self._within_data(spans), _REQUEST):
             self._submit({"do": "clear", "write": True}, _packed(batch), _nothing)
 
     def flush(self) -> None:
@@ -130,7 +132,7 @@ class RemoteTarget:
             self._submit({"do": "compare"}, b"".join(DIGEST.pack(*item) for item in batch), compared)
         self._data = self._allocated()
         self._starts = [span.start for span in self._data]
-        for spans in batched(self._within_data(zeros), BATCH_SPANS):
+        for spans in batches(self._within_data(zeros), _REQUEST):
 
             def cleared(_data: bytes, header: Mapping[str, Any]) -> None:
                 if header["cleared"]:

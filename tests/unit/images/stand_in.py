@@ -37,6 +37,12 @@ class StandIn:
         """Put a program in front of those of the server."""
         self._script(self.tools / name, f"#!/bin/sh\n{body}")
 
+    def changed(self, code: str) -> None:
+        """Let the server's Python run this before it becomes our program."""
+        program = self.folder / "changed.py"
+        program.write_text(f"{code}\nimport sys\nexec(sys.argv[3], {{'__name__': '__main__'}})\n")
+        self.tool("python", f'exec {shlex.quote(sys.executable)} {shlex.quote(str(program))} "$@"\n')
+
     def no_python(self) -> None:
         """Let the server have no Python."""
         for name in ("python", "python2", "python2.6", "python2.7", "python3"):

@@ -287,6 +287,24 @@ def test_a_server_that_hangs_is_an_error(chain: DiskChain, image: Path, stand_in
         restore(chain, target)
 
 
+def test_a_server_with_slow_storage_is_not_taken_for_one_that_hangs(tmp_path: Path, stand_in: StandIn) -> None:
+    # It knows no holes, as with NFS, so that it has to look at all that is to be zeros.
+    stand_in.changed(
+        "import fcntl, os, time\n"
+        "read = os.read\n"
+        "os.read = lambda fd, n: (time.sleep(0.002) if fd > 2 and n > 4096 else None, read(fd, n))[1]\n"
+        "def ioctl(*_arguments): raise OSError(95, 'not supported')\n"
+        "fcntl.ioctl = ioctl\n"
+    )
+    size = 400 * MIB
+    image = write_sparse(tmp_path / "large", size, {})
+    with server(stand_in.client(), stall_timeout=2) as ovs, RemoteTarget(ovs, str(image), size) as target:
+        assert not target.fresh
+        target.clear([Span(0, size)])
+        target.flush()
+        target.verify([], [Span(0, size)])
+
+
 def test_what_is_read_again_comes_from_the_storage(image: Path) -> None:
     with image.open() as file:
         assert forget(file.fileno())
