@@ -258,10 +258,13 @@ class Channel(Process):
         self.write(FRAME.pack(len(text), len(payload)) + text + payload)
         self.unanswered += 1
 
-    def answer(self, others: Sequence[Process] = ()) -> Iterator[Frame]:
-        """Yield the frames of the next answer, and let others move on meanwhile. Raises C(ServerError)."""
+    def answer(self, others: Sequence[Process] = (), *, times: int = 1) -> Iterator[Frame]:
+        """Yield the frames of the next answer, and let others move on meanwhile. Raises C(ServerError).
+
+        C(times): so many times C(stall_timeout) may pass without a sign.
+        """
         while True:
-            wait_for(self, lambda: bool(self._frames), others)
+            wait_for(self, lambda: bool(self._frames), others, times=times)
             if not self._frames:
                 raise self.broken()
             frame = self._frames.popleft()
@@ -321,13 +324,13 @@ class Channel(Process):
         self.kill()
 
 
-def wait_for(process: Process, done: Callable[[], bool], others: Sequence[Process] = ()) -> None:
+def wait_for(process: Process, done: Callable[[], bool], others: Sequence[Process] = (), *, times: int = 1) -> None:
     """Read and write until C(done) says so, or nothing can come any more; others move on meanwhile.
 
     Reading and writing go on at the same time, so that neither side can wait for the other for ever. Raises
-    C(ServerUnreachableError) when nothing passes for C(stall_timeout).
+    C(ServerUnreachableError) when nothing passes for C(stall_timeout), or so many times that.
     """
-    limit = process.peer.settings.stall_timeout
+    limit = process.peer.settings.stall_timeout * times
     last, progress = time.monotonic(), process.progress
     while not done() and not process.finished:
         events = select.poll()

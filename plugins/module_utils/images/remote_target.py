@@ -31,6 +31,9 @@ _DEPTH = 64  # requests, likewise
 _STEP = 1024 * 1024  # what is looked at or not, as a whole
 # What one request looks at. The server says nothing meanwhile, and its storage may be slow.
 _REQUEST = 64 * 1024 * 1024
+# Times C(stall_timeout) for what the server has in its memory to reach the storage, of which nobody hears meanwhile. When
+# the network or the server is gone, ssh itself notices.
+_LASTING = 10
 _PATIENCE = 100  # tenths of a second for what an interrupted restore has left to end
 _Item = TypeVar("_Item")
 
@@ -60,7 +63,7 @@ class RemoteTarget:
         self._handles: dict[Channel, int] = {}
         self._channels: list[Channel] = []
         self._turn = itertools.count()
-        self._open: deque[tuple[Channel, int, Callable[[bytes, Mapping[str, Any]], None]]] = deque()
+        self._open: deque[tuple[Channel, int, int, Callable[[bytes, Mapping[str, Any]], None]]] = deque()
         self._on_the_way = 0
         self._late: deque[tuple[int, bytes]] = deque()
         require_python(server, path)
@@ -117,7 +120,7 @@ class RemoteTarget:
         """Wait until all is written, and durable."""
         self._settle()
         # One file, whichever of its handles is asked.
-        self._submit({"do": "sync"}, b"", _nothing)
+        self._submit({"do": "sync"}, b"", _nothing, times=_LASTING)
         self._settle()
 
     def verify(self, written: Iterable[Written], zeros: Iterable[Span]) -> None:
@@ -165,12 +168,14 @@ class RemoteTarget:
         payload: bytes,
         done: Callable[[bytes, Mapping[str, Any]], None],
         held: bytes = b"",
+        *,
+        times: int = 1,
     ) -> None:
         """Send a request on one of the channels; take earlier answers when too much is on the way."""
         channel = self._channel()
         channel.send({**request, "handle": self._handles[channel]}, payload)
         size = len(payload) + len(held)
-        self._open.append((channel, size, done))
+        self._open.append((channel, size, times, done))
         self._on_the_way += size
         while self._on_the_way > _WINDOW or len(self._open) > _DEPTH:
             self._take()
@@ -185,11 +190,11 @@ class RemoteTarget:
                 self._take()
 
     def _take(self) -> None:
-        channel, size, done = self._open.popleft()
+        channel, size, times, done = self._open.popleft()
         self._on_the_way -= size
         parts = []
         header: Mapping[str, Any] = {}
-        for frame in channel.answer(self._channels):
+        for frame in channel.answer(self._channels, times=times):
             parts.append(frame.payload)
             header = frame.header or header
         self._check(header, "write")

@@ -305,6 +305,13 @@ def test_a_server_with_slow_storage_is_not_taken_for_one_that_hangs(tmp_path: Pa
         target.verify([], [Span(0, size)])
 
 
+def test_a_server_may_take_its_time_to_write_what_it_has_in_memory(image: Path, stand_in: StandIn) -> None:
+    stand_in.changed("import os, time\nos.fsync = lambda fd: time.sleep(2)\n")
+    with server(stand_in.client(), stall_timeout=1) as ovs, RemoteTarget(ovs, str(image), len(STATE)) as target:
+        target.write(0, STATE[:BLOCK])
+        target.flush()
+
+
 def test_what_is_read_again_comes_from_the_storage(image: Path) -> None:
     with image.open() as file:
         assert forget(file.fileno())
