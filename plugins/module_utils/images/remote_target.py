@@ -31,7 +31,7 @@ _DEPTH = 64  # requests, likewise
 _STEP = 1024 * 1024  # what is looked at or not, as a whole
 # What one request looks at. The server says nothing meanwhile, and its storage may be slow.
 _REQUEST = 64 * 1024 * 1024
-# Times C(stall_timeout) for what the server has in its memory to reach the storage, of which nobody hears meanwhile. When
+# Times C(stall_timeout) for what the server has in its memory to reach the storage: nobody hears of that meanwhile. If
 # the network or the server is gone, ssh itself notices.
 _LASTING = 10
 _PATIENCE = 100  # tenths of a second for what an interrupted restore has left to end
@@ -119,8 +119,9 @@ class RemoteTarget:
     def flush(self) -> None:
         """Wait until all is written, and durable."""
         self._settle()
-        # One file, whichever of its handles is asked.
-        self._submit({"do": "sync"}, b"", _nothing, times=_LASTING)
+        # Each of its handles: NFS tells that data was lost on its way only to the one that it came by.
+        for channel in self._channels or [self._channel()]:
+            self._submit({"do": "sync"}, b"", _nothing, channel=channel, times=_LASTING)
         self._settle()
 
     def verify(self, written: Iterable[Written], zeros: Iterable[Span]) -> None:
@@ -169,10 +170,11 @@ class RemoteTarget:
         done: Callable[[bytes, Mapping[str, Any]], None],
         held: bytes = b"",
         *,
+        channel: Channel | None = None,
         times: int = 1,
     ) -> None:
         """Send a request on one of the channels; take earlier answers when too much is on the way."""
-        channel = self._channel()
+        channel = channel or self._channel()
         channel.send({**request, "handle": self._handles[channel]}, payload)
         size = len(payload) + len(held)
         self._open.append((channel, size, times, done))

@@ -312,6 +312,25 @@ def test_a_server_may_take_its_time_to_write_what_it_has_in_memory(image: Path, 
         target.flush()
 
 
+@pytest.mark.parametrize("lost", [0, BLOCK])
+def test_data_that_was_lost_on_its_way_is_an_error(lost: int, image: Path, stand_in: StandIn) -> None:
+    # NFS tells of it only who syncs or closes the handle that it was written by.
+    stand_in.changed(
+        "import os\n"
+        "places, seek, write, sync = {}, os.lseek, os.write, os.fsync\n"
+        "os.lseek = lambda fd, offset, how: places.__setitem__(fd, offset) or seek(fd, offset, how)\n"
+        "def fsync(fd):\n"
+        f"    if places.get(fd) == {lost}: raise OSError(28, 'No space left on device')\n"
+        "    sync(fd)\n"
+        "os.fsync = fsync\n"
+    )
+    with server(stand_in.client(), streams=2) as ovs, RemoteTarget(ovs, str(image), len(STATE)) as target:
+        target.write(0, STATE[:BLOCK])
+        target.write(BLOCK, STATE[BLOCK : 2 * BLOCK])
+        with pytest.raises(TargetError, match="No space left on device"):
+            target.flush()
+
+
 def test_what_is_read_again_comes_from_the_storage(image: Path) -> None:
     with image.open() as file:
         assert forget(file.fileno())
