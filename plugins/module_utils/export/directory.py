@@ -79,7 +79,7 @@ class ExportDirectory:
                 raise TargetError(f"Cannot export to {self.path}: {told}", path=way)
         with target_errors("look at", self._parent):
             found = os.statvfs(self._parent)
-        free = found.f_bavail * found.f_frsize
+        free = found.f_bavail * found.f_frsize + _size_of(f"{self.path}.exporting")
         if needed + _SPARE > free:
             raise TargetError(
                 f"Cannot export to {self.path}: {needed + _SPARE} bytes are needed, {free} are free in {self._parent}",
@@ -186,6 +186,14 @@ def _empty(path: str) -> None:
             found = os.path.join(path, name)
             if stat.S_ISREG(os.lstat(found).st_mode):
                 os.unlink(found)
+
+
+def _size_of(path: str) -> int:
+    """Return how many bytes the files in what a killed export has left take: they are removed first."""
+    with target_errors("look at", path), contextlib.suppress(FileNotFoundError):
+        found = [entry.stat(follow_symlinks=False) for entry in os.scandir(path)]
+        return sum(one.st_blocks * 512 for one in found if stat.S_ISREG(one.st_mode))
+    return 0
 
 
 def _mark(path: str, kind: str) -> None:

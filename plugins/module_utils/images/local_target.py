@@ -116,7 +116,7 @@ def new_image(path: str, size: int, *, overwrite: bool = False) -> Iterator[Loca
     Raises C(InvalidInputError) when C(path) exists and C(overwrite) is not set, then and in C(finish).
     """
     refuse_existing(path, overwrite)
-    temporary = f"{path}.restoring"
+    temporary = _temporary(path)
     # Open, and so locked, until it has its name or is gone.
     descriptor = _open_temporary(temporary)
     target = LocalTarget(descriptor, temporary, size, fresh=True, name=path, overwrite=overwrite)
@@ -171,6 +171,18 @@ def refuse_existing(path: str, overwrite: bool) -> None:
     """Raise C(InvalidInputError) when there is something at the path that must not be replaced."""
     if os.path.lexists(path) and not overwrite:
         raise InvalidInputError(f"{path} exists: name another file, or allow it to be overwritten", path=path)
+
+
+def left_over(path: str) -> int:
+    """Return how many bytes the new image at a path will give back first: what a killed restore left for it takes."""
+    with target_errors("look at", path), contextlib.suppress(FileNotFoundError):
+        found = os.lstat(_temporary(path))
+        return found.st_blocks * 512 if stat.S_ISREG(found.st_mode) else 0
+    return 0
+
+
+def _temporary(path: str) -> str:
+    return f"{path}.restoring"
 
 
 def _open_temporary(path: str) -> int:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from ..errors import TargetError
 from ..images.local import LocalImage
-from ..images.local_target import new_image, refuse_existing
+from ..images.local_target import left_over, new_image, refuse_existing
 from ..images.target import DiskTarget, Written, check_size, digest, target_errors
 from ..images.types import Span
 from ..vault.chain import DiskChain, ResolvedSegment
@@ -55,7 +55,7 @@ def data_size(chain: DiskChain) -> int:
 
 
 def check_target(path: str, chain: DiskChain, *, promised: int = 0) -> int:
-    """Return how many bytes of data the image will take.
+    """Return how many bytes the image will take more than there is for it already, which may be less than nothing.
 
     Raise C(TargetError) when the directory of C(path) is missing, or has too little space for that and for what is
     C(promised) to other images. Also when C(path) is anything but a file: a device, a link or a directory is never
@@ -69,17 +69,17 @@ def check_target(path: str, chain: DiskChain, *, promised: int = 0) -> int:
     with target_errors("look at", path), contextlib.suppress(FileNotFoundError):
         if not stat.S_ISREG(os.lstat(path).st_mode):
             raise TargetError(f"Cannot restore to {path}: it exists and is not a regular file", path=path)
-    needed = data_size(chain)
+    needed, left = data_size(chain), left_over(path)
     with target_errors("look at", directory):
         found = os.statvfs(directory)
-    require_room(path, needed, found.f_bavail * found.f_frsize, directory, promised)
-    return needed
+    require_room(path, needed, found.f_bavail * found.f_frsize + left, directory, promised)
+    return needed - left
 
 
 def require_room(name: str, needed: int, room: int, where: str, promised: int = 0) -> None:
     """Raise C(TargetError) when there is no room for so many bytes of data and what is promised to others."""
     if needed + promised > room:
-        others = f", {promised} more for other images" if promised else ""
+        others = f", {promised} more for other images" if promised > 0 else ""
         raise TargetError(
             f"Cannot restore to {name}: {needed} bytes of data are needed{others}, {room} are free in {where}",
             path=name,

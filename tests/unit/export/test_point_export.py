@@ -183,6 +183,22 @@ def test_too_little_space(estate: Estate, point: Point, target: Path, monkeypatc
         export(estate, point, target)
 
 
+def test_what_a_killed_export_left_is_no_lack_of_space(
+    estate: Estate, point: Point, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        f_bavail, f_frsize = 0, 4096
+
+    left = target.with_name("web.exporting")
+    left.mkdir()
+    (left / "export.json").write_text(
+        json.dumps({"format": directory._BEGUN, "path": str(target), "identity": {}, "files": []})
+    )
+    (left / "0-system.qcow2").write_bytes(b"!" * 16 * MIB)
+    monkeypatch.setattr(directory.os, "statvfs", lambda _path: Full)
+    assert export(estate, point, target) == "missing"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

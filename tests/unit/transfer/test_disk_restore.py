@@ -155,6 +155,21 @@ def test_what_a_killed_restore_left_is_used_again(files: list[Stored], target: P
     nothing_but(target, "disk.img")
 
 
+def test_what_a_killed_restore_left_is_no_lack_of_space(
+    files: list[Stored], target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = Path(f"{target}.restoring")
+    left.write_bytes(noise(200_000))
+    # The system has no more, but that becomes free.
+    monkeypatch.setattr(os, "statvfs", lambda _path: SimpleNamespace(f_bavail=0, f_frsize=1))
+    with open_files(files) as chain:
+        more = check_target(str(target), chain)
+        # Likewise for the next image.
+        check_target(str(target.with_name("other.img")), chain, promised=more)
+    restore(files, target)
+    assert target.read_bytes() == STATE
+
+
 def test_two_restores_do_not_write_the_same_file(files: list[Stored], target: Path) -> None:
     errors: list[str] = []
 
