@@ -34,6 +34,7 @@ _FIRMWARE = (
     "/usr/share/edk2/ovmf/OVMF_CODE.fd",
     "/usr/share/qemu/ovmf-x86_64-code.bin",
 )
+_SATA_PORTS = 6  # of a controller
 _NICS = {"virtio": "virtio-net-pci", "e1000": "e1000", "rtl8139": "rtl8139"}
 # Asks the kernel for a signal when the parent dies (PR_SET_PDEATHSIG), then becomes the program. Done in the child, as
 # Python code between fork and exec is not safe where there are threads.
@@ -192,6 +193,10 @@ def _disks(hardware: Hardware) -> list[str]:
     buses = {disk.bus for disk in hardware.target.disks}
     if "virtio_scsi" in buses:
         found += ["-device", "virtio-scsi-pci,id=scsi"]
+    if "sata" in buses:
+        # The chipset has a controller of its own, which is not enough for all.
+        for number in range(1, -(-len(hardware.target.disks) // _SATA_PORTS)):
+            found += ["-device", f"ich9-ahci,id=ahci{number}"]
     for place, disk in enumerate(hardware.target.disks):
         # What is written goes to a temporary file of qemu's own that is removed as soon as it is open.
         drive = f"id=disk{place},if=none,format=raw,snapshot=on,cache=unsafe,discard=unmap"
@@ -199,12 +204,17 @@ def _disks(hardware: Hardware) -> list[str]:
         device = {
             "virtio": "virtio-blk-pci",
             "virtio_scsi": "scsi-hd,bus=scsi.0",
-            "sata": f"ide-hd,bus=ide.{place}",
+            "sata": f"ide-hd,bus={_sata_bus(place)}",
             "ide": f"ide-hd,bus=ide.{place // 2},unit={place % 2}",
         }[disk.bus]
         boot = ",bootindex=1" if disk.boots else ""
         found += ["-device", f"{device},drive=disk{place}{boot}"]
     return found
+
+
+def _sata_bus(place: int) -> str:
+    number, port = divmod(place, _SATA_PORTS)
+    return f"ahci{number}.{port}" if number else f"ide.{port}"
 
 
 def _escaped(value: str) -> str:

@@ -6,18 +6,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import ipaddress
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.export.machines import BOOTS, machine
 from unit.guest.conftest import needs_nbdkit
 from unit.transfer.builders import Estate
 from unit.vault.kinds import ENCRYPTED
@@ -34,7 +37,8 @@ from ansible_collections.ovm.backup.plugins.module_utils.export.boot_test import
     plan_boot_test,
     run_boot_test,
 )
-from ansible_collections.ovm.backup.plugins.module_utils.export.mapping import Wishes
+from ansible_collections.ovm.backup.plugins.module_utils.export.mapping import Wishes, map_machine
+from ansible_collections.ovm.backup.plugins.module_utils.export.qmp import connect
 from ansible_collections.ovm.backup.plugins.module_utils.export.watch import Conditions, Watch
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 
@@ -173,6 +177,25 @@ def guests(marks: list[str]) -> list[int]:
         except OSError:
             continue
     return found
+
+
+@needs_nbdkit
+def test_many_disks(tmp_path: Path) -> None:
+    # What an HVM guest gets that has more disks than IDE takes.
+    slots = tuple(range(13))
+    target = map_machine(machine(*slots), dict.fromkeys(slots, BOOTS), Wishes())
+    assert {disk.bus for disk in target.disks} == {"sata"}
+    paths = {slot: str(tmp_path / f"{slot}.img") for slot in slots}
+    for path in paths.values():
+        Path(path).write_bytes(bytes(512))
+    hardware = qemu.Hardware(qemu.find_qemu(), "tcg", 64, 1, target, paths, extra=("-S",))
+    with tempfile.TemporaryDirectory(dir="/tmp") as short, (tmp_path / "errors").open("w+b") as errors:
+        process = qemu.start(qemu.command(hardware, f"{short}/qmp"), str(tmp_path), errors)
+        try:
+            with contextlib.closing(connect(f"{short}/qmp", lambda: process.poll() is None)) as told:
+                assert len(told.command("query-block")) == 13
+        finally:
+            qemu.end(process)
 
 
 # --- what cannot be tried --------------------------------------------------------------------------------------------
