@@ -91,9 +91,9 @@ class Appliance:
                     raise GuestFileError(f"Cannot look at {shown(whole)} in the guest", path=shown(whole))
                 yield name, status
 
-    def link(self, path: bytes) -> str:
+    def link(self, path: bytes) -> bytes:
         """Return where a symbolic link leads."""
-        return self._call(lambda handle: handle.text("readlink", path), path)
+        return self._call(lambda handle: handle.raw("readlink", path), path)
 
     @contextlib.contextmanager
     def content(self, path: bytes) -> Iterator[int]:

@@ -137,7 +137,7 @@ def _reason_to_skip(source: Source, found: GuestFile, rules: CopyRules) -> str |
     if found.kind == "other":
         return "it is neither a file, a directory nor a link"
     if found.kind == "link" and not rules.links:
-        return f"it is a link to {source.link(found.path)}"
+        return f"it is a link to {shown(source.link(found.path))}"
     return None
 
 

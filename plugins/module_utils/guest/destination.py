@@ -98,16 +98,16 @@ class Destination:
             except FileNotFoundError:
                 return None
 
-    def link(self, path: bytes) -> str:
+    def link(self, path: bytes) -> bytes:
         """Return where a link at the place of a copy leads."""
-        return shown(os.readlink(os.path.basename(path), dir_fd=self._above(path)))
+        return os.readlink(os.path.basename(path), dir_fd=self._above(path))
 
     def make_directory(self, found: GuestFile) -> None:
         """Make a directory that nobody else may enter."""
         with self._errors("create", self.path(found.path)):
             os.mkdir(os.path.basename(found.path), 0o700, dir_fd=self._above(found.path))
 
-    def make_link(self, found: GuestFile, leads_to: str) -> None:
+    def make_link(self, found: GuestFile, leads_to: bytes) -> None:
         """Make a symbolic link. Nothing here follows it."""
         with self._errors("create", self.path(found.path)):
             os.symlink(leads_to, os.path.basename(found.path), dir_fd=self._above(found.path))

@@ -29,7 +29,7 @@ class Source(Protocol):
     def directory(self, path: bytes) -> Iterator[tuple[bytes, Status]]:
         """Iterate over the names in a directory."""
 
-    def link(self, path: bytes) -> str:
+    def link(self, path: bytes) -> bytes:
         """Return where a symbolic link points to."""
 
     def content(self, path: bytes) -> contextlib.AbstractContextManager[int]:
@@ -59,7 +59,7 @@ class GuestFile(NamedTuple):
             "uid": status.uid,
             "gid": status.gid,
             "mtime": status.mtime / 1e9,
-            "link": source.link(self.path) if self.kind == "link" else None,
+            "link": shown(source.link(self.path)) if self.kind == "link" else None,
         }
 
 

@@ -151,10 +151,14 @@ class Handle:
 
     def text(self, name: str, *arguments: Argument) -> str:
         """Call a function that returns a text."""
+        return self.raw(name, *arguments).decode("utf-8", "backslashreplace")
+
+    def raw(self, name: str, *arguments: Argument) -> bytes:
+        """Call one that returns what may be no text."""
         found = self._call(name, ctypes.c_void_p, arguments)
         self._check(bool(found))
         try:
-            return (ctypes.cast(found, ctypes.c_char_p).value or b"").decode("utf-8", "backslashreplace")
+            return ctypes.cast(found, ctypes.c_char_p).value or b""
         finally:
             _free()(found)
 

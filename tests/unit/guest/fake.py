@@ -63,8 +63,8 @@ class FakeGuest:
         names = sorted(posixpath.basename(one) for one in self.files if posixpath.dirname(one) == path and one != b"/")
         return ((name, self.status(posixpath.join(path, name))) for name in names)
 
-    def link(self, path: bytes) -> str:
-        return shown(self.files[path][1])
+    def link(self, path: bytes) -> bytes:
+        return self.files[path][1]
 
     @contextlib.contextmanager
     def content(self, path: bytes) -> Iterator[int]:

@@ -110,6 +110,15 @@ def test_links_on_wish(guest: FakeGuest, target: Path) -> None:
         copied(guest, target, b"/etc/out", links=True, overwrite=True)
 
 
+def test_a_link_to_a_name_that_is_no_text(guest: FakeGuest, target: Path) -> None:
+    guest.add(b"/etc/latin", b"/srv/gr\xfc\xdfe", LINK)
+    plan = copied(guest, target, b"/etc/latin")
+    assert plan.left_out == [{"path": "/etc/latin", "reason": "it is a link to /srv/gr\\xfc\\xdfe"}]
+    copied(guest, target, b"/etc/latin", links=True)
+    assert os.readlink(os.fsencode(target / "etc/latin")) == b"/srv/gr\xfc\xdfe"
+    assert not copied(guest, target, b"/etc/latin", links=True).changes
+
+
 @pytest.mark.parametrize("nameless", [True, False])
 def test_overwriting(guest: FakeGuest, target: Path, monkeypatch: pytest.MonkeyPatch, nameless: bool) -> None:
     if not nameless:
