@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from ..errors import InvalidInputError
+from ..errors import GuestFileError, InvalidInputError
 from .appliance import shown
 from .libguestfs import Status
 
@@ -113,4 +113,11 @@ def list_files(
 def _content(source: Source, top: GuestFile) -> Iterator[GuestFile]:
     if top.kind == "directory":
         for name, status in source.directory(top.path):
+            # No kernel lets that through. But the one that has told of it is the guest's prey, if anything is.
+            if name in (b".", b"..") or b"/" in name:
+                raise GuestFileError(
+                    f"{shown(top.path)} in the guest holds a file of the name {shown(name)}, which no file can have: "
+                    "its file system is damaged, or made to do harm",
+                    path=shown(top.path),
+                )
             yield GuestFile(posixpath.join(top.path, name), status)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.guest.copying import (
     copy_files,
     plan_copy,
 )
+from ansible_collections.ovm.backup.plugins.module_utils.guest.libguestfs import Status
 
 MIB = 1024 * 1024
 BIG = bytes(MIB) + b"middle" + bytes(MIB)
@@ -171,6 +173,23 @@ def test_a_link_in_place_of_a_file_is_not_written_through(guest: FakeGuest, targ
     with pytest.raises(InvalidInputError, match="big exists and is no file, as /big in the guest is: move it away"):
         copied(guest, target, b"/big", overwrite=True)
     assert (other.read_bytes(), os.listdir(target)) == (b"kept", ["big"])
+
+
+@pytest.mark.parametrize("names", [[b"..", b"..", b"out"], [b"../../out"], [b"/out"], [b"."]])
+def test_a_name_that_leads_elsewhere_is_refused(names: list[bytes], target: Path, tmp_path: Path) -> None:
+    class Hostile(FakeGuest):
+        """An appliance that a guest has got hold of."""
+
+        def directory(self, path: bytes) -> Iterator[tuple[bytes, Status]]:
+            name = names[min(path.count(b".."), len(names) - 1)]
+            yield name, self.status(b"/etc/motd" if name.endswith(b"out") else b"/etc")
+
+        def content(self, _path: bytes) -> Any:
+            return super().content(b"/etc/motd")
+
+    with pytest.raises(GuestFileError, match="which no file can have: its file system is damaged, or made to do harm"):
+        copied(Hostile({b"/etc/motd": b"harm"}), target, b"/etc")
+    assert list(tmp_path.rglob("out")) == []
 
 
 def test_a_link_on_the_way_in_the_guest(guest: FakeGuest, target: Path) -> None:
