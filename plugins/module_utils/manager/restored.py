@@ -13,6 +13,7 @@ is on an object that an interrupted call has just made: it is empty and hangs on
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable
@@ -138,7 +139,9 @@ def release(client: ManagerClient, kind: str, object_id_: str, *, run_id: str, c
         client.modify(kind, object_id_, {"description": unmarked(text(item, "description"))})
         repository_id = reference(item, "repositoryId")
         if kind == "VirtualDisk" and repository_id is not None:
-            refresh(client, repository_id)
+            # All is done, and without its mark it is not found again: no reason to fail, and so to be repeated.
+            with contextlib.suppress(ManagerError):
+                refresh(client, repository_id)
     return True
 
 

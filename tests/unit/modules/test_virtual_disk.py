@@ -75,6 +75,16 @@ def test_a_released_disk_is_nobodys(succeed: Any, fail: Any, args: dict[str, Any
     assert succeed("virtual_disk", {**which, "state": "absent", "foreign": True})["changed"]
 
 
+def test_a_disk_is_released_whatever_the_manager_knows_of_its_space(
+    succeed: Any, args: dict[str, Any], simulator: Simulator
+) -> None:
+    disk_id = succeed("virtual_disk", args)["virtual_disk"]["id"]
+    which = {**args, "virtual_disk_id": disk_id}
+    simulator.fault(job="filesystem.refresh")
+    assert succeed("virtual_disk", {**which, "state": "released"})["changed"]
+    assert succeed("virtual_disk", {**which, "state": "absent", "foreign": True})["changed"]
+
+
 def test_a_mapped_disk_is_never_removed(fail: Any, args: dict[str, Any], simulator: Simulator) -> None:
     mapped = next(disk for disk in simulator._get("/VirtualDisk") if disk["name"] == "db01-sys")["id"]["value"]
     found = fail("virtual_disk", {**args, "virtual_disk_id": mapped, "state": "absent", "foreign": True})
