@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import select
 import shutil
 import signal
@@ -23,7 +24,7 @@ from typing import Any
 from ..errors import InvalidInputError, ServingError, TargetError
 from ..vault.manifest import Point, chosen_disks
 from ..vault.points import Client
-from ..vault.processes import is_dead_process
+from ..vault.processes import boot_id, is_dead_process
 from .plugin import ABOUT, SOCKET
 from .serving import ServedDisk, check_length, find_nbdkit, nbdkit_command, prepare, start
 
@@ -33,7 +34,8 @@ _END_LIMIT = 10.0
 def served_at(directory: str) -> dict[str, Any] | None:
     """Return what is served at a directory now, or nothing when there is no such directory, or what it was has ended.
 
-    Raises C(InvalidInputError) for a directory that is not one of ours.
+    Raises C(InvalidInputError) for a directory that is not one of ours, or that another host or container serves: the
+    number of its process is that of somebody else here.
     """
     try:
         with open(os.path.join(directory, ABOUT), encoding="utf-8") as file:
@@ -47,7 +49,15 @@ def served_at(directory: str) -> dict[str, Any] | None:
         ) from None
     except (OSError, ValueError) as error:
         raise InvalidInputError(f"{directory} exists and cannot be looked at: {error}", path=directory) from error
-    return None if is_dead_process(about) else about
+    if is_dead_process(about) or _is_of_earlier_boot(about):
+        return None
+    if about.get("host") != platform.node() or about.get("boot") != boot_id():
+        raise InvalidInputError(
+            f"{directory} is served by another host or container ({about.get('host')}): end it there, or name another "
+            "directory",
+            path=directory,
+        )
+    return about
 
 
 def describe_served(client: Client, point: Point, directory: str, slots: Collection[int] | None) -> dict[str, Any]:
@@ -113,6 +123,12 @@ def end_serving(directory: str) -> bool:
         raise ServingError(f"The process {about['pid']} that serves {directory} does not end", path=directory)
     shutil.rmtree(directory, ignore_errors=True)
     return True
+
+
+def _is_of_earlier_boot(about: dict[str, Any]) -> bool:
+    """Return whether this host has been started anew since, without the end of nbdkit, as after a loss of power."""
+    before, now = (str(boot or "").partition("/")[0] for boot in (about.get("boot"), boot_id()))
+    return bool(before and now) and before != now and about.get("host") == platform.node()
 
 
 def _end(about: dict[str, Any]) -> bool:

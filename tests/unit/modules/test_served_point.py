@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import select
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -23,6 +25,7 @@ from unit.transfer.builders import Estate, disk, ticking, vm_plan
 from unit.vault.builders import MIB
 
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
+from ansible_collections.ovm.backup.plugins.module_utils.vault.processes import boot_id, this_process
 from ansible_collections.ovm.backup.plugins.modules import served_point
 
 pytestmark = needs_nbdkit
@@ -105,6 +108,52 @@ def test_it_ends_by_itself_and_is_not_taken_for_served(succeed: Any, args: dict[
     assert directory.exists()
     assert succeed("served_point", args)["changed"]
     assert process_of(directory) != killed
+
+
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has nothing to do with it."""
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process
+        process.kill()
+
+
+def left_behind(directory: Path, pid: int, **changes: Any) -> None:
+    """Write down that a process serves there, as a host has left it that lost its power."""
+    about = {"client": "web_01", "point": POINT, "disks": [], "host": platform.node(), **this_process(), **changes}
+    directory.mkdir()
+    (directory / "served.json").write_text(json.dumps({**about, "pid": pid}), encoding="utf-8")
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_a_process_of_another_boot_is_not_ended(
+    succeed: Any, args: dict[str, Any], directory: Path, stranger: subprocess.Popen[bytes], state: str
+) -> None:
+    # It has the number that the one before the boot had.
+    left_behind(directory, stranger.pid, boot=f"before/{boot_id().partition('/')[2]}", process_start="1")
+    assert succeed("served_point", {**args, "state": state})["changed"]
+    assert stranger.poll() is None
+    assert directory.exists() == (state == "present")
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+@pytest.mark.parametrize("state", ["present", "absent"])
+@pytest.mark.parametrize("where", [{"host": "proxy2"}, {"boot": "other/pid:[2]", "host": "proxy2"}, {"boot": None}])
+def test_what_another_host_or_container_serves_is_left_alone(
+    fail: Any,
+    args: dict[str, Any],
+    directory: Path,
+    stranger: subprocess.Popen[bytes],
+    where: dict[str, Any],
+    state: str,
+    check_mode: bool,
+) -> None:
+    boot = f"{boot_id().partition('/')[0]}/pid:[1]"
+    left_behind(directory, stranger.pid, **{"boot": boot, "process_start": "1", **where})
+    failed = fail("served_point", {**args, "state": state}, check_mode=check_mode)
+    assert "another host or container" in failed["msg"]
+    assert stranger.poll() is None
+    shutil.rmtree(directory)
 
 
 @pytest.mark.parametrize("check_mode", [False, True])
