@@ -18,6 +18,7 @@ import platform
 import select
 import shutil
 import signal
+import time
 from collections.abc import Collection
 from typing import Any
 
@@ -29,6 +30,7 @@ from .plugin import ABOUT, SOCKET
 from .serving import ServedDisk, check_length, find_nbdkit, nbdkit_command, prepare, start
 
 _END_LIMIT = 10.0
+_PAUSE = 0.05
 
 
 def served_at(directory: str) -> dict[str, Any] | None:
@@ -137,6 +139,10 @@ def _end(about: dict[str, Any]) -> bool:
             process = os.pidfd_open(about["pid"])
         except ProcessLookupError:
             return True
+        except OSError:  # an old kernel, or a container that does not know this call
+            if _signalled(about, number):
+                return True
+            continue
         try:
             # Behind the descriptor is now one process only; it is the right one if it has been so just now.
             if is_dead_process(about):
@@ -151,3 +157,14 @@ def _end(about: dict[str, Any]) -> bool:
         finally:
             os.close(process)
     return False
+
+
+def _signalled(about: dict[str, Any], number: int) -> bool:
+    """Send a signal to the process, and return whether it has ended then."""
+    until = time.monotonic() + _END_LIMIT
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if not is_dead_process(about):
+            os.kill(about["pid"], number)
+        while not is_dead_process(about) and time.monotonic() < until:
+            time.sleep(_PAUSE)
+    return is_dead_process(about)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -108,6 +109,19 @@ def test_it_ends_by_itself_and_is_not_taken_for_served(succeed: Any, args: dict[
     assert directory.exists()
     assert succeed("served_point", args)["changed"]
     assert process_of(directory) != killed
+
+
+def test_an_old_kernel(succeed: Any, args: dict[str, Any], directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    succeed("served_point", args)
+    process = process_of(directory)
+
+    def unknown(_pid: int) -> int:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", unknown)
+    assert succeed("served_point", {**args, "state": "absent"})["changed"]
+    assert not directory.exists()
+    assert not Path(f"/proc/{process}").exists() or "Z" in Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
 
 
 @pytest.fixture
