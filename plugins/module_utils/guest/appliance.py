@@ -27,6 +27,9 @@ from .serving import ServedPoint
 _Result = TypeVar("_Result")
 # So many files are asked for at once; the answers of an appliance may have 4 MiB.
 _BATCH = 1000
+# Seconds.
+_PATIENCE = 10.0
+_PAUSE = 0.2
 
 
 class Appliance:
@@ -45,7 +48,9 @@ class Appliance:
         self._timer.daemon = True
         self._handle: Handle | None = None
         self._expired = False
-        self._closing = threading.Lock()
+        self._over = threading.Event()
+        self._caller: int | None = None  # the thread that makes the calls, as the kernel knows it
+        self._emulator: int | None = None
 
     def __enter__(self) -> Appliance:
         self._timer.start()
@@ -114,9 +119,9 @@ class Appliance:
             for descriptor in (ours, theirs):
                 if descriptor >= 0:
                     os.close(descriptor)
-            if done is not None and not done.done():
-                # Without a reader the call fails at its next write.
-                concurrent.futures.wait([done])
+            if done is not None and not concurrent.futures.wait([done], _PATIENCE).done:
+                # Without a reader the call fails at its next write. Where none comes, the appliance hangs.
+                self._end_call(done)
 
     def _download(self, path: bytes, descriptor: int) -> int:
         try:
@@ -136,6 +141,7 @@ class Appliance:
     def _launch(self) -> None:
         """Start with what the machine has, and once more without KVM: that may be there and not work."""
         problem = ""
+        self._caller = threading.get_native_id()
         for settings in ([], [b"force_tcg"]):
             handle = Handle()
             try:
@@ -150,6 +156,8 @@ class Appliance:
                     handle.add_nbd(self._served.socket, disk.export)
                 self._handle = handle
                 handle.do("launch")
+                with contextlib.suppress(GuestfsError):  # not every backend knows
+                    self._emulator = handle.do("get_pid")
                 return
             except GuestfsError as error:
                 problem = str(error)
@@ -157,13 +165,12 @@ class Appliance:
                 self._forget(handle)
                 raise
             self._forget(handle)
-            if self._expired or not os.access("/dev/kvm", os.R_OK | os.W_OK):
+            if self._over.is_set() or self._expired or not os.access("/dev/kvm", os.R_OK | os.W_OK):
                 break
         raise ApplianceError(f"The appliance of libguestfs does not start: {_advice(problem)}", output=problem)
 
     def _forget(self, handle: Handle) -> None:
-        with self._closing:
-            self._handle = None
+        self._handle = None
         handle.close()
 
     def _call(self, function: Callable[[Handle], _Result], path: bytes | None = None) -> _Result:
@@ -194,18 +201,40 @@ class Appliance:
 
     def _expire(self) -> None:
         self._expired = True
-        self._kill()
+        while not self._over.is_set():
+            self._kill()
+            self._over.wait(_PAUSE)
 
     def _kill(self) -> None:
-        """End the emulator: the call that waits for it fails."""
-        with self._closing, contextlib.suppress(GuestfsError, ProcessLookupError):
-            if self._handle is not None:
-                os.kill(self._handle.do("get_pid"), signal.SIGKILL)
+        """End the emulator, or what the library starts before it: the call that waits for it fails.
+
+        The library cannot be asked for it now: it takes one call at a time, and that is the one to be ended.
+        """
+        for process in self._processes():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(process, signal.SIGKILL)
+
+    def _processes(self) -> list[int]:
+        """Return what the thread of the calls has started: nothing but the library starts anything there."""
+        try:
+            with open(f"/proc/self/task/{self._caller}/children", encoding="ascii") as file:
+                return [int(process) for process in file.read().split()]
+        except OSError:  # not every kernel tells, or the thread has not begun
+            return [] if self._handle is None or self._emulator is None else [self._emulator]
+
+    def _end_call(self, call: concurrent.futures.Future[_Result]) -> None:
+        """Return when a call has ended, whatever it takes."""
+        while not call.done():
+            self._kill()
+            concurrent.futures.wait([call], _PAUSE)
 
     def _close(self) -> None:
         self._timer.cancel()
+        self._over.set()
         self._kill()
-        self._thread.submit(self._end).result()
+        ended = self._thread.submit(self._end)
+        self._end_call(ended)
+        ended.result()
         self._thread.shutdown()
 
     def _end(self) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import os
 import signal
 import subprocess
@@ -27,6 +28,9 @@ from ansible_collections.ovm.backup.plugins.module_utils.guest.appliance import 
 from ansible_collections.ovm.backup.plugins.module_utils.guest.libguestfs import GuestfsError, Status
 from ansible_collections.ovm.backup.plugins.module_utils.guest.serving import ServedDisk, ServedPoint
 
+needs_library = pytest.mark.skipif(
+    ctypes.util.find_library("guestfs") is None, reason="libguestfs is not installed: tests/tools/guest-packages.sh"
+)
 STATUS = Status(0o100644, 0, 0, 1, 1, 1, 1)
 
 
@@ -69,6 +73,7 @@ class StandIn:
 
     def do(self, name: str, *arguments: Any) -> int:
         if name == "get_pid":
+            assert threading.get_ident() in self.threads, "the library takes one call at a time"
             assert self.emulator is not None
             return self.emulator.pid
         self.threads.add(threading.get_ident())
@@ -82,6 +87,8 @@ class StandIn:
             assert self.emulator is not None
             self.emulator.wait()
             raise GuestfsError("appliance closed the connection unexpectedly", 0)
+        elif name == "download" and arguments[0] == b"/hangs":
+            return self.do("wait")
         elif name == "download":
             Path(os.fsdecode(arguments[1])).write_bytes(b"content")
         elif name == "ls0":
@@ -189,10 +196,12 @@ def test_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading, "Timer", AtOnce)
     with Appliance(Served(), 90.0) as appliance:
         assert timers[0].interval == 90.0
-        timers[0].function()
+        expired = threading.Thread(target=timers[0].function)
+        expired.start()
         for name in ("wait", "wait"):  # also the calls after the end
             with pytest.raises(ApplianceError, match="The appliance was given 90 seconds, and was ended"):
                 appliance.do(name)
+    expired.join()
 
 
 def test_an_interruption_ends_the_appliance(stand_in: type[StandIn]) -> None:
@@ -211,6 +220,69 @@ def test_an_interruption_ends_the_appliance(stand_in: type[StandIn]) -> None:
         threading.Thread(target=interrupt).start()
         with pytest.raises(KeyboardInterrupt), Appliance(Served(), 60.0) as appliance:
             appliance.do("wait")
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("call", ["wait", "content"])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_call_that_hangs_is_ended(call: str, known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not known:
+        monkeypatch.setattr(appliance_file, "open", no_children, raising=False)
+    monkeypatch.setattr(appliance_file, "_PATIENCE", 0.1)
+    with pytest.raises(KeyboardInterrupt), Appliance(Served(), 60.0) as appliance:
+        if call == "content":
+            with appliance.content(b"/hangs"):
+                raise KeyboardInterrupt
+        appliance._thread.submit(appliance._handle.do, "wait")  # type: ignore[union-attr]
+        raise KeyboardInterrupt
+
+
+def no_children(path: str, **options: Any) -> Any:
+    if path.endswith("/children"):
+        raise FileNotFoundError(path)
+    return open(path, **options)
+
+
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The real library, with an emulator that hangs before it does anything."""
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(512))
+
+    class Real(libguestfs.Handle):
+        def add_nbd(self, socket: str, export: str) -> None:
+            self.do("add_drive_ro", os.fsencode(disk))
+
+    monkeypatch.setattr(appliance_file, "Handle", Real)
+    for name in ("kernel", "initrd", "root", "README.fixed"):
+        (tmp_path / name).touch()
+    emulator = tmp_path / "emulator"
+    emulator.write_text("#!/bin/sh\nexec sleep 600\n")
+    emulator.chmod(0o755)
+    monkeypatch.setenv("LIBGUESTFS_PATH", str(tmp_path))
+    monkeypatch.setenv("LIBGUESTFS_HV", str(emulator))
+    monkeypatch.setenv("LIBGUESTFS_CACHEDIR", str(tmp_path))
+
+
+@needs_library
+def test_the_real_library_is_ended_when_the_time_is_over(hanging: None, tmp_path: Path) -> None:
+    served = Served()
+    served.directory = str(tmp_path)
+    with pytest.raises(ApplianceError, match="The appliance was given 1 seconds, and was ended"):
+        Appliance(served, 1.0).__enter__()
+
+
+@needs_library
+def test_the_real_library_is_ended_by_an_interruption(hanging: None, tmp_path: Path) -> None:
+    served = Served()
+    served.directory = str(tmp_path)
+    main = threading.get_ident()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Timer(1.0, signal.pthread_kill, (main, signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            Appliance(served, 600.0).__enter__()
     finally:
         signal.signal(signal.SIGINT, before)
 
