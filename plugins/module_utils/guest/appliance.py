@@ -29,6 +29,7 @@ _Result = TypeVar("_Result")
 _BATCH = 1000
 # Seconds.
 _PATIENCE = 10.0
+_MOMENT = 1.0
 _PAUSE = 0.2
 
 
@@ -111,7 +112,13 @@ class Appliance:
         try:
             done = self._thread.submit(self._download, path, theirs)
             theirs = -1
-            yield ours
+            try:
+                yield ours
+            except GuestFileError:
+                # What has ended it says more than that something is missing, and may be damage in the vault.
+                if concurrent.futures.wait([done], _MOMENT).done:
+                    self._result(done, path)
+                raise
             os.close(ours)
             ours = -1
             self._result(done, path)

@@ -89,6 +89,8 @@ class StandIn:
             raise GuestfsError("appliance closed the connection unexpectedly", 0)
         elif name == "download" and arguments[0] == b"/hangs":
             return self.do("wait")
+        elif name == "download" and arguments[0] == b"/breaks":
+            raise GuestfsError("download: Input/output error", 5)
         elif name == "download":
             Path(os.fsdecode(arguments[1])).write_bytes(b"content")
         elif name == "ls0":
@@ -183,6 +185,20 @@ def test_damage_in_the_vault_is_told_instead_of_what_follows_from_it() -> None:
         served.problem = CorruptVaultError("x is damaged", path="x", offset=1)
         with pytest.raises(CorruptVaultError, match="x is damaged"):
             appliance.status(b"/")
+
+
+def test_a_file_that_ends_early_is_no_reason_but_what_ended_it_is() -> None:
+    served = Served()
+    short = GuestFileError("/x in the guest has 10 bytes but gives 7: its file system is damaged")
+    with Appliance(served, 60.0) as appliance:
+        with pytest.raises(GuestFileError, match="/breaks in the guest: download: Inp"), appliance.content(b"/breaks"):
+            raise short
+        served.problem = CorruptVaultError("x is damaged", path="x", offset=1)
+        with pytest.raises(CorruptVaultError, match="x is damaged"), appliance.content(b"/breaks"):
+            raise short
+        served.problem = None
+        with pytest.raises(GuestFileError, match="but gives 7"), appliance.content(b"/whole"):
+            raise short
 
 
 def test_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
