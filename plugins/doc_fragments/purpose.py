@@ -36,4 +36,9 @@ options:
           - Whether the VM ran before.
         type: bool
         default: false
+      done:
+        description:
+          - Whether all of the restore is done, up to the marks, which come off one after the other.
+        type: bool
+        default: false
 """

@@ -25,6 +25,7 @@ def purpose_option() -> dict[str, Any]:
             "vm_id": text,
             "previous": text,
             "was_running": {"type": "bool", "default": False},
+            "done": {"type": "bool", "default": False},
         },
     }
 

@@ -180,7 +180,7 @@ plan:
     complete:
       description:
         - Whether an interrupted call of the same restore has done everything up to the start of the VM, so that nothing
-          is left to do but to take off the marks.
+          is left to do but to take off the marks that are there still.
       type: bool
       returned: always
     was_running:
@@ -260,11 +260,11 @@ plan:
         purpose:
           description:
             - What the virtual disk is for, in the form of O(ovm.backup.virtual_disk#module:purpose). A restore that is
-              repeated finds it there. It has C(slot), C(point), C(vm_id) (null for a new VM), C(previous) and
-              C(was_running).
+              repeated finds it there. It has C(slot), C(point), C(vm_id) (null for a new VM), C(previous),
+              C(was_running) and C(done).
           type: dict
           returned: always
-          sample: {slot: 0, point: 20261123T010203Z-0001, vm_id: null, previous: null, was_running: false}
+          sample: {slot: 0, point: 20261123T010203Z-0001, vm_id: null, previous: null, was_running: false, done: false}
     definition:
       description:
         - >-

@@ -170,6 +170,28 @@ def test_everything_is_taken_back_when_it_fails(
         assert bench.state_of(VM) == "RUNNING"
 
 
+@pytest.mark.parametrize(("mode", "skip"), [("new", 4), ("in_place", 5)])
+def test_all_was_done_but_not_all_marks_came_off(bench: Bench, saved: Path, mode: str, skip: int) -> None:
+    # Each of the two disks is marked with its id, then as done.
+    bench.simulator.fault("error", method="PUT", path="/VirtualDisk/*", skip=skip, message="not now")
+    options = {"client": CLIENT, "mode": mode, "start": "true"}
+    options |= {"vm_name": "db-restored"} if mode == "new" else {"confirm": VM, "stop": "true"}
+    failed = bench.run("restore", code=2, **options)
+    assert "not now" in failed.output
+    restored = "db-restored" if mode == "new" else VM
+    assert same(bench, restored, saved)
+    assert bench.state_of(restored) == "RUNNING"
+    # The guest is at work: repeated, the restore only does what is left.
+    images = bench.images(restored)
+    for image in images.values():
+        image.write_bytes(b"guest" + image.read_bytes()[5:])
+    bench.run("restore", **options)
+    assert bench.images(restored) == images
+    assert all(image.read_bytes()[:5] == b"guest" for image in images.values())
+    assert not any("ovm.backup/1" in (disk["description"] or "") for disk in bench.peek("/VirtualDisk"))
+    bench.objects = bench.listed() if mode == "in_place" else bench.objects
+
+
 def test_what_stands_in_the_way_is_named_at_once(bench: Bench, saved: Path, tmp_path: Path) -> None:
     mapping = tmp_path / "mapping.yml"
     mapping.write_text("networks: {vm-net: dr-net}\nserver_pools: {pool1: pool9}\n")

@@ -68,7 +68,8 @@ class Clone:
 class Purpose:
     """What a restore that is repeated after an interruption has to know of a disk that it had made.
 
-    C(previous) is the virtual disk that the C(slot) of the VM C(vm_id) held before; C(was_running) whether that VM ran.
+    C(previous) is the virtual disk that the C(slot) of the VM C(vm_id) held before; C(was_running) whether that VM ran;
+    C(done) whether all is done, so that nothing but the marks of the restore is left.
     """
 
     slot: int
@@ -76,6 +77,7 @@ class Purpose:
     vm_id: str | None = None
     previous: str | None = None
     was_running: bool = False
+    done: bool = False
 
     @classmethod
     def read(cls, facts: Any) -> Purpose | None:
@@ -85,11 +87,17 @@ class Purpose:
         point, vm_id, previous = (
             value if isinstance(value, str) else None for value in (facts.get(key) for key in ("point", "vm", "disk"))
         )
-        return cls(facts["slot"], point, vm_id, previous, facts.get("ran") is True)
+        return cls(facts["slot"], point, vm_id, previous, facts.get("ran") is True, facts.get("done") is True)
 
     def facts(self) -> dict[str, Any]:
         """Return what is written into a mark."""
-        known = {"point": self.point, "vm": self.vm_id, "disk": self.previous, "ran": self.was_running}
+        known = {
+            "point": self.point,
+            "vm": self.vm_id,
+            "disk": self.previous,
+            "ran": self.was_running,
+            "done": self.done,
+        }
         return {"slot": self.slot, **{key: value for key, value in known.items() if value}}
 
 

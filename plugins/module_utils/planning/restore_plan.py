@@ -11,7 +11,6 @@ Everything that could not work is found here, before anything is touched, and al
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
@@ -29,18 +28,8 @@ from ..vault.manifest import Point, PointDisk
 from .access import Access
 from .reading import did_you_mean, quoted
 from .restore_places import Home, Places
-from .restore_plan_types import DiskToRestore, Placed, RestorePlan
+from .restore_plan_types import DiskToRestore, Placed, RestorePlan, holds_done, restore_id
 from .restore_wishes import Wishes
-
-
-def restore_id(
-    inventory: Inventory, point: Point, wishes: Wishes, target: str, home: Home, placed: Sequence[Placed]
-) -> str:
-    """Return the id of a restore: that of another VM, point or manager, or to another place, is another one."""
-    places = [f"{one.disk.slot}:{one.repository_id}" for one in placed]
-    where = [home.server_pool or "", home.server or "", home.repository or ""]
-    facts = (inventory.manager_id, point.client, point.id, wishes.mode, target, str(wishes.slots), *where, *places)
-    return f"restore-{hashlib.sha256(chr(0).join(facts).encode('utf-8', 'backslashreplace')).hexdigest()[:20]}"
 
 
 def plan_restore(
@@ -103,9 +92,12 @@ class _Planning:
         was_running = vm is not None and (vm.state != "STOPPED" or remembered)
         made = None
         if mode == "new":
-            made = next((vm for vm in self.inventory.vms.values() if self.made.vms.get(vm.id) == self.run_id), None)
+            vms = self.inventory.vms.values()
+            made = next((one for one in vms if self.made.vms.get(one.id) == self.run_id), None)
+            # Its mark is the first that goes.
+            made = made or next((one for one in vms if holds_done(one, own)), None)
         disks = self._disks(placed, vm if vm is not None else made, own, was_running)
-        complete = self._is_complete(vm if vm is not None else made, disks)
+        complete = self._is_complete(vm if vm is not None else made, disks, own)
         if mode == "new":
             self._check_name(made, complete)
         if vm is not None and not complete:
@@ -181,11 +173,15 @@ class _Planning:
         found = self.places.find(names, self.wishes.vm, None, None, "VM", "the disks", "vm")
         return self.inventory.vms[found] if found is not None else None
 
-    def _is_complete(self, vm: Vm | None, disks: Sequence[DiskToRestore]) -> bool:
+    def _is_complete(self, vm: Vm | None, disks: Sequence[DiskToRestore], own: Mapping[str, MadeDisk]) -> bool:
         """Whether an interrupted call has done it all, up to the start of the VM, and only the marks are left.
 
         Disks are put into slots only when they are whole. The guest writes to them by now: they are not written again.
         """
+        if vm is not None and holds_done(vm, own):
+            unmarked = self.wishes.mode == "new" and vm.id not in self.made.vms
+            if unmarked or vm.state == "RUNNING" or not all(disk.exchanged for disk in disks):
+                return True  # of some the marks are gone already
         if vm is None or vm.state != "RUNNING" or not disks or not all(disk.exchanged for disk in disks):
             return False
         if self.wishes.mode == "new":
@@ -272,6 +268,7 @@ class _Planning:
         self, placed: Sequence[Placed], vm: Vm | None, own: Mapping[str, MadeDisk], was_running: bool
     ) -> list[DiskToRestore]:
         slots = self._attach_slots(placed, vm, own)
+        over = vm is not None and holds_done(vm, own)
         found = []
         for disk, held, repository_id in ((one.disk, one.held, one.repository_id) for one in placed):
             if disk.size % BLOCK:
@@ -282,6 +279,8 @@ class _Planning:
             name = _name(disk, placed)
             made = _made(own, name, repository_id)
             slot = slots.get(disk.slot, disk.slot)
+            if made is None and over:
+                held = None  # it is the new one already, without its mark
             remembered = made.purpose.previous if made is not None and made.purpose is not None else None
             previous = self._previous(held, own) if held is not None else remembered
             now = next((one.id for one in vm.disks if one.slot == slot), None) if vm is not None else None

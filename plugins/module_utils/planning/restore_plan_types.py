@@ -8,11 +8,16 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..manager.inventory import Disk
-from ..vault.manifest import PointDisk
+from ..manager.inventory import Disk, Inventory, Vm
+from ..manager.restored_survey import MadeDisk
+from ..vault.manifest import Point, PointDisk
+from .restore_places import Home
+from .restore_wishes import Wishes
 
 
 @dataclass(frozen=True)
@@ -85,3 +90,19 @@ class RestorePlan:
             "nics": [*self.nics],
             "notes": [*self.notes],
         }
+
+
+def restore_id(
+    inventory: Inventory, point: Point, wishes: Wishes, target: str, home: Home, placed: Sequence[Placed]
+) -> str:
+    """Return the id of a restore: that of another VM, point or manager, or to another place, is another one."""
+    places = [f"{one.disk.slot}:{one.repository_id}" for one in placed]
+    where = [home.server_pool or "", home.server or "", home.repository or ""]
+    facts = (inventory.manager_id, point.client, point.id, wishes.mode, target, str(wishes.slots), *where, *places)
+    return f"restore-{hashlib.sha256(chr(0).join(facts).encode('utf-8', 'backslashreplace')).hexdigest()[:20]}"
+
+
+def holds_done(vm: Vm, own: Mapping[str, MadeDisk]) -> bool:
+    """Return whether a VM has disks of a restore of which nothing but the marks is left to do."""
+    purposes = [own[disk.id].purpose for disk in vm.disks if disk.id in own]
+    return any(one is not None and one.done for one in purposes)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -95,7 +96,7 @@ def problems(wishes: Wishes, where: Inventory | None = None, **changes: Any) -> 
     return found
 
 
-def made_by(first: RestorePlan, **changes: Any) -> Made:
+def made_by(first: RestorePlan, *, done: bool = False, **changes: Any) -> Made:
     """Return the disks that the restore of a plan makes, with their marks."""
     disks = {}
     for one in first.disks:
@@ -105,11 +106,16 @@ def made_by(first: RestorePlan, **changes: Any) -> Made:
             name=one.name,
             source_vm_id="id-db",
             repository_id=one.repository_id,
-            purpose=Purpose(**one.purpose),
+            purpose=Purpose(**{**one.purpose, "done": done}),
             **values,
         )
         disks[made.id] = made
     return Made(disks=disks)
+
+
+def without(made: Made, left: Collection[str]) -> Made:
+    """Return the same when the marks of all disks but these are gone."""
+    return replace(made, disks={key: one for key, one in made.disks.items() if key in left})
 
 
 # --- a repeated restore ----------------------------------------------------------------------------------------------
@@ -272,6 +278,43 @@ def test_what_was_written_already_needs_no_space_again() -> None:
     names = {key: replace(one, free_size=None) for key, one in small.repositories.items()}
     first = plan(IN_PLACE, replace(small, repositories=names))
     assert plan(IN_PLACE, small, made=made_by(first, on_disk=80)).needed == 300
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "STOPPED"])
+@pytest.mark.parametrize("left", [("new-0.img", "new-1.img"), ("new-1.img",)], ids=["vm", "disk"])
+def test_killed_while_the_marks_of_a_new_vm_were_taken_off(left: tuple[str, ...], state: str) -> None:
+    first = plan(NEW)
+    done = without(made_by(first, done=True), left)
+    vms = (vm("again", disk(0, id="new-0.img"), disk(1, id="new-1.img"), state=state), vm("db", disk(0)))
+    again = plan(NEW, estate(*vms), made=done)
+    assert (again.run_id, again.complete, again.vm_id) == (first.run_id, True, "id-again")
+    assert [one.made for one in again.disks if one.made] == [*left]
+    # Nobody has done it all, and somebody else made the VM.
+    [problem] = problems(NEW, estate(*vms), made=without(made_by(first), left))
+    assert "there is a VM 'again' (id-again) already" in problem
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "STOPPED"])
+def test_killed_while_the_marks_were_taken_off_in_place(state: str) -> None:
+    first = plan(IN_PLACE)
+    done = without(made_by(first, done=True), ["new-1.img"])
+    restored = vm("db", disk(0, id="new-0.img"), disk(1, id="new-1.img"), state=state)
+    again = plan(IN_PLACE, estate(restored), made=done)
+    assert (again.run_id, again.complete, again.stop) == (first.run_id, True, False)
+    # What has no mark any more is new, and no disk that was replaced.
+    assert [(one.made, one.previous) for one in again.disks] == [(None, None), ("new-1.img", "disk-1.img")]
+    # Whatever somebody has set meanwhile.
+    changed = replace(restored, state="RUNNING", document={"vm": {"memory": 1}})
+    assert plan(IN_PLACE, estate(changed), made=made_by(first, done=True)).complete
+
+
+def test_killed_while_the_marks_of_attached_disks_were_taken_off() -> None:
+    first = plan(ATTACH)
+    done = without(made_by(first, done=True), ["new-1.img"])
+    helper = vm("helper", disk(0), disk(1, id="new-0.img"), disk(2, id="new-1.img"), state="STOPPED")
+    again = plan(ATTACH, estate(helper), made=done)
+    assert (again.run_id, again.complete) == (first.run_id, True)
+    assert [one.made for one in again.disks] == [None, "new-1.img"]
 
 
 # --- its id ----------------------------------------------------------------------------------------------------------
