@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import TargetError
 from ansible_collections.ovm.backup.plugins.module_utils.export.qcow2 import CLUSTER, COMPRESSIONS, Qcow2Target
+from ansible_collections.ovm.backup.plugins.module_utils.images.target import Written, digest
 
 KINDS = random.Random(7)
 
@@ -85,3 +87,16 @@ def test_another_cluster_is_noticed(tmp_path: Path) -> None:
             with pytest.raises(TargetError, match="does not hold what was written"):
                 target.read(0, CLUSTER)
         image.unlink()
+
+
+def test_what_is_read_again_comes_from_the_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "image.qcow2"
+    with Qcow2Target(str(path), CLUSTER) as image:
+        image.write(0, b"x" * CLUSTER)
+        image.flush()
+        calls: list[str] = []
+        forget, read = os.posix_fadvise, os.pread
+        monkeypatch.setattr(os, "posix_fadvise", lambda *given: calls.append("forget") or forget(*given))
+        monkeypatch.setattr(os, "pread", lambda *given: calls.append("read") or read(*given))
+        image.verify([Written(0, CLUSTER, digest(b"x" * CLUSTER))], [])
+    assert (calls[0], set(calls[1:])) == ("forget", {"read"})
