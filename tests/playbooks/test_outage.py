@@ -88,6 +88,18 @@ def test_vm_that_somebody_else_switches_off_stays_off(bench: Bench) -> None:
     bench.simulator.set_state(VM, "RUNNING")
 
 
+def test_vm_that_is_switched_off_right_before_it_is_asked_has_no_outage(bench: Bench) -> None:
+    bench.subclients = {"one": only(VM, two_pass=False)}
+    playbook = bench.start("backup", subclient="one")
+    owed = {"vm_stopped": True}
+    reached(bench, playbook, lambda: bench.locks().get(VM, {}).get("debts") == owed, "the VM is about to be shut down")
+    bench.simulator.set_state(VM, "STOPPED")
+    assert playbook.wait().code == 0
+    assert bench.simulator.calls(writing=True) == []
+    assert (bench.job()["vms"][VM]["status"], bench.job()["vms"][VM]["outage"]) == ("Completed", None)
+    bench.simulator.set_state(VM, "RUNNING")
+
+
 def test_transfer_is_given_up_in_time(bench: Bench) -> None:
     limit = 6
     bench.subclients = {"one": only(VM, max_outage=limit, shutdown_timeout=5, two_pass=False)}
