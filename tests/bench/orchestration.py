@@ -99,7 +99,8 @@ def measure(vms: int, *, directory: Path | None = None) -> dict[str, Any]:
         folder = Path(name)
         (folder / "estate.yml").write_text(estate(vms), encoding="utf-8")
         with running(str(folder / "estate.yml"), state_dir=folder / "simulator") as simulator:
-            bench = Bench(simulator, folder / "bench")
+            # Where nothing is buffered, Python reads each module byte by byte.
+            bench = Bench(simulator, folder / "bench", surroundings={"PYTHONUNBUFFERED": ""})
             bench.make_vault()
             bench.subclients = {"all": everything()}
             options = ("--forks", str(FORKS))

@@ -390,7 +390,7 @@ def test_a_record_that_cannot_be_had_now_is_not_taken_for_damage(
     monkeypatch.setattr(jobs_module, "read_json", fail)
     for use in (lambda: store.read(RUN), store.finished, lambda: store.last_of("daily")):
         failure = refusal(use)
-        assert type(failure) is VaultError
+        assert isinstance(failure, VaultError) and not isinstance(failure, CorruptVaultError)
         assert failure.message == f"Cannot read {store.path(RUN)}: Connection timed out"
 
 
