@@ -33,6 +33,14 @@ def read_bytes(pid: int) -> int | None:
         return None
 
 
+def busy() -> tuple[float, float]:
+    """Return the seconds that all processors together have worked since boot, and that their host kept them from it."""
+    with open("/proc/stat", encoding="ascii") as file:
+        user, nice, system, _idle, _iowait, irq, softirq, stolen = map(int, file.readline().split()[1:9])
+    tick = os.sysconf("SC_CLK_TCK")
+    return (user + nice + system + irq + softirq) / tick, stolen / tick
+
+
 def main() -> int:
     """Run as a program."""
     result, directory, source, *command = sys.argv[1:]
@@ -41,6 +49,7 @@ def main() -> int:
     library.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     disk = os.open(directory, os.O_RDONLY)
     library.syncfs(disk)
+    worked, kept = busy()
     started = time.monotonic()
     pid = os.fork()
     if not pid:
@@ -52,12 +61,15 @@ def main() -> int:
     read = read_bytes(pid)
     _pid, status, usage = os.wait4(pid, 0)
     library.syncfs(disk)
+    worked_then, kept_then = busy()
     measured = {
         "wall": time.monotonic() - started,
         "durable": time.monotonic() - command_ended,
         "cpu": usage.ru_utime + usage.ru_stime,
         "rss": usage.ru_maxrss * 1024,
         "read": read,
+        "busy": worked_then - worked,
+        "stolen": kept_then - kept,
     }
     with open(result, "w", encoding="utf-8") as file:
         json.dump(measured, file)

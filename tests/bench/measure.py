@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
+_MEDIANS = ("wall", "cpu", "busy", "stolen", "rss", "read", "stored")
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
@@ -38,7 +39,9 @@ class Step:
 class Measured:
     """Seconds and bytes.
 
-    C(read) is what was asked of the kernel, or, where a tool says it, what it read of the disk.
+    C(read) is what was asked of the kernel, or, where a tool says it, what it read of the disk. C(busy) is what all
+    processors of the machine worked meanwhile, for the tool, for the kernel that writes for it, and for others;
+    C(stolen) is what their host kept them from.
     """
 
     wall: float
@@ -47,11 +50,14 @@ class Measured:
     read: int | None = None
     stored: int | None = None
     durable: float = 0.0
+    busy: float = 0.0
+    stolen: float = 0.0
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what stands in the report."""
-        numbers = {"wall": round(self.wall, 3), "cpu": round(self.cpu, 3), "rss": self.rss, "stored": self.stored}
+        seconds = {name: round(getattr(self, name), 3) for name in ("wall", "cpu", "busy", "stolen")}
+        numbers = {**seconds, "rss": self.rss, "stored": self.stored}
         return numbers if self.read is None else {**numbers, "read": self.read}
 
 
@@ -106,7 +112,7 @@ def median(rounds: Sequence[Measured]) -> Measured:
         found = [value for value in (getattr(one, name) for one in rounds) if value is not None]
         return statistics.median(found) if found else None
 
-    return replace(rounds[-1], **{name: middle(name) for name in ("wall", "cpu", "rss", "read", "stored")})
+    return replace(rounds[-1], **{name: middle(name) for name in _MEDIANS})
 
 
 def stored_bytes(directory: Path) -> int:

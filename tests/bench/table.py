@@ -31,14 +31,17 @@ def mega(value: Any) -> str:
     return "-" if value is None else f"{value / 1e6:,.1f}"
 
 
-def operations(numbers: Numbers) -> list[str]:
-    """Return a table of all tools for each operation; the last column compares the wall with ours."""
+def operations(numbers: Numbers, processors: int) -> list[str]:
+    """Return a table of all tools for each operation; the last column compares the wall with ours.
+
+    C(busy) is the share of all C(processors) that worked meanwhile, for whomever.
+    """
     text = []
     for operation, tools in numbers.items():
         if operation.startswith("orchestration"):
             continue
         ours = tools.get("ovm", {}).get("wall")
-        rows = [[operation, "wall s", "CPU s", "RSS MiB", "read MB", "stored MB", "wall / ovm"]]
+        rows = [[operation, "wall s", "CPU s", "busy", "RSS MiB", "read MB", "stored MB", "wall / ovm"]]
         for tool, values in tools.items():
             ratio = f"{values['wall'] / ours:.2f}" if ours else "-"
             rows.append(
@@ -46,6 +49,7 @@ def operations(numbers: Numbers) -> list[str]:
                     tool,
                     f"{values['wall']:.2f}",
                     f"{values['cpu']:.2f}",
+                    f"{values['busy'] / values['wall'] / processors:.0%}",
                     f"{values['rss'] / MIB:.0f}",
                     mega(values.get("read")),
                     mega(values.get("stored")),

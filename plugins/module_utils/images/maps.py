@@ -57,13 +57,20 @@ def mapped_data(extents: ExtentMap) -> list[Span]:
     """Return what may hold data according to a map; all else is zeros. Raises as C(check_map) does."""
     check_map(extents)
     found: list[Span] = []
+    start = end = 0  # of data that was not added yet
     for logical, _physical, length, flags in extents.extents:
         # An unwritten extent that has flags which are not understood may be anything.
         if flags & _UNWRITTEN and not flags & ~_UNDERSTOOD:
             continue
         if logical >= extents.size:
             break
-        add_span(found, logical, min(logical + length, extents.size))
+        if logical != end:
+            if start < end:
+                found.append(Span(start, end))
+            start = logical
+        end = logical + length
+    if start < end:
+        found.append(Span(start, min(end, extents.size)))
     return found
 
 

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import os
+
 from .base import Tool
 from .baseline import Baseline
 from .benji import Benji
@@ -22,7 +24,8 @@ def all_tools() -> list[Tool]:
         Ovm("ovm"),
         Ovm("ovm-1mib", day="coarse", copy_of="ovm"),
         Ovm("ovm-hash", maps=False, copy_of="ovm"),
-        Baseline(),
+        Baseline("zstd1+blake3"),
+        Baseline("zstd1+blake3-all", processes=os.cpu_count() or 1),
         Restic("restic"),
         Restic("restic-stdin", stdin=True),
         Borg(),

@@ -13,10 +13,10 @@ from bench.targets import Target, against, judge, peak_memory, targets
 
 NUMBERS = {
     "full": {
-        "ovm": {"wall": 10.0, "cpu": 12.0, "rss": 60 << 20, "stored": 100},
-        "zstd1+blake3": {"wall": 9.0, "cpu": 10.0, "rss": 15 << 20, "stored": 100},
-        "restic": {"wall": 50.0, "cpu": 90.0, "rss": 900 << 20, "stored": 90},
-        "restic-stdin": {"wall": 25.0, "cpu": 80.0, "rss": 100 << 20, "stored": 90},
+        "ovm": {"wall": 10.0, "cpu": 12.0, "busy": 19.0, "rss": 60 << 20, "stored": 100},
+        "zstd1+blake3": {"wall": 9.0, "cpu": 10.0, "busy": 9.9, "rss": 15 << 20, "stored": 100},
+        "restic": {"wall": 50.0, "cpu": 90.0, "busy": 95.0, "rss": 900 << 20, "stored": 90},
+        "restic-stdin": {"wall": 25.0, "cpu": 80.0, "busy": 40.0, "rss": 100 << 20, "stored": 90},
     }
 }
 
@@ -60,12 +60,12 @@ def test_every_target_can_be_judged_before_anything_was_measured() -> None:
 
 
 def test_tools_are_compared_with_ours() -> None:
-    assert table.operations(NUMBERS) == [
+    assert table.operations(NUMBERS, 2) == [
         "",
-        "full          wall s  CPU s  RSS MiB  read MB  stored MB  wall / ovm",
-        "------------  ------  -----  -------  -------  ---------  ----------",
-        "ovm            10.00  12.00       60        -        0.0        1.00",
-        "zstd1+blake3    9.00  10.00       15        -        0.0        0.90",
-        "restic         50.00  90.00      900        -        0.0        5.00",
-        "restic-stdin   25.00  80.00      100        -        0.0        2.50",
+        "full          wall s  CPU s  busy  RSS MiB  read MB  stored MB  wall / ovm",
+        "------------  ------  -----  ----  -------  -------  ---------  ----------",
+        "ovm            10.00  12.00   95%       60        -        0.0        1.00",
+        "zstd1+blake3    9.00  10.00   55%       15        -        0.0        0.90",
+        "restic         50.00  90.00   95%      900        -        0.0        5.00",
+        "restic-stdin   25.00  80.00   80%      100        -        0.0        2.50",
     ]
