@@ -112,6 +112,7 @@ from ..module_utils.vault.carried_script import carry_scripts, due_scripts
 from ..module_utils.vault.encrypting import key_of_new
 from ..module_utils.vault.files import exists
 from ..module_utils.vault.points import VAULT_VERSION, Vault
+from ..module_utils.vault.reserve import keep_reserve
 
 
 def existing(path: str, access: VaultAccess, encrypted: bool | None) -> Vault | None:
@@ -148,6 +149,7 @@ def main() -> None:
             if vault is None:
                 vault = Vault.create(path, access, encrypted=bool(encrypted))
             carry_scripts(path, encrypted=vault.encrypted)
+            keep_reserve(path)
         result: dict[str, Any] = {
             "changed": before != after,
             "vault": {

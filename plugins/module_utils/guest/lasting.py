@@ -25,7 +25,7 @@ from typing import Any
 from ..errors import InvalidInputError, ServingError, TargetError
 from ..vault.manifest import Point, chosen_disks
 from ..vault.points import Client
-from ..vault.processes import boot_id, is_dead_process
+from ..vault.processes import boot_id, is_dead_process, is_of_earlier_boot
 from .plugin import ABOUT, SOCKET
 from .serving import ServedDisk, check_length, find_nbdkit, nbdkit_command, prepare, start
 
@@ -51,7 +51,7 @@ def served_at(directory: str) -> dict[str, Any] | None:
         ) from None
     except (OSError, ValueError) as error:
         raise InvalidInputError(f"{directory} exists and cannot be looked at: {error}", path=directory) from error
-    if is_dead_process(about) or _is_of_earlier_boot(about):
+    if is_dead_process(about) or is_of_earlier_boot(about):
         return None
     if about.get("host") != platform.node() or about.get("boot") != boot_id():
         raise InvalidInputError(
@@ -125,12 +125,6 @@ def end_serving(directory: str) -> bool:
         raise ServingError(f"The process {about['pid']} that serves {directory} does not end", path=directory)
     shutil.rmtree(directory, ignore_errors=True)
     return True
-
-
-def _is_of_earlier_boot(about: dict[str, Any]) -> bool:
-    """Return whether this host has been started anew since, without the end of nbdkit, as after a loss of power."""
-    before, now = (str(boot or "").partition("/")[0] for boot in (about.get("boot"), boot_id()))
-    return bool(before and now) and before != now and about.get("host") == platform.node()
 
 
 def _end(about: dict[str, Any]) -> bool:

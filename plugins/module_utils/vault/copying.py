@@ -33,11 +33,11 @@ from .manifest import Point, PointDisk, is_published
 from .points import Client, Vault
 from .removal import clear_away, remove_point
 from .shape import is_text, is_time
+from .storage.failures import FULL_VAULT
 from .visit import check_free, visit
 
 # Called with the file, the bytes done and the bytes to do.
 Progress = Callable[[str, int, int], None]
-_FULL_VAULT = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class _Work:
             self._discard(directory, check_lock)
             return
         except VaultWriteError as error:
-            if error.details.get("errno") in _FULL_VAULT:
+            if error.details.get("errno") in FULL_VAULT:
                 # What cannot be finished must not fill a vault in which others have to write.
                 self._discard(directory, check_lock)
             raise

@@ -15,14 +15,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..errors import VaultError, VaultLockedError
+from ..errors import VaultError, VaultLockedError, VaultWriteError
 from .health import Health
 from .lock import ClientLock
 from .manifest import Point, hold_of
 from .pins import read_pin
 from .points import Client, DamagedPoint
 from .removal import expire_point
+from .reserve import give_up_reserve, keep_reserve
 from .retention import Decision, PointFacts, RetentionPolicy, Review, decide
+from .storage.failures import FULL_VAULT
 from .summary import format_seconds
 from .visit import check_free, visit
 
@@ -111,6 +113,17 @@ class Expiration:
         return Expiry(client.name, done.vm_name, tuple(kept), tuple(expired), done.review.warnings, skipped, failed)
 
     def _remove(self, client: Client, done: _Done) -> None:
+        """Remove; in a vault that is full, with what it keeps for that."""
+        try:
+            self._remove_locked(client, done)
+        except VaultWriteError as error:
+            if error.details.get("errno") not in FULL_VAULT or not give_up_reserve(client.vault_path):
+                raise
+            self._remove_locked(client, done)
+        finally:
+            keep_reserve(client.vault_path)
+
+    def _remove_locked(self, client: Client, done: _Done) -> None:
         """Remove under the lock. C(done) grows with each point, so that an error does not hide what was removed."""
         with visit(client, owner=self.owner, run_id=self.run_id) as lock:
             self._check_clock(lock)

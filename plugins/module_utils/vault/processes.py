@@ -64,3 +64,12 @@ def is_dead_process(named: Mapping[str, Any]) -> bool:
     except (OSError, OverflowError):
         return False
     return False
+
+
+def is_of_earlier_boot(named: Mapping[str, Any]) -> bool:
+    """Return whether this host has been started anew since, as after a loss of power: then the process is no more.
+
+    Only for what lies on a disk of this host: in a vault, another host may have written under the same name.
+    """
+    before, now = (str(boot or "").partition("/")[0] for boot in (named.get("boot"), boot_id()))
+    return bool(before and now) and before != now and named.get("host") == platform.node()

@@ -40,7 +40,7 @@ def test_made_once(succeed: Any, path: Path) -> None:
         "vault": {"path": str(path), "id": made["id"], "version": 1, "encrypted": False},
         "diff": {"before": ABSENT, "after": PRESENT},
     }
-    assert stored_tree(path) == ["clients", "jobs", "restore.py", "vault.json"]
+    assert stored_tree(path) == ["clients", "jobs", "reserve", "restore.py", "vault.json"]
     unchanged = {**first, "changed": False, "diff": {"before": PRESENT, "after": PRESENT}}
     assert succeed("vault", {"vault": str(path)}, diff=True) == unchanged
     assert succeed("vault", {"vault": str(path)}, check_mode=True, diff=True) == unchanged

@@ -27,7 +27,9 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.expiry import Exp
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point, write_manifest
 from ansible_collections.ovm.backup.plugins.module_utils.vault.pins import Pin, remove_pin, write_pin
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client
+from ansible_collections.ovm.backup.plugins.module_utils.vault.reserve import RESERVE_NAME, keep_reserve
 from ansible_collections.ovm.backup.plugins.module_utils.vault.retention import RetentionPolicy
+from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.directory import DirectoryStorage
 from ansible_collections.ovm.backup.plugins.module_utils.vault.verification_record import (
     Problem,
     Verification,
@@ -269,6 +271,38 @@ def test_error_in_a_removal(client: Client, points: list[Point], monkeypatch: py
     assert (found.skipped, ids(found.expired)) == (None, [points[2].id])
     assert ids(found.kept) == left(client) == [points[number].id for number in (0, 1, 3, 4)]
     assert found.kept[0].reasons == ("not removed, an error came first", "expired: not among the last 1")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_vault_without_a_free_block_gives_up_what_it_keeps_for_the_lock(
+    client: Client, points: list[Point], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    keep_reserve(client.vault_path)
+    reserve = Path(client.vault_path, RESERVE_NAME)
+    create = DirectoryStorage.create
+
+    def full(self: DirectoryStorage, path: str, data: bytes) -> None:
+        if reserve.exists():
+            raise OSError(number, os.strerror(number))
+        create(self, path, data)
+
+    monkeypatch.setattr(DirectoryStorage, "create", full)
+    done = keep_last(2).run(client)
+    assert (ids(done.expired), done.failed) == ([points[0].id, points[1].id, points[2].id], None)
+    assert left(client) == [points[3].id, points[4].id]
+    assert reserve.exists()  # for the next time
+
+
+def test_a_full_vault_that_keeps_nothing_says_so(
+    client: Client, points: list[Point], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(DirectoryStorage, "create", full)
+    done = keep_last(2).run(client)
+    assert done.failed is not None and "the vault is full" in done.failed
+    assert left(client) == [point.id for point in points]
 
 
 def test_a_clock_that_is_ahead_of_the_vaults_removes_nothing(client: Client, points: list[Point]) -> None:

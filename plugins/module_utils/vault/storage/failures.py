@@ -15,6 +15,8 @@ from collections.abc import Iterator
 
 from ...errors import VaultWriteError
 
+# Of errors that tell of a vault without room.
+FULL_VAULT = (errno.ENOSPC, errno.EDQUOT)
 _REASONS = {
     errno.ENOSPC: "the vault is full: free space there or let recovery points expire",
     errno.EDQUOT: "the quota of the vault is used up",
