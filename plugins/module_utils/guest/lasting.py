@@ -133,7 +133,7 @@ def _end(about: dict[str, Any]) -> bool:
             process = os.pidfd_open(about["pid"])
         except ProcessLookupError:
             return True
-        except OSError:  # an old kernel, or a container that does not know this call
+        except (AttributeError, OSError):  # an old kernel or Python, or a container that does not know this call
             if _signalled(about, number):
                 return True
             continue

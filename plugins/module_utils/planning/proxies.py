@@ -44,6 +44,10 @@ class ProxyCheck:
     error: float = 0.0
 
 
+# All that ansible-core before 2.18 says of it.
+_TIME_IS_OVER = "failed to execute in the expected time frame"
+
+
 @dataclass(frozen=True)
 class Fit:
     """The proxies that take part, the storage repositories that each of them sees, and what to tell of the others."""
@@ -61,7 +65,7 @@ class Fit:
 def read_check(result: Mapping[str, Any]) -> ProxyCheck:
     """Read what a loop has registered of one proxy: the answer of the module, or why there is none."""
     name = str(result.get(result.get("ansible_loop_var", "item")))
-    if result.get("timedout"):
+    if result.get("timedout") or _TIME_IS_OVER in str(result.get("msg")):
         return ProxyCheck(name, "it gave no answer in time: perhaps a mount hangs there")
     if result.get("unreachable"):
         return ProxyCheck(name, f"it cannot be reached: {_first_line(result.get('msg'))}")

@@ -176,12 +176,11 @@ class _Planning:
     def _is_complete(self, vm: Vm | None, disks: Sequence[DiskToRestore], own: Mapping[str, MadeDisk]) -> bool:
         """Whether an interrupted call has done it all, up to the start of the VM, and only the marks are left.
 
-        Disks are put into slots only when they are whole. The guest writes to them by now: they are not written again.
+        Disks are put into slots only when they are whole. The guest may have written to them by now, also if it does not
+        run at this moment: they are not written again.
         """
         if vm is not None and holds_done(vm, own):
-            unmarked = self.wishes.mode == "new" and vm.id not in self.made.vms
-            if unmarked or vm.state == "RUNNING" or not all(disk.exchanged for disk in disks):
-                return True  # of some the marks are gone already
+            return True
         if vm is None or vm.state != "RUNNING" or not disks or not all(disk.exchanged for disk in disks):
             return False
         if self.wishes.mode == "new":

@@ -220,16 +220,18 @@ class JobStore:
         records, damage = self._records(job_id)
         found = {record["vm_id"]: record for record in records}
         job["warnings"] = [*job["warnings"], *damage]
-        vms = []
+        vms, warned = [], False
         for planned in job.pop("plan"):
             record = found.get(planned["vm_id"])
             # Without a record nothing was done for the VM; only one that was to be backed up kept us waiting until now.
             end = now if planned["action"] == "backup" else job["started"]
             vms.append(record or vm_record(planned, started=job["started"], finished=end))
+            # What is recent enough has had its warnings with the job that backed it up.
+            warned |= bool(vms[-1]["warnings"]) and planned["action"] != "current"
         counts = {status: sum(vm["status"] == status for vm in vms) for status in _VM_STATUSES}
         job.update(
             state="finished",
-            status=_job_status(counts, warned=any(vm["warnings"] for vm in vms)),
+            status=_job_status(counts, warned=warned),
             finished=now,
             duration=round(now - job["started"], 3),
             counts=counts,

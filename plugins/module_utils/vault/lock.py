@@ -142,10 +142,7 @@ class ClientLock:
             found = self._content_found()
         except OSError:
             return {"alive": True, "late": True}
-        if found is None:
-            return None
-        holder = _parse(found)
-        return {**holder, "alive": not self._is_gone(holder)}
+        return None if found is None else self._described(found)
 
     @property
     def held(self) -> bool:
@@ -167,9 +164,10 @@ class ClientLock:
 
     def foresee(self) -> bool:
         """Return what C(hold) would return, and refuse as it would, but write nothing; then ask for C(debts)."""
-        holder = self.status()
-        if holder is None:
+        found = self._on_disk()
+        if found is None:
             return True
+        holder = self._described(found)
         if not (self._is_joinable(holder) or self._is_handed_over(holder)):
             if holder["alive"] and not self._break:
                 raise self._refusal(holder)
@@ -180,8 +178,7 @@ class ClientLock:
     def release(self) -> bool:
         """Give the lock back; return whether it was ours to give. What cannot be read now may be: that is an error."""
         for _attempt in range(_ATTEMPTS):
-            with vault_errors("read", self._path):
-                found = self._content_found()
+            found = self._on_disk()
             holder = _parse(found)
             # Any process of the run may give back what the run holds; a lock without lease belongs to one process.
             if not found or not (self._is_mine(holder) or (self._is_of_run(holder) and "lease" in holder)):
@@ -309,7 +306,7 @@ class ClientLock:
     def _beat(self) -> None:
         while not self._stop.wait(self._heartbeat):
             # What cannot be read now may be read the next time; only a lock of another ends this.
-            found = self._on_disk()
+            found = self._readable()
             if found != b"" and not self._is_mine(_parse(found)):
                 return
             # A full or unreachable vault is found by the writer; a missed heartbeat only makes the lock look older.
@@ -317,10 +314,17 @@ class ClientLock:
                 self._renew()
 
     def _on_disk(self) -> bytes | None:
-        """Return the content of the lock, nothing when there is none, no bytes when it cannot be read."""
-        try:
+        """Return the content of the lock, or nothing when there is none; raise C(VaultWriteError), for then it may be
+        anybody's.
+        """
+        with vault_errors("read", self._path):
             return self._content_found()
-        except OSError:
+
+    def _readable(self) -> bytes | None:
+        """Return the same, but no bytes when it cannot be read at this moment."""
+        try:
+            return self._on_disk()
+        except VaultWriteError:
             return b""
 
     def _content_found(self) -> bytes | None:
@@ -330,8 +334,12 @@ class ClientLock:
         except FileNotFoundError:
             return None
 
+    def _described(self, found: bytes) -> dict[str, Any]:
+        holder = _parse(found)
+        return {**holder, "alive": not self._is_gone(holder)}
+
     def _holder(self) -> dict[str, Any]:
-        return _parse(self._on_disk())
+        return _parse(self._readable())
 
     def _mine(self) -> bool:
         return self._is_mine(self._holder())

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 
 from ..errors import VaultError
-from .files import exists, new_file, remove_file
+from .files import exists, file_size, new_file, remove_file
 from .storage.mounts import storage_of
 
 RESERVE_NAME = "reserve"
@@ -31,11 +32,15 @@ def keep_reserve(vault: str) -> None:
     path = os.path.join(vault, RESERVE_NAME)
     with contextlib.suppress(VaultError, OSError):
         free = storage_of(path).free_space(vault)
-        if free is None or free < _SIZE + _LEFT or exists(path):
+        if free is None or free < _SIZE + _LEFT:
             return
+        if exists(path):
+            if file_size(path) >= _SIZE:
+                return
+            remove_file(path)  # of a process that was killed
         file = new_file(path, _SIZE)
         try:
-            file.write(os.urandom(_SIZE))  # zeros would take no space in some file systems
+            file.write(secrets.token_bytes(_SIZE))  # zeros would take no space in some file systems
             file.finish()
         except BaseException:
             file.abort()

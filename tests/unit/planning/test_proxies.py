@@ -51,6 +51,14 @@ def test_nobody_was_looked_at() -> None:
             silent("p2", failed=True, msg="Timed out after 300 second(s).", timedout={"period": 300}),
             "it gave no answer in time: perhaps a mount hangs there",
         ),
+        (
+            silent(
+                "p2",
+                failed=True,
+                msg="The ovm.backup.proxy_check action failed to execute in the expected time frame (300) and was terminated",
+            ),
+            "it gave no answer in time: perhaps a mount hangs there",
+        ),
         (silent("p2"), "no reason given"),
         (silent("p3"), "nobody has looked at it"),
         (

@@ -289,6 +289,9 @@ def test_killed_while_the_marks_of_a_new_vm_were_taken_off(left: tuple[str, ...]
     again = plan(NEW, estate(*vms), made=done)
     assert (again.run_id, again.complete, again.vm_id) == (first.run_id, True, "id-again")
     assert [one.made for one in again.disks if one.made] == [*left]
+    # The same before the first mark was taken off.
+    marked = replace(made_by(first, done=True), vms={"id-again": first.run_id})
+    assert plan(NEW, estate(*vms), made=marked).complete
     # Nobody has done it all, and somebody else made the VM.
     [problem] = problems(NEW, estate(*vms), made=without(made_by(first), left))
     assert "there is a VM 'again' (id-again) already" in problem
@@ -303,6 +306,8 @@ def test_killed_while_the_marks_were_taken_off_in_place(state: str) -> None:
     assert (again.run_id, again.complete, again.stop) == (first.run_id, True, False)
     # What has no mark any more is new, and no disk that was replaced.
     assert [(one.made, one.previous) for one in again.disks] == [(None, None), ("new-1.img", "disk-1.img")]
+    # The guest may have worked before somebody switched it off.
+    assert plan(IN_PLACE, estate(restored), made=made_by(first, done=True)).complete
     # Whatever somebody has set meanwhile.
     changed = replace(restored, state="RUNNING", document={"vm": {"memory": 1}})
     assert plan(IN_PLACE, estate(changed), made=made_by(first, done=True)).complete

@@ -306,6 +306,15 @@ def test_a_warning_of_a_skipped_vm_is_one_of_the_job(store: JobStore) -> None:
     assert job["status"] == "Completed with warnings"
 
 
+def test_a_warning_of_a_vm_that_is_recent_enough_is_none_of_the_job(store: JobStore) -> None:
+    recent = vm_plan(action="current", reason="it is 1 h old", warnings=["a disk is shared"], vm_id="recent")
+    started(store, VMS[0], recent)
+    store.put_vm(RUN, vm_record(VMS[0], started=MOMENT, finished=MOMENT, point=POINT))
+    job = store.finish(RUN, now=MOMENT)
+    assert [vm["warnings"] for vm in job["vms"]] == [[], ["a disk is shared"]]
+    assert job["status"] == "Completed"
+
+
 def test_a_failure_beside_skipped_ones_is_a_failure(store: JobStore) -> None:
     started(store, VMS[2], VMS[3])
     assert store.finish(RUN, now=MOMENT)["status"] == "Failed"

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -21,6 +22,7 @@ import pytest
 from ansible_collections.ovm.backup.plugins.module_utils.errors import VaultLockedError, VaultWriteError
 from ansible_collections.ovm.backup.plugins.module_utils.vault import processes
 from ansible_collections.ovm.backup.plugins.module_utils.vault.lock import ClientLock
+from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.directory import DirectoryStorage
 
 NOW = 1_000_000.0
 
@@ -388,6 +390,31 @@ def test_the_heartbeat_survives_an_error_at_any_look(
         monkeypatch.setattr(lock, "_on_disk", flicker)
         assert beaten.wait(20)
         monkeypatch.setattr(lock, "_on_disk", look)
+
+
+@pytest.mark.parametrize("use", ["take", "foresee", "hold", "check", "renew"])
+def test_a_lock_that_cannot_be_read_now_is_not_said_to_be_another_runs(
+    make: Callable[..., ClientLock], monkeypatch: pytest.MonkeyPatch, use: str
+) -> None:
+    lock = make()
+    if use in ("check", "renew"):
+        lock.hold(100.0)
+
+    def fail(_self: DirectoryStorage, path: str, _limit: int | None = None) -> bytes:
+        raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), path)
+
+    calls = {
+        "take": lock.__enter__,
+        "foresee": lock.foresee,
+        "hold": lambda: lock.hold(100.0),
+        "check": lock.check,
+        "renew": lambda: lock.hold(100.0),
+    }
+    with monkeypatch.context() as patch:
+        patch.setattr(DirectoryStorage, "read", fail)
+        with pytest.raises(VaultWriteError, match="Cannot read .*lock.json: Connection timed out"):
+            calls[use]()
+    assert lock.held == (use in ("check", "renew"))
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe", b"[1]", b"7", b"[" * 100_000], ids=lambda text: text[:3])

@@ -40,6 +40,12 @@ def test_it_is_set_aside_once(tmp_path: Path) -> None:
     assert (tmp_path / reserve.RESERVE_NAME).stat().st_mtime_ns == before
 
 
+def test_a_part_of_it_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / reserve.RESERVE_NAME).write_bytes(b"killed")
+    reserve.keep_reserve(str(tmp_path))
+    assert (tmp_path / reserve.RESERVE_NAME).stat().st_size == 4 * MIB
+
+
 @pytest.mark.parametrize(("amount", "kept"), [(68 * MIB, True), (68 * MIB - 1, False), (0, False), (None, False)])
 def test_it_takes_no_room_from_backups_and_needs_a_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, amount: int | None, kept: bool
