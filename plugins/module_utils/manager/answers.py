@@ -73,6 +73,11 @@ def is_error(status: int, value: Any) -> bool:
     return isinstance(value, Mapping) and "errorCode" in value and "id" not in value
 
 
+def is_session_cap(status: int, value: Any) -> bool:
+    """Tell the refusal of one more session. With which status it comes is not known; 401 would be one that fits."""
+    return is_error(status, value) and _message_and_code(value)[1] in SESSION_CAPS
+
+
 def error_from(action: str, status: int, value: Any) -> ManagerError:
     """Return the typed error for an answer. ``value`` is the parsed body, or the excerpt of one that is not JSON."""
     message, code = _message_and_code(value)
@@ -80,7 +85,7 @@ def error_from(action: str, status: int, value: Any) -> ManagerError:
     facts: dict[str, Any] = {"status": status, "error_code": code}
     if code == UNAUTHORIZED or (status == 403 and code is None):
         return AuthenticationError(f"The user is not allowed to {action}{said}", **facts)
-    if status == 401 or (code or "").startswith("AUTH_"):
+    if (status == 401 and code not in SESSION_CAPS) or (code or "").startswith("AUTH_"):
         return AuthenticationError(f"Oracle VM Manager refused the login, to {action}{said}", **facts)
     if code in NOT_FOUND:
         return NotFoundError(f"Could not {action}: the object does not exist on Oracle VM Manager{said}", **facts)

@@ -31,7 +31,7 @@ from urllib.parse import quote, urlencode
 
 from .._libraries import requests
 from ..errors import AuthenticationError, ManagerCertificateError, ManagerError, ManagerUnreachableError
-from .answers import NOT_LOGGED_IN, error_from, is_error, parse
+from .answers import NOT_LOGGED_IN, error_from, is_error, is_session_cap, parse
 from .settings import ConnectionSettings
 
 if TYPE_CHECKING:
@@ -133,7 +133,9 @@ class ManagerSession:
         if with_cookies and _logged_out(status, value):
             self._http.cookies.clear()
             status, value, is_json = self._send(method, url, data, action)
-        if status == 401 or _logged_out(status, value):
+        if is_session_cap(status, value):
+            raise error_from(action, status, value)
+        if _logged_out(status, value):
             self._http.cookies.clear()
             raise AuthenticationError(
                 f"Oracle VM Manager at {self.settings.url} refused the user name or password of "

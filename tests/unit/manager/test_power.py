@@ -40,11 +40,16 @@ def crowded(fakes: Any) -> Any:
     return fakes.refused("GEN_000027", 403)
 
 
+@pytest.fixture
+def shut_out(fakes: Any) -> Any:
+    return fakes.refused("GEN_000027", 401)
+
+
 def starts(transport: Any) -> int:
     return transport.log.count("PUT /Vm/v1/start")
 
 
-@pytest.mark.parametrize("trouble", ["page", "busy", "crowded"])
+@pytest.mark.parametrize("trouble", ["page", "busy", "crowded", "shut_out"])
 def test_a_refused_start_is_repeated(
     client: Any, transport: Any, clock: Any, fakes: Any, vm: Any, trouble: str, request: pytest.FixtureRequest
 ) -> None:

@@ -190,6 +190,32 @@ def test_errors_are_typed_by_code(session: Any, transport: Any, fakes: Any, code
     assert f"{code}:said so" in caught.value.message
 
 
+@pytest.mark.parametrize("code", ["GEN_000025", "GEN_000026", "GEN_000027"])
+@pytest.mark.parametrize("status", [200, 401, 403, 503])
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_too_many_sessions_is_no_wrong_password(
+    session: Any, transport: Any, fakes: Any, code: str, status: int, method: str
+) -> None:
+    transport.on(method, "/Vm/1", fakes.refused(code, status))
+    with pytest.raises(errors.ManagerResponseError, match="Too many sessions are open") as caught:
+        session.request(method, "Vm", "1")
+    assert caught.value.details == {"status": status, "error_code": code}
+    assert len(transport.calls) == 1
+
+
+def test_too_many_sessions_after_an_expired_one(session: Any, transport: Any, fakes: Any) -> None:
+    transport.on("GET", "/Vm", fakes.Answer(200, [], COOKIE), fakes.Answer(401, None), fakes.refused("GEN_000025", 401))
+    session.request("GET", "Vm")
+    with pytest.raises(errors.ManagerResponseError, match="Too many sessions are open"):
+        session.request("GET", "Vm")
+
+
+def test_object_that_tells_of_too_many_sessions_is_no_refusal(session: Any, transport: Any, fakes: Any) -> None:
+    told = fakes.failed("GEN_000025 too many sessions")
+    transport.on("GET", "/Job/1", {**told, "message": "GEN_000025: too many sessions"})
+    assert session.request("GET", "Job", "1")["jobRunState"] == "FAILURE"
+
+
 def test_code_is_found_in_the_text(session: Any, transport: Any, fakes: Any) -> None:
     transport.on("PUT", "/Vm/1", fakes.Answer(409, {"message": "GEN_000029:Object app01 of type Vm was locked"}))
     with pytest.raises(errors.ConflictError):
