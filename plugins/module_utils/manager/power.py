@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 _POLL = 2.0  # seconds between two looks at the state
 _SETTLE = 30.0  # seconds that the manager may take to show a state which a finished job has brought about
 _ABORT_LIMIT = 60.0  # seconds for the end of an aborted job
-_START_ATTEMPTS = 3  # a start that failed on a server may find another one
+_ATTEMPTS = 3  # of what failed on a server: a start may find another one, a stop an agent that is there again
 _START_AGAIN = CONFLICT_TYPES | {"SERVER"}
+_AGENT_PAUSE = 15.0  # seconds, longer from time to time; the agent of a server takes about a minute to restart
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def stop_vm(client: ManagerClient, vm_id: str, *, timeout: float, kill: bool = F
     VM has then. Raises NotFoundError, too. SUSPENDED VMs are refused: their memory would be lost.
 
     No guest is powered off that has not had the whole time since it was asked, nor one whose request somebody else has
-    withdrawn, or may never have arrived.
+    withdrawn, or may never have arrived. One that somebody else has asked is asked by us if that request is withdrawn.
     """
     return _Stop(client, vm_id, timeout, kill).run()
 
@@ -157,13 +158,16 @@ class _Stop(_Change):
 
     def run(self) -> PowerChange:
         state = self.read()
-        if state == "STARTING":
+        if state in ("STARTING", "STOPPING"):  # somebody else is at it, and may think better of it
             state = self.settle(("RUNNING", "STOPPED"), self.remaining())
         if state == "STOPPED":
             return self.done(state)
         self.check(state)
-        cause = self.ask_guest() if state == "RUNNING" else None  # STOPPING: somebody else has asked it
-        state = self.settle(("STOPPED",), self.patience(cause, state))
+        # Whom we ask without time to wait would go down when nobody counts on it any more.
+        cause = self.ask_guest() if state == "RUNNING" and self.remaining() > 0 else None
+        # Nor is a guest waited for that goes on running and was not asked.
+        wanted = ("STOPPED",) if self.asked_at is not None else ("RUNNING", "STOPPED")
+        state = self.settle(wanted, self.patience(cause))
         if self.may_kill(cause, state):
             state = self.kill()
         if state == "STOPPED":
@@ -184,10 +188,10 @@ class _Stop(_Change):
             return super().remaining()
         return max(0.0, self.asked_at + self.timeout - self.client.clock())
 
-    def patience(self, cause: ManagerError | None, before: str) -> float:
+    def patience(self, cause: ManagerError | None) -> float:
         """Return for how long the VM is given to be STOPPED, once its request has come to an end."""
         if cause is None:
-            return self.remaining() if before == "STOPPING" else max(_SETTLE, self.remaining())
+            return self.remaining() if self.asked_at is None else max(_SETTLE, self.remaining())
         # The manager could not have it shut down, perhaps because the guest knows no such request: before it is powered
         # off, whoever works in it has the time that is promised.
         return self.remaining() if self.kill_allowed and self.failed_for_good(cause) else 0.0
@@ -196,7 +200,7 @@ class _Stop(_Change):
         """Whether the VM may be powered off: its time is over, and it did not use it."""
         if not self.kill_allowed or state not in ("RUNNING", "STOPPING"):
             return False
-        if isinstance(cause, ManagerUnreachableError):
+        if self.asked_at is None or isinstance(cause, ManagerUnreachableError):
             return state == "STOPPING"  # else the guest may never have been asked
         return cause is None or isinstance(cause, JobTimeoutError) or self.failed_for_good(cause)
 
@@ -211,26 +215,42 @@ class _Stop(_Change):
             return f"was not shut down and is {state}: {cause.message}"
         if cause is not None:
             what = "The request was withdrawn"
+        elif self.changed:
+            what = "The job of the manager ended well"
+        elif state == "STOPPING":
+            what = "Somebody else has asked it to stop"
         else:
-            what = "The job of the manager ended well" if self.changed else "Somebody else has asked it to stop"
+            what = f"It was {self.before} all that time and was not asked"
         return f"did not shut down in {self.timeout:g} s and is {state}. {what}; it was not powered off by force."
 
     def ask_guest(self) -> ManagerError | None:
         """Submit the orderly stop and wait for it. Returns why it did not work, None if it did."""
-        limit = self.client.clock() + min(self.client.conflict_timeout, self.remaining())
+        limit, failures = self.busy_limit(), 0
         while True:
             cause = self.ask_once(max(0.0, limit - self.client.clock()))
-            # Rolled back because somebody else's job held the VM: nobody has asked the guest yet.
-            rolled_back = isinstance(cause, JobFailedError) and cause.details.get("error_type") in CONFLICT_TYPES
-            if not rolled_back or self.client.clock() >= limit or self.read() != "RUNNING":
+            kind = cause.details.get("error_type") if isinstance(cause, JobFailedError) else None
+            pause = 0.0
+            if kind in CONFLICT_TYPES and self.client.clock() < limit:
+                # Rolled back because somebody else's job held the VM: nobody has asked the guest yet.
+                pause = _POLL
+            elif kind == "SERVER":
+                # Nor has anybody if the server could not be told. Of a short time a part is left for the guest.
+                failures += 1
+                pause = min(_AGENT_PAUSE * failures, self.remaining() / 2) if failures < _ATTEMPTS else 0.0
+                limit = self.busy_limit()
+            if not pause or self.read() != "RUNNING":
                 return cause
-            self.client.sleep(_POLL)
+            self.client.sleep(pause)
+
+    def busy_limit(self) -> float:
+        """Return until when somebody else's job may be in the way of a request that is made now."""
+        return self.client.clock() + min(self.client.conflict_timeout, self.remaining())
 
     def ask_once(self, conflict_timeout: float) -> ManagerError | None:
         """Do that once; C(conflict_timeout) are the seconds for which the VM may be too busy to be asked."""
         try:
             job = self.client.submit("PUT", "Vm", self.vm_id, "stop", conflict_timeout=conflict_timeout)
-        except JobFailedError as error:  # refused by a rule; the state has changed perhaps
+        except (ConflictError, JobFailedError) as error:  # busy, or against a rule: the state has changed perhaps
             return error
         except ManagerUnreachableError as error:
             if error.details.get("outcome") != "unknown":
@@ -328,7 +348,7 @@ class _Start(_Change):
             if self.read() in ("RUNNING", "STARTING"):
                 return
             self.failures += 1
-            passing = error.details.get("error_type") in _START_AGAIN and self.failures < _START_ATTEMPTS
+            passing = error.details.get("error_type") in _START_AGAIN and self.failures < _ATTEMPTS
             if not passing or self.remaining() <= 0:
                 raise self.failed(f"could not be started and is {state}: {error.message}", state, error) from error
             self.client.sleep(min(_POLL * self.failures, self.remaining()))

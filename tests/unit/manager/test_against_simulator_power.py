@@ -86,14 +86,20 @@ def test_guest_that_nobody_asked_is_not_killed(simulator: Any, connected: Any, v
 def test_guest_that_knows_no_shutdown_is_killed_when_its_time_is_over(
     simulator: Any, connected: Any, vm_id: str
 ) -> None:
-    simulator.job_fault("vm.stop", error_type="SERVER", message="OVMAPI_4010E no such request", times=2)
+    simulator.job_fault("vm.stop", error_type="SERVER", message="OVMAPI_4010E no such request", times=3)
     change = stop_vm(connected, vm_id, timeout=60.0, kill=True)
-    assert (change.after, change.killed, writes(simulator)) == ("STOPPED", True, ["PUT stop", "PUT kill"])
+    assert (change.after, change.killed, writes(simulator)) == ("STOPPED", True, ["PUT stop"] * 3 + ["PUT kill"])
     assert change.duration >= 60.0
 
 
+def test_stop_tries_again_after_a_server_failure(simulator: Any, connected: Any, vm_id: str) -> None:
+    simulator.job_fault("vm.stop", error_type="SERVER", message="OVMAPI_4010E no contact", times=2)
+    change = stop_vm(connected, vm_id, timeout=60.0, kill=True)
+    assert (change.after, change.killed, writes(simulator)) == ("STOPPED", False, ["PUT stop"] * 3)
+
+
 def test_failed_stop_leaves_the_vm_running(simulator: Any, connected: Any, vm_id: str) -> None:
-    simulator.job_fault("vm.stop", error_type="SERVER", message="OVMAPI_4010E no contact")
+    simulator.job_fault("vm.stop", error_type="SERVER", message="OVMAPI_4010E no contact", times=3)
     with pytest.raises(errors.PowerStateError, match="is RUNNING: .*OVMAPI_4010E no contact") as caught:
         stop_vm(connected, vm_id, timeout=60.0)
     assert caught.value.details["error_code"] == "OVMAPI_4010E"

@@ -45,6 +45,43 @@ def shut_out(fakes: Any) -> Any:
     return fakes.refused("GEN_000027", 401)
 
 
+@pytest.fixture
+def deaf(transport: Any, clock: Any, fakes: Any, vm: Any) -> Any:
+    """STAND-IN for a VM whose guest does not listen. Its state is up to the test until it is killed."""
+
+    class Deaf:
+        def __init__(self) -> None:
+            self.state: Any = lambda _since: "RUNNING"  # by the seconds since the beginning
+            self.answer: Any = lambda _since: fakes.job(state="RUNNING")  # to the request to stop
+            self.times: dict[str, list[int]] = {"stop": [], "abort": [], "kill": []}  # whole seconds
+            begun = clock.now
+
+            def write(action: str, answer: Any) -> Any:
+                def done(_call: Any) -> Any:
+                    self.times[action].append(round(clock.now - begun))
+                    return answer(clock.now - begun)
+
+                return done
+
+            transport.on("GET", "/Vm/v1", lambda _call: vm("STOPPED" if self.killed else self.state(clock.now - begun)))
+            transport.on("GET", "/Job/.*", lambda _call: self.job())
+            transport.on("PUT", "/Vm/v1/stop", write("stop", self.stop))
+            transport.on("PUT", "/Job/.*/abort", write("abort", lambda _since: self.job()))
+            transport.on("PUT", "/Vm/v1/kill", write("kill", lambda _since: fakes.job()))
+
+        @property
+        def killed(self) -> bool:
+            return bool(self.times["kill"])
+
+        def stop(self, since: float) -> Any:
+            return self.answer(since)
+
+        def job(self) -> Any:
+            return fakes.failed("", "ABORT") if self.times["abort"] else fakes.job(state="RUNNING")
+
+    return Deaf()
+
+
 def starts(transport: Any) -> int:
     return transport.log.count("PUT /Vm/v1/start")
 
@@ -102,33 +139,68 @@ def test_a_refusal_for_good_is_told_at_once(client: Any, transport: Any, clock: 
     assert clock.slept == []
 
 
-def test_guest_has_its_whole_time_from_when_it_is_asked(
-    client: Any, transport: Any, clock: Any, fakes: Any, vm: Any, busy: Any
-) -> None:
+def test_guest_has_its_whole_time_from_when_it_is_asked(client: Any, deaf: Any, fakes: Any, busy: Any) -> None:
     """Another job holds the VM for almost as long as the guest has: that is not the guest's fault."""
-    asked: list[float] = []
-
-    def stop(_call: Any) -> Any:
-        asked.append(clock.now)
-        return busy if clock.now < begun + 50.0 else fakes.job(state="RUNNING")
-
-    aborted: list[float] = []
-
-    def abort(_call: Any) -> Any:
-        aborted.append(clock.now)
-        return fakes.job(state="RUNNING")
-
-    killed: list[float] = []
-
-    def kill(_call: Any) -> Any:
-        killed.append(clock.now)
-        return fakes.job()
-
-    begun = clock.now
-    transport.on("GET", "/Vm/v1", lambda _call: vm("STOPPED" if killed else "RUNNING"))
-    transport.on("GET", "/Job/.*", lambda _call: fakes.failed("", "ABORT") if aborted else fakes.job(state="RUNNING"))
-    transport.on("PUT", "/Job/.*/abort", abort)
-    transport.on("PUT", "/Vm/v1/stop", stop)
-    transport.on("PUT", "/Vm/v1/kill", kill)
+    deaf.answer = lambda since: busy if since < 50.0 else fakes.job(state="RUNNING")
     assert stop_vm(client, "v1", timeout=60.0, kill=True).killed
-    assert killed[0] - asked[-1] >= 60.0
+    assert deaf.times["kill"][0] - deaf.times["stop"][-1] >= 60.0
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_vm_that_is_too_busy_to_be_asked_was_not_asked(client: Any, deaf: Any, busy: Any, kill: bool) -> None:
+    deaf.answer = lambda _since: busy
+    with pytest.raises(errors.PowerStateError, match="was not shut down and is RUNNING: .* is busy") as caught:
+        stop_vm(client, "v1", timeout=60.0, kill=kill)
+    assert (caught.value.details["asked"], deaf.killed) == (False, False)
+
+
+def test_guest_is_asked_when_somebody_else_has_withdrawn_his_request(client: Any, deaf: Any) -> None:
+    deaf.state = lambda since: "STOPPING" if since < 20.0 else "RUNNING"
+    change = stop_vm(client, "v1", timeout=60.0, kill=True)
+    assert (change.before, change.after, change.killed) == ("STOPPING", "STOPPED", True)
+    assert deaf.times == {"stop": [20], "abort": [80], "kill": [80]}
+
+
+def test_withdrawn_request_of_somebody_else_is_followed_by_an_orderly_stop(client: Any, deaf: Any, fakes: Any) -> None:
+    deaf.state = lambda since: "STOPPED" if deaf.times["stop"] else "STOPPING" if since < 20.0 else "RUNNING"
+    deaf.answer = lambda _since: fakes.job()
+    change = stop_vm(client, "v1", timeout=60.0, kill=True)
+    assert (change.after, change.changed, change.killed, change.duration) == ("STOPPED", True, False, 20.0)
+
+
+@pytest.mark.parametrize("before", ["STARTING", "STOPPING"])
+def test_guest_that_there_was_no_time_to_ask_is_not_killed(client: Any, deaf: Any, before: str) -> None:
+    deaf.state = lambda since: before if since < 60.0 else "RUNNING"
+    with pytest.raises(errors.PowerStateError, match=f"is RUNNING. It was {before} all that time and") as caught:
+        stop_vm(client, "v1", timeout=60.0, kill=True)
+    assert (caught.value.details["asked"], deaf.times) == (False, {"stop": [], "abort": [], "kill": []})
+
+
+def test_guest_that_does_not_obey_somebody_else_is_killed(client: Any, deaf: Any) -> None:
+    deaf.state = lambda _since: "STOPPING"
+    assert stop_vm(client, "v1", timeout=60.0, kill=True).killed
+    assert deaf.times == {"stop": [], "abort": [], "kill": [60]}
+
+
+def test_refused_request_is_no_reason_to_kill(client: Any, deaf: Any, fakes: Any) -> None:
+    deaf.answer = lambda _since: fakes.refused("OVMRU_005002E", 500)
+    with pytest.raises(errors.PowerStateError, match="was not shut down and is RUNNING: .*OVMRU_005002E") as caught:
+        stop_vm(client, "v1", timeout=60.0, kill=True)
+    assert (caught.value.details["asked"], deaf.killed, deaf.times["stop"]) == (False, False, [0])
+
+
+@pytest.mark.parametrize(("timeout", "asked"), [(600.0, [0, 15, 45]), (8.0, [0, 4, 6])])
+def test_guest_is_asked_again_until_its_server_answers(
+    client: Any, deaf: Any, fakes: Any, timeout: float, asked: list[int]
+) -> None:
+    told = asked[-1]
+    deaf.state = lambda since: "STOPPED" if since >= told and len(deaf.times["stop"]) == 3 else "RUNNING"
+    deaf.answer = lambda since: fakes.job() if since >= told else fakes.failed("OVMAPI_4010E no contact", "SERVER")
+    change = stop_vm(client, "v1", timeout=timeout, kill=False)
+    assert (change.after, change.killed, deaf.times["stop"]) == ("STOPPED", False, asked)
+
+
+def test_guest_whose_server_never_answers_is_killed_at_last(client: Any, deaf: Any, fakes: Any) -> None:
+    deaf.answer = lambda _since: fakes.failed("OVMAPI_4010E no contact", "SERVER")
+    assert stop_vm(client, "v1", timeout=60.0, kill=True).killed
+    assert deaf.times == {"stop": [0, 15, 45], "abort": [], "kill": [105]}
