@@ -38,8 +38,17 @@ options:
     description:
       - Whether a guest that does not shut down in time is switched off. Without it the shutdown is called off, the VM
         goes on running and the module fails.
+      - No guest is switched off that has not had the whole O(timeout) since it was asked, nor one that may not have
+        been asked at all.
     type: bool
     default: false
+  kill_within:
+    description:
+      - Seconds after which no guest is switched off any more, whatever O(kill) says. A guest that was asked so late
+        that its O(timeout) is not over by then goes on running, and the module fails. Another job may have held the VM,
+        or the server did not answer.
+      - Without it there is no limit.
+    type: float
 attributes:
   check_mode:
     support: full
@@ -123,6 +132,7 @@ failure:
   type: dict
 """
 
+import math
 import time
 from dataclasses import asdict
 from typing import Any
@@ -138,24 +148,27 @@ from ..module_utils.manager.power import foresee_start, foresee_stop, may_pass, 
 PAUSE = 5.0  # seconds between two attempts to reach the manager
 
 
-def change(module: AnsibleModule, client: ManagerClient, timeout: float) -> dict[str, Any]:
+def change(module: AnsibleModule, client: ManagerClient, timeout: float, kill_within: float) -> dict[str, Any]:
     """Bring the VM into the wanted state, or in check mode say what would happen."""
     vm_id, wanted = module.params["vm_id"], module.params["state"]
     if module.check_mode:
         return asdict((foresee_stop if wanted == "stopped" else foresee_start)(client, vm_id))
     if wanted == "stopped":
-        return asdict(stop_vm(client, vm_id, timeout=timeout, kill=module.params["kill"]))
+        return asdict(stop_vm(client, vm_id, timeout=timeout, kill=module.params["kill"], kill_within=kill_within))
     return asdict(start_vm(client, vm_id, timeout=timeout))
 
 
 def connect_and_change(module: AnsibleModule) -> dict[str, Any]:
     """Do it, even if the manager is out of order for a while: a VM that has to run again depends on it."""
     remaining = module.params["timeout"]
-    deadline = time.monotonic() + remaining
+    begun = time.monotonic()
+    deadline = begun + remaining
+    within = module.params["kill_within"]
+    kill_until = begun + (math.inf if within is None else within)
     while True:
         try:
             with manager_client(module) as client:
-                return change(module, client, remaining)
+                return change(module, client, remaining, kill_until - time.monotonic())
         except ManagerError as error:
             waits = module.params["state"] == "running" and not module.check_mode and may_pass(error)
             if not waits or time.monotonic() >= deadline:
@@ -173,14 +186,15 @@ def main() -> None:
             "state": {"type": "str", "choices": ["running", "stopped"], "required": True},
             "timeout": {"type": "float", "default": 600.0},
             "kill": {"type": "bool", "default": False},
+            "kill_within": {"type": "float"},
         },
         supports_check_mode=True,
     )
     with engine(module, "requests"):
-        if not module.params["timeout"] > 0:
-            raise InvalidInputError(
-                f"timeout must be more than 0 seconds, not {module.params['timeout']}", option="timeout"
-            )
+        for option in ("timeout", "kill_within"):
+            seconds = module.params[option]
+            if seconds is not None and not seconds > 0:
+                raise InvalidInputError(f"{option} must be more than 0 seconds, not {seconds}", option=option)
         power = connect_and_change(module)
         result: dict[str, Any] = {"changed": power.pop("changed"), "power": {**power, "finished": time.time()}}
         if module._diff:

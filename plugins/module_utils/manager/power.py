@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,9 @@ class PowerChange:
     duration: float
 
 
-def stop_vm(client: ManagerClient, vm_id: str, *, timeout: float, kill: bool = False) -> PowerChange:
+def stop_vm(
+    client: ManagerClient, vm_id: str, *, timeout: float, kill: bool = False, kill_within: float = math.inf
+) -> PowerChange:
     """Shut the guest down in good order and wait until the VM is STOPPED; ``timeout`` is seconds.
 
     A guest may ignore the request, and then its job runs for ever (ovm-rest-api 4.4): at the limit the job is aborted
@@ -57,9 +60,10 @@ def stop_vm(client: ManagerClient, vm_id: str, *, timeout: float, kill: bool = F
     VM has then. Raises NotFoundError, too. SUSPENDED VMs are refused: their memory would be lost.
 
     No guest is powered off that has not had the whole time since it was asked, nor one whose request somebody else has
-    withdrawn, or may never have arrived. One that somebody else has asked is asked by us if that request is withdrawn.
+    withdrawn, or may never have arrived. One that was asked so late that this time ends after ``kill_within`` seconds
+    is not powered off either. One that somebody else has asked is asked by us if that request is withdrawn.
     """
-    return _Stop(client, vm_id, timeout, kill).run()
+    return _Stop(client, vm_id, timeout, kill, kill_within).run()
 
 
 def start_vm(client: ManagerClient, vm_id: str, *, timeout: float) -> PowerChange:
@@ -151,9 +155,12 @@ class _Change:
 
 
 class _Stop(_Change):
-    def __init__(self, client: ManagerClient, vm_id: str, timeout: float, kill: bool) -> None:
+    def __init__(
+        self, client: ManagerClient, vm_id: str, timeout: float, kill: bool, kill_within: float = math.inf
+    ) -> None:
         super().__init__(client, vm_id, timeout)
         self.kill_allowed = kill
+        self.kill_until = self.started + kill_within
         self.asked_at: float | None = None  # when the manager took the request, for which the VM may have been too busy
 
     def run(self) -> PowerChange:
@@ -186,7 +193,7 @@ class _Stop(_Change):
     def remaining(self) -> float:
         if not self.kill_allowed or self.asked_at is None:
             return super().remaining()
-        return max(0.0, self.asked_at + self.timeout - self.client.clock())
+        return max(super().remaining(), min(self.asked_at + self.timeout, self.kill_until) - self.client.clock())
 
     def patience(self, cause: ManagerError | None) -> float:
         """Return for how long the VM is given to be STOPPED, once its request has come to an end."""
@@ -198,11 +205,15 @@ class _Stop(_Change):
 
     def may_kill(self, cause: ManagerError | None, state: str) -> bool:
         """Whether the VM may be powered off: its time is over, and it did not use it."""
-        if not self.kill_allowed or state not in ("RUNNING", "STOPPING"):
+        if not self.kill_allowed or self.too_late() or state not in ("RUNNING", "STOPPING"):
             return False
         if self.asked_at is None or isinstance(cause, ManagerUnreachableError):
             return state == "STOPPING"  # else the guest may never have been asked
         return cause is None or isinstance(cause, JobTimeoutError) or self.failed_for_good(cause)
+
+    def too_late(self) -> bool:
+        """Whether nothing may be powered off any more. That moment itself may be the end of a time cut short."""
+        return self.client.clock() >= self.kill_until
 
     @staticmethod
     def failed_for_good(cause: ManagerError) -> bool:
@@ -221,7 +232,8 @@ class _Stop(_Change):
             what = "Somebody else has asked it to stop"
         else:
             what = f"It was {self.before} all that time and was not asked"
-        return f"did not shut down in {self.timeout:g} s and is {state}. {what}; it was not powered off by force."
+        why = ", for which it was too late" if self.kill_allowed and self.too_late() else ""
+        return f"did not shut down in {self.timeout:g} s and is {state}. {what}; it was not powered off by force{why}."
 
     def ask_guest(self) -> ManagerError | None:
         """Submit the orderly stop and wait for it. Returns why it did not work, None if it did."""
@@ -286,8 +298,10 @@ class _Stop(_Change):
 
     def kill(self) -> str:
         self.changed = True
+        limit = min(self.client.conflict_timeout, self.kill_until - self.client.clock())
         try:
-            self.client.run("PUT", "Vm", self.vm_id, "kill", timeout=_ABORT_LIMIT)
+            job = self.client.submit("PUT", "Vm", self.vm_id, "kill", conflict_timeout=max(0.0, limit))
+            self.client.wait(job, timeout=_ABORT_LIMIT)
             self.killed = True
         except JobFailedError as error:
             state = self.read()

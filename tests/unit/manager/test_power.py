@@ -146,6 +146,26 @@ def test_guest_has_its_whole_time_from_when_it_is_asked(client: Any, deaf: Any, 
     assert deaf.times["kill"][0] - deaf.times["stop"][-1] >= 60.0
 
 
+def test_guest_that_is_asked_too_late_is_not_killed(client: Any, deaf: Any, fakes: Any, busy: Any) -> None:
+    """Its whole time would end when nothing may be powered off any more: then the request is withdrawn."""
+    deaf.answer = lambda since: busy if since < 50.0 else fakes.job(state="RUNNING")
+    with pytest.raises(errors.PowerStateError, match="withdrawn; it was not powered off by force, for which"):
+        stop_vm(client, "v1", timeout=60.0, kill=True, kill_within=100.0)
+    assert (deaf.times["abort"], deaf.killed) == ([100], False)
+
+
+def test_guest_that_was_asked_in_time_is_killed_in_time(client: Any, deaf: Any) -> None:
+    assert stop_vm(client, "v1", timeout=60.0, kill=True, kill_within=61.0).killed
+    assert deaf.times == {"stop": [0], "abort": [60], "kill": [60]}
+
+
+def test_kill_is_not_waited_for_longer_than_it_is_allowed(client: Any, transport: Any, deaf: Any, busy: Any) -> None:
+    transport.on("PUT", "/Vm/v1/kill", busy)
+    with pytest.raises(errors.ConflictError):
+        stop_vm(client, "v1", timeout=60.0, kill=True, kill_within=70.0)
+    assert client.clock() == 1070.0
+
+
 @pytest.mark.parametrize("kill", [False, True])
 def test_vm_that_is_too_busy_to_be_asked_was_not_asked(client: Any, deaf: Any, busy: Any, kill: bool) -> None:
     deaf.answer = lambda _since: busy

@@ -100,6 +100,16 @@ def test_switched_off(succeed: Any, args: dict[str, Any], simulator: Simulator, 
     assert without_duration(result) == expected(db01, "RUNNING", "STOPPED", changed=True, killed=True)
 
 
+def test_too_late_to_be_switched_off(fail: Any, args: dict[str, Any], simulator: Simulator) -> None:
+    simulator.ignore_shutdown("db01")
+    failed = fail("vm_power", {**args, "timeout": 30, "kill": True, "kill_within": 30})
+    assert failed["msg"] == (
+        'VM "db01" did not shut down in 30 s and is RUNNING. '
+        "The request was withdrawn; it was not powered off by force, for which it was too late."
+    )
+    assert state(simulator) == "RUNNING"
+
+
 @pytest.mark.parametrize(
     ("before", "wanted", "after", "changed"),
     [
@@ -142,11 +152,12 @@ def test_unknown_vm(fail: Any, args: dict[str, Any], wanted: str, check_mode: bo
     assert "0004fb00000600" in failed["msg"]
 
 
-@pytest.mark.parametrize("timeout", [0, -1, "nan"])
-def test_wrong_timeout(fail: Any, args: dict[str, Any], simulator: Simulator, timeout: Any) -> None:
-    assert fail("vm_power", {**args, "timeout": timeout}) == {
-        "msg": f"timeout must be more than 0 seconds, not {float(timeout)}",
-        "failure": {"kind": "InvalidInputError", "option": "timeout"},
+@pytest.mark.parametrize("option", ["timeout", "kill_within"])
+@pytest.mark.parametrize("seconds", [0, -1, "nan"])
+def test_wrong_seconds(fail: Any, args: dict[str, Any], simulator: Simulator, option: str, seconds: Any) -> None:
+    assert fail("vm_power", {**args, option: seconds}) == {
+        "msg": f"{option} must be more than 0 seconds, not {float(seconds)}",
+        "failure": {"kind": "InvalidInputError", "option": option},
     }
     assert simulator.calls() == []
 
