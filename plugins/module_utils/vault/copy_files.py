@@ -28,7 +28,7 @@ from .files import (
     open_file,
     read_errors,
     read_file,
-    read_json,
+    read_json_if_whole,
     remove_file,
     sync_with_parent,
     unreadable,
@@ -76,13 +76,16 @@ class CopyNote:
 
 
 def read_note(directory: str) -> CopyNote | None:
-    """Return the note in the folder of a client, or nothing; one that cannot be read is none."""
+    """Return the note in the folder of a client, or nothing; one that is damaged is none.
+
+    Raises C(VaultError) for one that cannot be read at this moment: what it tells of would be cleared away.
+    """
+    document = read_json_if_whole(os.path.join(directory, NOTE_NAME))
     try:
-        document = read_json(os.path.join(directory, NOTE_NAME))
         files: Mapping[str, str] = document["files"]
         source, point, manifest = (str(document[key]) for key in ("source", "point", "manifest"))
         return CopyNote(source, point, manifest, {str(name): str(how) for name, how in files.items()})
-    except (OSError, CorruptVaultError, KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError):
         return None
 
 

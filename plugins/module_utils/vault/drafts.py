@@ -16,10 +16,10 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ..errors import CorruptVaultError, PointNotFoundError
+from ..errors import PointNotFoundError
 from . import format as fmt
 from .disk_writer import DiskWriter, FrameCompressor
-from .files import is_temporary, make_directory, names, read_json, remove_file, remove_tree, write_json
+from .files import is_temporary, make_directory, names, read_json_if_whole, remove_file, remove_tree, write_json
 from .manifest import Point, parse_point, sequence_of
 from .point_writer import PointWriter
 from .points import Client
@@ -120,11 +120,15 @@ def base_files(client: Client, base: str | None, disk_id: str) -> list[tuple[str
 
 
 def find_draft(client: Client, run_id: str) -> Draft | None:
-    """Return the draft of a run, or nothing. One that cannot be read is that of no run."""
+    """Return the draft of a run, or nothing. One that is damaged is that of no run.
+
+    Raises C(VaultError) for one that cannot be read at this moment: whoever takes it for none removes it, and with it
+    a first pass that cannot be repeated while the VM is down.
+    """
     for point_id in client.unpublished():
         directory = os.path.join(client.directory, point_id)
+        found: Any = read_json_if_whole(os.path.join(directory, DRAFT_NAME))
         try:
-            found: dict[str, Any] = read_json(os.path.join(directory, DRAFT_NAME))
             if found["run_id"] != run_id:
                 continue
             return Draft(
@@ -137,6 +141,6 @@ def find_draft(client: Client, run_id: str) -> Draft | None:
                 second=dict(found["second"]),
                 notes=tuple(found["notes"]),
             )
-        except (OSError, CorruptVaultError, KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError):
             continue
     return None

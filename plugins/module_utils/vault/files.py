@@ -225,6 +225,21 @@ def read_json(path: str) -> Any:
         ) from error
 
 
+def read_json_if_whole(path: str) -> Any:
+    """Return the content of a JSON file, or nothing for one that is missing or damaged.
+
+    Raises C(VaultError) for one that cannot be read at this moment: nobody may act as if it were not there.
+    """
+    try:
+        return read_json(path)
+    except OSError as error:
+        if not is_damage(error):
+            raise unreadable(path, error) from error
+    except CorruptVaultError:
+        pass
+    return None
+
+
 def make_directory(path: str) -> None:
     """Make a folder and its entry durable; an existing one is fine."""
     with vault_errors("create", path):

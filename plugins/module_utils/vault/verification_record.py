@@ -13,8 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..errors import CorruptVaultError
-from .files import is_damage, read_json, unreadable, write_json
+from .files import read_json_if_whole, write_json
 from .shape import is_count, is_text, is_time, optional
 
 VERIFICATION_NAME = "verification.json"
@@ -72,14 +71,10 @@ def read_verification(directory: str) -> Verification | None:
 
     Raises C(VaultError) for one that cannot be read at this moment: it may say that the point is bad.
     """
-    path = os.path.join(directory, VERIFICATION_NAME)
+    document = read_json_if_whole(os.path.join(directory, VERIFICATION_NAME))
     try:
-        return _parse(read_json(path))
-    except OSError as error:
-        if not is_damage(error):
-            raise unreadable(path, error) from error
-        return None
-    except (CorruptVaultError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return _parse(document)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
 
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from unit.transfer.builders import MOMENT, NEXT_RUN, RUN, Estate, disk, incremental, ticking, vm_plan
-from unit.vault.builders import KIB, MIB, content_hash, noise
+from unit.vault.builders import KIB, MIB, content_hash, fail_to_read, noise
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import (
     CorruptVaultError,
@@ -345,6 +345,21 @@ def test_draft_that_is_damaged_is_none(estate: Estate) -> None:
     outcome = backup_vm(estate.vault, request)
     assert outcome.notes[0].startswith("removed what interrupted runs left in the vault: ")
     assert "first_pass" not in outcome.point.durations
+
+
+def test_draft_that_cannot_be_read_now_is_kept(estate: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of an outage the first pass cannot be made again."""
+    request = estate.request(SHUT)
+    first_pass(estate.vault, request)
+    before = estate.tree
+    with monkeypatch.context() as patch:
+        fail_to_read(patch, "draft.json")
+        for step in (backup_vm, first_pass, publish, discard):
+            with pytest.raises(VaultError, match=r"^Cannot read .*/draft\.json: Connection timed out$"):
+                step(estate.vault, request)
+    assert estate.tree == before
+    outcome = backup_vm(estate.vault, request)
+    assert (outcome.notes, "first_pass" in outcome.point.durations) == ((), True)
 
 
 def test_first_pass_that_is_damaged(estate: Estate) -> None:

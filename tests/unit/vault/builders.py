@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import blake3
+import pytest
 
 from ansible_collections.ovm.backup.plugins.module_utils.images.local import LocalImage
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_backup import DiskResult, backup_disk
@@ -31,6 +33,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.format import Geo
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point, PointDisk, write_manifest
 from ansible_collections.ovm.backup.plugins.module_utils.vault.point_writer import PointWriter
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
+from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.directory import DirectoryStorage
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -89,6 +92,18 @@ def write_sparse(path: Path, size: int, pieces: dict[int, bytes]) -> Path:
             file.write(content)
         file.truncate(size)
     return path
+
+
+def fail_to_read(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Let the storage not answer for files whose path ends with a name."""
+    read = DirectoryStorage.read
+
+    def late(storage: DirectoryStorage, path: str, limit: int | None = None) -> bytes:
+        if path.endswith(f"/{name}"):
+            raise TimeoutError(errno.ETIMEDOUT, "Connection timed out", path)
+        return read(storage, path, limit)
+
+    monkeypatch.setattr(DirectoryStorage, "read", late)
 
 
 def content_hash(data: bytes, block_size: int) -> str:

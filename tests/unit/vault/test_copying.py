@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from unit.transfer.builders import MOMENT, RUN, Estate, disk, incremental, ticking, vm_plan
-from unit.vault.builders import RECORD_OFFSET, records, stored_tree
+from unit.vault.builders import RECORD_OFFSET, fail_to_read, records, stored_tree
 from unit.vault.chains import flip
 from unit.vault.pair import LAST_RUN, NAME, Pair
 
@@ -308,6 +308,17 @@ def test_what_is_left_is_not_trusted(pair: Pair, monkeypatch: pytest.MonkeyPatch
     assert done.points[0].reused == 0
     notes = [f"removed what interrupted runs left in the other vault: {pair.points[0].id}"]
     assert done.notes == (notes if "note" in damage else [])
+    pair.assert_whole()
+
+
+def test_what_is_left_stays_while_its_note_cannot_be_read(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = interrupt_second_file(pair, monkeypatch)
+    note = os.path.join(pair.twin.directory, "copying.json")
+    with monkeypatch.context() as patch:
+        fail_to_read(patch, "copying.json")
+        for check in (True, False):
+            assert pair.copy(check=check).failed == f"Cannot read {note}: Connection timed out"
+    assert pair.copy().points[0].reused == left.stat().st_size
     pair.assert_whole()
 
 
