@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import CorruptVaultError
+from ..errors import VaultError
 from ..vault.boot_test_record import BootTest, read_boot_test, read_screenshot
 from ..vault.health import Health
 from ..vault.jobs import SKIPPED, DamagedJob, JobStore
@@ -137,13 +137,14 @@ def read_client(client: Client) -> ClientHistory:
     document: dict[str, Any] = {}
     try:
         document = client.document
-    except CorruptVaultError as error:
+    except VaultError as error:
         problems.append(error.message)
     points, damaged = client.scan()
     problems += [f"recovery point {bad.id}: {bad.error}" for bad in damaged]
     health = Health(client)
-    verified = tuple((point.id, found) for point in points if (found := health.verification(point)) is not None)
-    good, why = _newest_good(health, points, thorough=not all(found.ok for _point_id, found in verified))
+    verified = tuple((point.id, found) for point in points if (found := health.told_verification(point)) is not None)
+    thorough = health.is_unsure or not all(found.ok for _point_id, found in verified)
+    good, why = _newest_good(health, points, thorough=thorough)
     return ClientHistory(
         client=client.name,
         vm_name=str(document.get("vm_name") or client.name),
@@ -176,7 +177,7 @@ def _newest_good(health: Health, points: Sequence[Point], *, thorough: bool) -> 
     for point in reversed(points):
         if good is not None and not thorough:
             break
-        problem = health.problem_of(point)
+        problem = health.told_problem_of(point)
         if problem is not None:
             subject = f"recovery point {point.id}"
             problems.append(problem if problem.startswith(subject) else f"{subject}: {problem}")

@@ -42,7 +42,7 @@ NUMBER_COLUMNS = (
 def job_page(
     job: Mapping[str, Any],
     jobs: Sequence[Mapping[str, Any]],
-    verified: Mapping[str, Verification],
+    verified: Mapping[str, Verification | str],
     booted: Mapping[str, BootTest],
     *,
     generated_at: float,
@@ -50,7 +50,8 @@ def job_page(
     """Return the page on a job.
 
     C(jobs) are the last jobs of its subclient up to this one, oldest first, C(verified) what was found when the
-    recovery points of this job were verified, and C(booted) what their boot tests said, by client.
+    recovery points of this job were verified, or why that is not known, and C(booted) what their boot tests said, by
+    client.
     """
     title = f"{job['subclient']}: {job['status']}, {utc(job['started'])}"
     rows = [_vm(vm, verified.get(vm["client"]), booted.get(vm["client"])) for vm in job["vms"]]
@@ -113,7 +114,7 @@ def _failures(job: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _vm(vm: Mapping[str, Any], verified: Verification | None, booted: BootTest | None) -> Row:
+def _vm(vm: Mapping[str, Any], verified: Verification | str | None, booted: BootTest | None) -> Row:
     asked, done = vm["requested_type"], vm["type"]
     made = words(done) if done else "\u2013"
     # What was never to be backed up was not asked for in any type.
@@ -127,7 +128,7 @@ def _vm(vm: Mapping[str, Any], verified: Verification | None, booted: BootTest |
         )
     notes += [f"<strong>Warning:</strong> {text(warning)}" for warning in vm["warnings"]]
     if verified is not None:
-        notes.append(verification_note(verified))
+        notes.append(_verification_note(verified))
     if booted is not None:
         told = f"The recovery point was started on {when(booted.tested_at)}: {text(booted.verdict)}"
         notes.append(f"{told}." if booted.ok else f"<strong>{told}</strong>")
@@ -147,8 +148,11 @@ def _vm(vm: Mapping[str, Any], verified: Verification | None, booted: BootTest |
     )
 
 
-def verification_note(found: Verification, subject: str = "The recovery point") -> str:
+def _verification_note(found: Verification | str) -> str:
     """Return what a verification found as a sentence."""
+    subject = "The recovery point"
+    if isinstance(found, str):
+        return f"<strong>{subject}:</strong> {text(found)}"
     if found.ok:
         return f"{subject} was verified on {when(found.verified_at)}: it is good."
     problems = "; ".join(text(problem) for problem in found.problems)

@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError
+from ..errors import CorruptVaultError, InvalidInputError, PointNotFoundError, VaultError
 from ..vault.boot_test_record import BootTest, read_boot_test
+from ..vault.health import not_known
 from ..vault.job_shape import check_finished
 from ..vault.jobs import JobStore
 from ..vault.points import Vault
@@ -129,9 +130,10 @@ def _no_job(where: Vault | JobStore, subclient: str | None) -> PointNotFoundErro
     return PointNotFoundError(f"There is no finished job{of_it} in {directory}", subclient=subclient)
 
 
-def _found(vault: Vault, job: Mapping[str, Any]) -> tuple[dict[str, Verification], dict[str, BootTest]]:
-    """Return what verifications and boot tests found of the recovery points that a job made, by client."""
-    verified, booted = {}, {}
+def _found(vault: Vault, job: Mapping[str, Any]) -> tuple[dict[str, Verification | str], dict[str, BootTest]]:
+    """Return what verifications, or why not, and boot tests found of the points that a job made, by client."""
+    verified: dict[str, Verification | str] = {}
+    booted: dict[str, BootTest] = {}
     for vm in job["vms"]:
         if vm["point"]:
             try:
@@ -139,9 +141,13 @@ def _found(vault: Vault, job: Mapping[str, Any]) -> tuple[dict[str, Verification
             except PointNotFoundError:
                 continue
             folder = os.path.join(directory, os.path.basename(vm["point"]))
-            verification, boot_test = read_verification(folder), read_boot_test(folder)
-            if verification is not None:
-                verified[vm["client"]] = verification
+            try:
+                verification = read_verification(folder)
+                if verification is not None:
+                    verified[vm["client"]] = verification
+            except VaultError as error:
+                verified[vm["client"]] = not_known(error)
+            boot_test = read_boot_test(folder)
             if boot_test is not None:
                 booted[vm["client"]] = boot_test
     return verified, booted

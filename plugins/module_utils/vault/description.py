@@ -17,7 +17,6 @@ from .health import Health
 from .manifest import Point, hold_of
 from .pins import describe_pin, read_pin
 from .points import Client
-from .verification_record import Verification
 
 
 def describe_client(client: Client) -> dict[str, Any]:
@@ -40,7 +39,7 @@ def describe_points(
     health = Health(client)
     found = []
     for point in points:
-        problem, verification = _state(health, point)
+        problem, verification = health.told_problem_of(point), health.told_verification(point)
         directory = os.path.join(client.directory, point.id)
         described = {
             **point.as_dict(),
@@ -52,14 +51,6 @@ def describe_points(
         if accepts(described):
             found.append({**described, "held": _hold(directory)})
     return found
-
-
-def _state(health: Health, point: Point) -> tuple[str | None, Verification | None]:
-    """Return what is known of the state of a recovery point. Not to know it now is no reason to show nothing of it."""
-    try:
-        return health.problem_of(point), health.verification(point)
-    except VaultError as error:
-        return f"it is not known whether it is in order: {error}", None
 
 
 def _hold(directory: str) -> str | None:

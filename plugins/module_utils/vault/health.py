@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import CorruptVaultError, PointNotFoundError
+from ..errors import CorruptVaultError, PointNotFoundError, VaultError
 from .files import file_entry, is_damage, unreadable
 from .manifest import Point, PointDisk
 from .verification_record import Verification, read_verification
@@ -45,7 +45,7 @@ class Health:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._links: dict[tuple[str, str], _Link] = {}
-        self._verifications: dict[str, Verification | None] = {}
+        self._verifications: dict[str, Verification | VaultError | None] = {}
 
     def problem_of(self, point: Point) -> str | None:
         """Return why a point cannot be built upon in all its disks, or nothing."""
@@ -87,8 +87,35 @@ class Health:
     def verification(self, point: Point) -> Verification | None:
         """Return the stored result of the latest verification of a point, or nothing."""
         if point.id not in self._verifications:
-            self._verifications[point.id] = read_verification(os.path.join(self._client.directory, point.id))
-        return self._verifications[point.id]
+            try:
+                self._verifications[point.id] = read_verification(os.path.join(self._client.directory, point.id))
+            except VaultError as error:
+                self._verifications[point.id] = error
+        found = self._verifications[point.id]
+        if isinstance(found, VaultError):
+            raise found
+        return found
+
+    # For those who only tell of the state: not to know it now is no reason to tell nothing at all.
+
+    def told_problem_of(self, point: Point) -> str | None:
+        """Return the same as C(problem_of), or that it is not known."""
+        try:
+            return self.problem_of(point)
+        except VaultError as error:
+            return not_known(error)
+
+    def told_verification(self, point: Point) -> Verification | None:
+        """Return the same as C(verification), or nothing: C(told_problem_of) says that it is not known."""
+        try:
+            return self.verification(point)
+        except VaultError:
+            return None
+
+    @property
+    def is_unsure(self) -> bool:
+        """Return whether one of the results that were asked for could not be read."""
+        return any(isinstance(found, VaultError) for found in self._verifications.values())
 
     def _problem_of_file(self, point: Point, disk: PointDisk) -> str | None:
         path = os.path.join(self._client.directory, point.id, disk.file)
@@ -109,6 +136,11 @@ class Health:
         files = {(os.path.basename(os.path.dirname(path)), os.path.basename(path)) for path in paths}
         problem = verification.concerns(files)
         return _found_bad(point, problem.message) if problem is not None else None
+
+
+def not_known(error: VaultError) -> str:
+    """Return what is told of a recovery point that cannot be looked at right now."""
+    return f"it is not known whether it is in order: {error}"
 
 
 def _found_bad(point: Point, message: str) -> str:

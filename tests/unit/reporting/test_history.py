@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from unit.reporting.builders import DAMAGE, DAY, MOMENT, add_client, add_job, job_id, made, planned, verify
-from unit.vault.builders import add_point
+from unit.vault.builders import add_point, fail_to_read
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVaultError
 from ansible_collections.ovm.backup.plugins.module_utils.reporting.history import (
@@ -20,6 +20,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.reporting.history impor
     read_client,
     read_history,
 )
+from ansible_collections.ovm.backup.plugins.module_utils.vault import health
 from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import FinishedJobs, JobStore, new_job
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
 
@@ -191,6 +192,39 @@ def test_damaged_verification_proves_nothing(directory: Path, content: str) -> N
     verify(client, points[0], problem=DAMAGE).write_text(content)
     found = read_client(client)
     assert (found.good, found.verified, found.problems) == (points[0], (), ())
+
+
+def test_verification_that_cannot_be_read_now(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may say that the recovery point is bad, and all that builds on it: a newer full does not hide that."""
+    client, points = add_client(directory, "db01", points=2)
+    newer = add_point(client, directory.parent / "db01.img", now=MOMENT + 2 * DAY)
+    path = verify(client, points[0])
+    verify(client, newer, at=MOMENT + 7)
+    fail_to_read(monkeypatch, f"{points[0].id}/verification.json")
+    read: list[str] = []
+    original = health.read_verification
+    monkeypatch.setattr(health, "read_verification", lambda folder: (read.append(folder), original(folder))[1])
+    found = read_client(client)
+    why = f"it is not known whether it is in order: Cannot read {path}: Connection timed out"
+    assert (found.good, found.bad, [point_id for point_id, _result in found.verified]) == (newer, [], [newer.id])
+    assert found.problems == tuple(f"recovery point {point.id}: {why}" for point in points)
+    assert len(read) == len(set(read)) == 3  # a storage that does not answer lets wait long enough once
+
+
+def test_vault_of_which_something_cannot_be_read_now(
+    vault: Vault, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, [point] = add_client(directory, "db01")
+    path = verify(client, point)
+    job = night(vault, 0)
+    fail_to_read(monkeypatch, "verification.json")
+    fail_to_read(monkeypatch, "client.json")
+    history = read_history(vault)
+    assert (history.jobs, history.clients[0].good, history.clients[0].verified_at) == ((job,), None, None)
+    assert history.clients[0].problems == (
+        f"Cannot read {client.directory}/client.json: Connection timed out",
+        f"recovery point {point.id}: it is not known whether it is in order: Cannot read {path}: Connection timed out",
+    )
 
 
 def test_client_whose_description_is_damaged(directory: Path) -> None:

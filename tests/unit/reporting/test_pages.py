@@ -28,6 +28,7 @@ from unit.reporting.builders import (
     planned,
     verify,
 )
+from unit.vault.builders import fail_to_read
 
 from ansible_collections.ovm.backup.plugins.module_utils.reporting.report import ReportRequest, make_report
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
@@ -204,6 +205,15 @@ def test_what_a_verification_found(vault: Vault) -> None:
     notes = shown.row("bad01")["notes"]
     assert "and is damaged:" in notes and notes.endswith(f"{second.disks[0].file}: file {SHOWN}")
     assert not any("verified" in shown.row(vm)["notes"] for vm in ("unknown01", "odd01"))
+
+
+def test_verification_that_cannot_be_read_now(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, [point] = add_client(Path(vault.path), "db01")
+    path = verify(client, point)
+    fail_to_read(monkeypatch, "verification.json")
+    job = add_job(vault, 0, (planned("db01"), {"point": made(id=point.id)}))
+    why = f"it is not known whether it is in order: Cannot read {path}: Connection timed out"
+    assert page_of(vault, job["id"]).row("db01")["notes"].endswith(f"The recovery point: {why}")
 
 
 def test_pictures(vault: Vault) -> None:
