@@ -33,7 +33,7 @@ def read_vault_state(
     if subclient is None:
         return VaultState(clients)
     jobs = JobStore(vault)
-    last = _last_job(jobs, subclient, job_id)
+    last = _last_job(jobs, subclient, job_id, restart=restart)
     if last is not None and restart and job_id is None:
         last = dataclasses.replace(last, open_after=jobs.open_after(last.id, subclient))
     return VaultState(clients, last)
@@ -142,8 +142,9 @@ def _problem(health: Health, point: Point, disk: PointDisk | None = None) -> str
         return error.message
 
 
-def _last_job(jobs: JobStore, subclient: str, job_id: str | None) -> LastJob | None:
-    job = jobs.read(job_id) if job_id is not None else jobs.last_of(subclient)
+def _last_job(jobs: JobStore, subclient: str, job_id: str | None, *, restart: bool) -> LastJob | None:
+    # A comparison may be with an older job; what failed in an older one is not what has to be repeated.
+    job = jobs.read(job_id) if job_id is not None else jobs.last_of(subclient, certain=restart)
     if job is None:
         return None
     if job["state"] != "finished" or job["subclient"] != subclient:

@@ -107,6 +107,8 @@ def _wanted_job(store: JobStore, request: ReportRequest) -> dict[str, Any]:
         found = store.finished(subclient=request.subclient, limit=1)
         if found.damaged and (not found.jobs or found.damaged[-1].id > found.jobs[-1]["id"]):
             bad = found.damaged[-1]
+            if bad.may_be_whole:
+                raise bad.failure
             raise CorruptVaultError(
                 f"The record of the newest job {bad.id} is damaged: {bad.error}. Name an older job", job_id=bad.id
             )

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import CorruptVaultError, InvalidInputError, JobStoppedError, PointNotFoundError
+from ..errors import CorruptVaultError, InvalidInputError, JobStoppedError, PointNotFoundError, VaultError
 from .files import listing, make_directory, read_json, remove_tree, unreadable, write_json
 from .job_shape import check_finished
 from .points import Vault
@@ -159,15 +159,25 @@ def new_job(job_id: str, plan: Mapping[str, Any], *, now: float) -> dict[str, An
 
 @dataclass(frozen=True)
 class DamagedJob:
-    """The record of a job that cannot be used, and why."""
+    """The record of a job that cannot be used: it is damaged, or cannot be read at this moment."""
 
     id: str
-    error: str
+    failure: VaultError
+
+    @property
+    def error(self) -> str:
+        """Return why it cannot be used."""
+        return self.failure.message
+
+    @property
+    def may_be_whole(self) -> bool:
+        """Return whether it is only not to be had now."""
+        return not isinstance(self.failure, CorruptVaultError)
 
 
 @dataclass(frozen=True)
 class FinishedJobs:
-    """Records of finished jobs, the newest last, and the damaged records that were met among them."""
+    """Records of finished jobs, the newest last, and the records that were met among them and cannot be used."""
 
     jobs: tuple[dict[str, Any], ...]
     damaged: tuple[DamagedJob, ...]
@@ -284,23 +294,31 @@ class JobStore:
                         jobs.append(job)
             except PointNotFoundError:
                 continue
-            except CorruptVaultError as error:
-                damage.append(DamagedJob(job_id, error.message))
+            except VaultError as error:
+                # One record, be it of another subclient, must not keep all others from being seen.
+                damage.append(DamagedJob(job_id, error))
         return FinishedJobs(tuple(reversed(jobs)), tuple(reversed(damage)))
 
-    def last_of(self, subclient: str) -> dict[str, Any] | None:
+    def last_of(self, subclient: str, *, certain: bool = False) -> dict[str, Any] | None:
         """Return the last finished job of a subclient; records that cannot be read are passed over.
 
-        It is only looked for among the newest C(LOOK_BACK) records of the vault.
+        It is only looked for among the newest C(LOOK_BACK) records of the vault. With C(certain) a later record that
+        cannot be read at this moment, and may be the one, raises C(VaultError).
         """
-        found = self.finished(subclient=subclient, limit=1, look_back=LOOK_BACK).jobs
-        return found[-1] if found else None
+        found = self.finished(subclient=subclient, limit=1, look_back=LOOK_BACK)
+        for later in found.damaged:
+            if certain and later.may_be_whole:
+                raise later.failure
+        return found.jobs[-1] if found.jobs else None
 
     def open_after(self, job_id: str, subclient: str) -> tuple[str, ...]:
-        """Return the jobs of a subclient that began after this one and are not closed, the newest last."""
+        """Return the jobs of a subclient that began after this one and are not closed, the newest last.
+
+        Records that cannot be read are passed over.
+        """
         found = []
         for other in sorted(self._ids())[-LOOK_BACK:]:
-            with contextlib.suppress(PointNotFoundError, CorruptVaultError):
+            with contextlib.suppress(VaultError):
                 job = self.read(other) if other > job_id else {}
                 if job.get("state") == "running" and job.get("subclient") == subclient:
                     found.append(other)

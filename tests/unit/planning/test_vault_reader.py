@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 from unit.planning.estate import disk
-from unit.vault.builders import add_point, make_client, noise, read_from_images, write_image
+from unit.transfer.builders import NEXT_RUN, RUN
+from unit.vault.builders import add_point, fail_to_read, make_client, noise, read_from_images, write_image
 
-from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVaultError, NotAVaultError
+from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVaultError, NotAVaultError, VaultError
 from ansible_collections.ovm.backup.plugins.module_utils.planning.backup_type import TypeDecision, decide_disk_type
 from ansible_collections.ovm.backup.plugins.module_utils.planning.state import (
     ClientState,
@@ -29,6 +30,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.planning.vault_reader i
     read_vault_state,
 )
 from ansible_collections.ovm.backup.plugins.module_utils.vault.distrust import mark_distrusted
+from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import JobStore, new_job
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
 from ansible_collections.ovm.backup.plugins.module_utils.vault.verification_record import (
@@ -276,6 +278,23 @@ def test_a_client_that_cannot_be_read(client: Client, monkeypatch: pytest.Monkey
     with pytest.raises(CorruptVaultError) as damage:
         state(client)
     assert damage.value.message == f"Cannot read {path}: Is a directory"
+
+
+def test_a_record_of_a_job_that_cannot_be_read_now(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be of any subclient, so it fails no plan; what failed in an older job is not restarted instead of it."""
+    vault = Vault.open(client.vault_path)
+    store = JobStore(vault)
+    for run_id in (RUN, NEXT_RUN):
+        empty = {"subclient": "nightly", "requested_type": "full", "warnings": [], "vms": []}
+        store.start(new_job(run_id, empty, now=1.0))
+        store.finish(run_id, now=2.0)
+    fail_to_read(monkeypatch, f"{NEXT_RUN}.json")
+    last = read_vault_state(vault, "nightly").last_job
+    assert last is not None and last.id == RUN
+    for options in ({}, {"job_id": NEXT_RUN}):
+        with pytest.raises(VaultError) as failure:
+            read_vault_state(vault, "nightly", restart=True, **options)
+        assert failure.value.message == f"Cannot read {store.path(NEXT_RUN)}: Connection timed out"
 
 
 def test_a_vault_without_clients_folder(client: Client) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from unit.reporting.builders import DAMAGE, DAY, MIB, MOMENT, add_client, add_job, job_id, made, planned, verify
+from unit.vault.builders import fail_to_read
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import (
     CorruptVaultError,
@@ -42,6 +43,17 @@ def refusal(vault: Vault, *arguments: Any, **options: Any) -> OvmBackupError:
     with pytest.raises(OvmBackupError) as failure:
         make_report(vault, ReportRequest(*arguments, **options))
     return failure.value
+
+
+def test_latest_may_be_one_that_cannot_be_read_now(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [night(vault, number)["id"] for number in range(2)]
+    fail_to_read(monkeypatch, f"{jobs[1]}.json")
+    failure = refusal(vault, "json", "latest")
+    assert not isinstance(failure, CorruptVaultError)
+    assert failure.message == f"Cannot read {vault.path}/jobs/{jobs[1]}.json: Connection timed out"
+    assert report(vault, jobs[0]).job_id == jobs[0]
+    [bad] = (report(vault).document or {})["damaged_jobs"]
+    assert bad == {"id": jobs[1], "problem": failure.message}
 
 
 # --- documents -------------------------------------------------------------------------------------------------------

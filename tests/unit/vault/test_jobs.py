@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 from unit.transfer.builders import MOMENT, NEXT_RUN, RUN, VM_ID, vm_plan
-from unit.vault.builders import stored_tree
+from unit.vault.builders import fail_to_read, stored_tree
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import (
     CorruptVaultError,
@@ -387,20 +386,35 @@ def test_damaged_and_unreadable_records(store: JobStore, jobs: Path) -> None:
     assert refusal(store.read, RUN).message == f"Cannot read {path}: Is a directory"
 
 
-def test_a_record_that_cannot_be_had_now_is_not_taken_for_damage(
-    store: JobStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What counts as damage is passed over: the last job of a subclient would be an older one."""
-    started(store, VMS[0])
+@pytest.fixture
+def silent(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let the storage not answer for the record of a job that began later than others, of whatever subclient."""
+    store.start(new_job(NEXT_RUN, run_plan(*VMS, subclient="weekly"), now=MOMENT))
+    fail_to_read(monkeypatch, f"{NEXT_RUN}.json")
+    return f"Cannot read {store.path(NEXT_RUN)}: Connection timed out"
 
-    def fail(_path: str) -> None:
-        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
 
-    monkeypatch.setattr(jobs_module, "read_json", fail)
-    for use in (lambda: store.read(RUN), store.finished, lambda: store.last_of("daily")):
+def test_a_record_that_cannot_be_had_now_keeps_no_other_from_being_seen(store: JobStore, silent: str) -> None:
+    started(store)
+    assert store.open_after("", "nightly") == (RUN,)
+    job = store.finish(RUN, now=MOMENT)
+    found = store.finished()
+    assert found.jobs == (job,)
+    assert [(bad.id, bad.error, bad.may_be_whole) for bad in found.damaged] == [(NEXT_RUN, silent, True)]
+    assert store.last_of("nightly") == job
+
+
+def test_a_record_that_cannot_be_had_now_is_not_taken_for_damage(store: JobStore, jobs: Path, silent: str) -> None:
+    """Where it is asked for, or for the last job for certain, which it may be."""
+    started(store)
+    job = store.finish(RUN, now=MOMENT)
+    for use in (lambda: store.read(NEXT_RUN), lambda: store.last_of("nightly", certain=True)):
         failure = refusal(use)
         assert isinstance(failure, VaultError) and not isinstance(failure, CorruptVaultError)
-        assert failure.message == f"Cannot read {store.path(RUN)}: Connection timed out"
+        assert failure.message == silent
+    (jobs / f"{NEXT_RUN}.json").rename(jobs / "old")
+    (jobs / "20261125T010203Z-0a1b2c3d-4e5f62.json").write_text("{")
+    assert store.last_of("nightly", certain=True) == job
 
 
 def test_a_job_whose_records_vanished(store: JobStore, jobs: Path) -> None:
