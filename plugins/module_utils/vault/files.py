@@ -252,10 +252,19 @@ def remove_file(path: str) -> None:
         storage_of(path).remove(path)
 
 
-def remove_tree(path: str) -> None:
-    """Remove a folder with all that it holds; a missing one is fine."""
+def remove_tree(path: str) -> bool:
+    """Remove a folder with all that it holds; a missing one is fine.
+
+    Return whether it is gone: on NFS, files that a process of this host still reads stay in it until they are closed.
+    """
     with vault_errors("remove", path):
-        storage_of(path).remove_folder(path)
+        return storage_of(path).remove_folder(path)
+
+
+def awaits_readers(path: str) -> bool:
+    """Return whether a folder holds nothing but files that were removed and are still being read."""
+    with vault_errors("look at", path):
+        return storage_of(path).awaits_readers(path)
 
 
 def remove_empty_directory(path: str) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Callable
 
 from ..errors import CorruptVaultError, InvalidInputError, VaultLockedError
 from .files import (
+    awaits_readers,
     drop_unfinished,
     entries,
     exists,
@@ -157,6 +158,8 @@ class Cleaner:
             path = os.path.join(client.directory, name)
             if is_kept(path):
                 continue  # whoever clears away puts it back
+            if self._check and awaits_readers(path):
+                continue  # it goes with them; the clean-up tells of it when it went
             reason = "a recovery point that was never published, or whose removal was interrupted"
             yield Leftover("point", self._relative(path), reason, client.name, run_id, total_size(path))
         for name in names(client.directory):

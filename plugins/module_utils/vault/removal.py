@@ -22,10 +22,13 @@ from .pins import PIN_NAME
 HIDDEN_NAME = f".{MANIFEST_NAME}.expired"
 
 
-def remove_point(directory: str, manifest: str = MANIFEST_NAME) -> None:
-    """Remove a folder of a point with all that it holds, published or not; a missing one is fine."""
+def remove_point(directory: str, manifest: str = MANIFEST_NAME) -> bool:
+    """Remove a folder of a point with all that it holds, published or not; a missing one is fine.
+
+    Return whether the folder is gone; it stays as long as somebody on this host reads the point, on NFS.
+    """
     remove_file(os.path.join(directory, manifest))
-    remove_tree(directory)
+    return remove_tree(directory)
 
 
 def expire_point(directory: str) -> bool:
@@ -33,16 +36,17 @@ def expire_point(directory: str) -> bool:
     _rename(directory, MANIFEST_NAME, HIDDEN_NAME)
     if _put_back(directory):
         return False
+    # Without its manifest there is no such point any more, whether the folder has to stay for a reader or not.
     remove_point(directory, HIDDEN_NAME)
     return True
 
 
 def clear_away(directory: str) -> bool:
-    """Remove a folder without manifest, or put back the manifest of a pinned point; return whether it was removed."""
-    if _put_back(directory):
-        return False
-    remove_point(directory, HIDDEN_NAME)
-    return True
+    """Remove a folder without manifest, or put back the manifest of a pinned point; return whether it is gone.
+
+    What has to stay for a reader is no news for each run that tries again.
+    """
+    return not _put_back(directory) and remove_point(directory, HIDDEN_NAME)
 
 
 def is_kept(directory: str) -> bool:

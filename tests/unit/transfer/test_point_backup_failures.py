@@ -28,7 +28,7 @@ from unit.transfer.builders import (
     ticking,
     vm_plan,
 )
-from unit.vault.builders import KIB, MIB, content_hash, noise
+from unit.vault.builders import KIB, MIB, NFS, content_hash, noise, unlink_on_nfs
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import (
     OvmBackupError,
@@ -257,6 +257,16 @@ def test_client_of_another_vm(estate: Estate) -> None:
         f"Client web_01 belongs to VM {VM_ID} (web 01), not to 0004fb0000060000beef (web/01): plan again to get "
         "another client name"
     )
+
+
+def test_what_is_still_read_on_nfs_is_no_news_for_each_backup(estate: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = Path(estate.vault.path, "clients", "web_01", "20261123T050000Z-0001")
+    dead.mkdir(parents=True)
+    (dead / NFS).write_bytes(b"a disk that is served")
+    monkeypatch.setattr(os, "unlink", unlink_on_nfs)
+    made = backup_vm(estate.vault, estate.request())
+    assert (made.notes, made.point.warnings, made.point.sequence) == ((), (), 2)
+    assert os.listdir(dead) == [NFS]
 
 
 LEFT: list[Callable[[Path], object]] = [

@@ -35,6 +35,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_writer impor
 from ansible_collections.ovm.backup.plugins.module_utils.vault.drafts import find_draft
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 from ansible_collections.ovm.backup.plugins.module_utils.vault.point_making import PointOutcome
+from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.directory import DirectoryStorage
 
 BLOCK = 64 * KIB
 SHUT = vm_plan(method="shutdown")
@@ -324,7 +325,7 @@ def test_step_that_is_killed_leaves_what_the_next_run_removes(
     estate: Estate, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("shutil.rmtree", lambda *_arguments, **_options: None)  # nobody cleans up after a kill
+        patch.setattr(DirectoryStorage, "remove_folder", lambda *_arguments: False)  # nobody cleans up after a kill
         killed_while(estate, step, monkeypatch, KeyboardInterrupt())
     assert len(os.listdir(estate.client.directory)) == 2
     assert estate.client.scan() == ([], [])

@@ -43,6 +43,7 @@ PAGE = 4096
 RECORD = struct.Struct("<IIQQQQQ32s")
 RECORD_SEGMENT, RECORD_SEGMENTS, RECORD_OFFSET, RECORD_LENGTH, RECORD_STORED, RECORD_ZERO, RECORD_HASH = range(7)
 RECORD_FRAME_HASH = 7
+NFS = ".nfs0000000000000001"
 EMPTY_STATE = "00" * 256  # of a disk of nothing but zeros
 
 
@@ -104,6 +105,22 @@ def fail_to_read(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         return read(storage, path, limit)
 
     monkeypatch.setattr(DirectoryStorage, "read", late)
+
+
+def unlink_on_nfs(path: str) -> None:
+    """Do what C(os.unlink) does on NFS while this host reads all disk files.
+
+    They get another name, which cannot be removed before they are closed. A file named C(kept) is not ours to remove.
+    """
+    folder, name = os.path.split(path)
+    if name.startswith(".nfs"):
+        raise OSError(errno.EBUSY, "Device or resource busy", path)
+    if name == "kept":
+        raise OSError(errno.EPERM, "Operation not permitted", path)
+    if name.endswith(".zst"):
+        os.rename(path, os.path.join(folder, NFS))
+    else:
+        os.remove(path)
 
 
 def content_hash(data: bytes, block_size: int) -> str:

@@ -10,7 +10,6 @@ import builtins
 import errno
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -241,7 +240,7 @@ def test_backup_between_decision_and_lock(
 
 def test_interrupted_in_a_removal(client: Client, points: list[Point], monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        before_removal(patch, 2, lambda: patch.setattr(shutil, "rmtree", interrupt))
+        before_removal(patch, 2, lambda: patch.setattr(DirectoryStorage, "remove_folder", interrupt))
         with pytest.raises(KeyboardInterrupt):
             keep_last(1).run(client)
     assert left(client) == [points[number].id for number in (0, 3, 4)]
@@ -251,7 +250,7 @@ def test_interrupted_in_a_removal(client: Client, points: list[Point], monkeypat
     assert sorted(os.listdir(client.directory)) == sorted([points[3].id, points[4].id, "client.json"])
 
 
-def interrupt(_path: str) -> None:
+def interrupt(_storage: DirectoryStorage, _path: str) -> None:
     raise KeyboardInterrupt
 
 

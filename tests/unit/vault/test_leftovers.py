@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.vault.builders import add_point, make_client, noise, stored_tree, write_image
+from unit.vault.builders import NFS, add_point, make_client, noise, stored_tree, unlink_on_nfs, write_image
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import VaultLockedError, VaultWriteError
 from ansible_collections.ovm.backup.plugins.module_utils.vault import leftovers
@@ -111,6 +111,20 @@ def test_half_points(vault: Vault, client: Client) -> None:
     }
     assert len(client.scan()[0]) == 1
     assert client.lock(owner="x", run_id="y").status() is None
+
+
+def test_a_point_that_is_still_read_on_nfs(vault: Vault, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can remove it now, so nobody is told of it before it goes."""
+    folder = half_point(client)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", unlink_on_nfs)
+        assert paths(clean(vault, check=True)) == [("point", folder)]
+        for check in (False, True, False):
+            assert clean(vault, check=check)["leftovers"] == []
+        assert stored_tree(os.path.join(vault.path, folder)) == [NFS]
+        assert client.lock(owner="x", run_id="y").status() is None
+    assert paths(clean(vault)) == [("point", folder)]
+    assert client.unpublished() == []
 
 
 def test_a_living_run(vault: Vault, client: Client) -> None:

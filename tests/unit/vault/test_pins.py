@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.vault.builders import add_point, make_client, noise, stored_tree, write_image
+from unit.vault.builders import NFS, add_point, make_client, noise, stored_tree, unlink_on_nfs, write_image
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import PointNotFoundError, VaultWriteError
 from ansible_collections.ovm.backup.plugins.module_utils.vault import pins, removal
@@ -102,6 +102,17 @@ def test_an_error_is_no_absence(folder: str) -> None:
 
 def test_removed(client: Client, folder: str) -> None:
     assert removal.expire_point(folder) is True
+    assert stored_tree(client.directory) == ["client.json"]
+
+
+def test_removed_while_it_is_read_on_nfs(client: Client, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "unlink", unlink_on_nfs)
+    assert removal.expire_point(folder) is True  # there is no such point any more
+    assert client.scan() == ([], [])
+    assert stored_tree(folder) == [NFS]
+    assert removal.clear_away(folder) is False  # it is cleared away once, when the reader is done
+    monkeypatch.undo()
+    assert removal.clear_away(folder) is True
     assert stored_tree(client.directory) == ["client.json"]
 
 

@@ -30,6 +30,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.vault import points as 
 from ansible_collections.ovm.backup.plugins.module_utils.vault.format import Geometry
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point, is_published
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Client, Vault
+from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.directory import DirectoryStorage
 
 
 def restored(client: Client, point: Point, target: Path) -> bytes:
@@ -304,11 +305,11 @@ def test_an_interrupted_removal_leaves_no_broken_point(tmp_path: Path, monkeypat
     disk = add_disk(client, writer, write_image(tmp_path / "raw", noise(3000)))
     writer.publish(describe(writer, client, (disk,)))
 
-    def fail(_path: str) -> None:
+    def fail(_storage: DirectoryStorage, _path: str) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("shutil.rmtree", fail)
+        patch.setattr(DirectoryStorage, "remove_folder", fail)
         writer.discard()
     assert client.scan() == ([], [])
     assert client.remove_unpublished() == [writer.id]

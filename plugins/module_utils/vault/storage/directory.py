@@ -13,7 +13,6 @@ import errno
 import fcntl
 import os
 import secrets
-import shutil
 import stat
 import threading
 from collections.abc import Collection, Iterator
@@ -200,16 +199,62 @@ class DirectoryStorage:
         finally:
             os.close(descriptor)
 
-    def remove_folder(self, path: str) -> None:
-        """Remove a folder with all that it holds."""
-        if os.path.lexists(path):
+    def remove_folder(self, path: str) -> bool:
+        """Remove a folder with all that it holds; return whether it is gone."""
+        if not os.path.lexists(path):
+            return True
+        if os.path.islink(path):  # what it leads to is not ours to empty
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+        failures: list[OSError] = []
+        gone = self._remove_all(path, failures)
+        if failures:
+            raise failures[0]
+        self.sync(os.path.dirname(path))
+        return gone
+
+    def awaits_readers(self, path: str) -> bool:
+        """Return whether a folder holds nothing but what NFS makes of files that are removed while a host reads them.
+
+        They go when they are closed, and the host that reads them cannot remove them before that.
+        """
+        try:
+            found = self.entries(path)
+        except OSError:
+            return False
+        return bool(found) and all(
+            entry.name.startswith(_REMOVED_ON_NFS)
+            or (entry.is_folder and self.awaits_readers(os.path.join(path, entry.name)))
+            for entry in found
+        )
+
+    def _remove_all(self, path: str, failures: list[OSError]) -> bool:
+        """Remove a folder and what it holds, as far as that can be removed; return whether it is gone.
+
+        What readers on NFS keep is no failure: whoever reads an expired recovery point for hours must not fail all
+        backups of its client. To remove it is tried all the same, for a host that has died closes nothing.
+        """
+        with os.scandir(path) as listed:
+            found = list(listed)
+        for entry in found:
             try:
-                shutil.rmtree(path)
-            except OSError:
-                # Whoever reads an expired recovery point for hours must not fail all backups of its client.
-                if not _holds_only_removed_files(path):
-                    raise
-            self.sync(os.path.dirname(path))
+                if entry.is_dir(follow_symlinks=False):
+                    self._remove_all(entry.path, failures)
+                else:
+                    os.unlink(entry.path)
+            except FileNotFoundError:
+                continue  # it was closed in this moment
+            except OSError as error:
+                if not entry.name.startswith(_REMOVED_ON_NFS):
+                    failures.append(error)
+        try:
+            os.rmdir(path)
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            if not self.awaits_readers(path):
+                failures.append(error)
+            return False
+        return True
 
     def remove_empty_folder(self, path: str) -> None:
         """Remove a folder that holds nothing."""
@@ -306,18 +351,6 @@ def _rename_new(temporary: str, path: str) -> None:
             os.fsync(file.fileno())
     with contextlib.suppress(OSError):
         os.unlink(temporary)
-
-
-def _holds_only_removed_files(path: str) -> bool:
-    """Return whether a folder holds nothing but what NFS makes of files that are removed while this host reads them.
-
-    They go when they are closed, and cannot be removed before that.
-    """
-    try:
-        found = os.listdir(path)
-    except OSError:
-        return False
-    return bool(found) and all(name.startswith(_REMOVED_ON_NFS) for name in found)
 
 
 def _is_at(path: str, found: os.stat_result) -> bool:

@@ -132,9 +132,13 @@ class EncryptedStorage:
         """Make durable what happened in a folder."""
         self.inner.sync(path)
 
-    def remove_folder(self, path: str) -> None:
+    def remove_folder(self, path: str) -> bool:
         """Remove a folder."""
-        self.inner.remove_folder(path)
+        return self.inner.remove_folder(path)
+
+    def awaits_readers(self, path: str) -> bool:
+        """Return whether a folder holds nothing but what stays for those who are reading it."""
+        return self.inner.awaits_readers(path)
 
     def remove_empty_folder(self, path: str) -> None:
         """Remove a folder that holds nothing."""

@@ -113,11 +113,14 @@ class Storage(Protocol):
     def sync(self, path: str) -> None:
         """Make durable what was put into a folder, took another name or left it. May do nothing."""
 
-    def remove_folder(self, path: str) -> None:
-        """Remove a folder with all that it holds; a missing one is fine.
+    def remove_folder(self, path: str) -> bool:
+        """Remove a folder with all that it holds; a missing one is fine. Return whether it is gone.
 
         What a file system keeps for those who are reading it may stay, with the folder, until they are done.
         """
+
+    def awaits_readers(self, path: str) -> bool:
+        """Return whether a folder holds nothing but what stays like that."""
 
     def remove_empty_folder(self, path: str) -> None:
         """Remove a folder that holds nothing; raise C(OSError) when it holds something. May do nothing."""

@@ -174,7 +174,7 @@ class S3Storage:
     def sync(self, path: str) -> None:
         """Do nothing: what has been answered is durable."""
 
-    def remove_folder(self, path: str) -> None:
+    def remove_folder(self, path: str) -> bool:
         """Remove all that is below a folder, and the uploads to it that nobody finished."""
         for upload in self.uploads(path):
             abort_upload(self._bucket, upload)
@@ -186,6 +186,11 @@ class S3Storage:
                 batch = []
         if batch:
             self._bucket.delete_all(batch, path, self._clock())
+        return True
+
+    def awaits_readers(self, path: str) -> bool:
+        """Return that it does not: what is removed is gone, whoever reads it."""
+        return False
 
     def remove_empty_folder(self, path: str) -> None:
         """Raise C(ENOTEMPTY) if a folder holds something; an empty one is not there."""

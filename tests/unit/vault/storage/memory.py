@@ -80,9 +80,13 @@ class MemoryStorage:
     def remove_empty_folder(self, path: str) -> None:
         return
 
-    def remove_folder(self, path: str) -> None:
+    def remove_folder(self, path: str) -> bool:
         for name in [name for name in self.files if name.startswith(f"{path}/")]:
             del self.files[name]
+        return True
+
+    def awaits_readers(self, path: str) -> bool:
+        return False
 
     def held_until(self, path: str) -> float | None:
         return None

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from unit.vault.builders import NFS, stored_tree, unlink_on_nfs
 
 from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.directory import DirectoryStorage
 
@@ -140,30 +141,40 @@ def test_a_file_that_is_not_made_for_certain_is_not_there(
 def test_a_file_that_is_read_keeps_no_folder_on_nfs(
     tmp_path: Path, storage: DirectoryStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """NFS gives a file that is removed while its host reads it another name, which cannot be removed before its end."""
     folder = tmp_path / "20261123T010203Z-0001"
-    folder.mkdir()
-    for name in ("0-system.img.zst", "vm.json"):
+    (folder / "first").mkdir(parents=True)
+    for name in ("0-system.img.zst", "vm.json", "first/0-system.img.zst"):
         (folder / name).write_bytes(OLD)
-    unlink = os.unlink
-
-    def on_nfs(name: str, *, dir_fd: int | None = None) -> None:
-        if os.path.basename(name).startswith(".nfs"):
-            raise OSError(errno.EBUSY, "Device or resource busy", name)
-        if name == "kept":
-            raise OSError(errno.EPERM, "Operation not permitted", name)
-        if name.endswith(".zst"):
-            os.rename(name, ".nfs0000000000000001", src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
-        else:
-            unlink(name, dir_fd=dir_fd)
-
     with monkeypatch.context() as patch:
-        patch.setattr(os, "unlink", on_nfs)
+        patch.setattr(os, "unlink", unlink_on_nfs)
+        assert not storage.awaits_readers(str(folder))
         for _number in range(2):  # the next run finds what is left
-            storage.remove_folder(str(folder))
-            assert os.listdir(folder) == [".nfs0000000000000001"]
-        (folder / "kept").write_bytes(OLD)
-        with pytest.raises(OSError, match="busy|not permitted"):
-            storage.remove_folder(str(folder))
-    storage.remove_folder(str(folder))
+            assert not storage.remove_folder(str(folder))
+            assert stored_tree(folder) == [NFS, "first", f"first/{NFS}"]
+            assert storage.awaits_readers(str(folder))
+    assert storage.remove_folder(str(folder))
     assert os.listdir(tmp_path) == []
+
+
+def test_what_cannot_be_removed_keeps_nothing_else(
+    tmp_path: Path, storage: DirectoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "20261123T010203Z-0001"
+    (folder / "first").mkdir(parents=True)
+    for name in ("0-system.img.zst", "first/kept", "vm.json"):
+        (folder / name).write_bytes(OLD)
+    (folder / "elsewhere").symlink_to(tmp_path)
+    monkeypatch.setattr(os, "unlink", unlink_on_nfs)
+    with pytest.raises(PermissionError) as failure:
+        storage.remove_folder(str(folder))
+    assert failure.value.filename == str(folder / "first" / "kept")
+    assert stored_tree(folder) == [NFS, "first", "first/kept"]
+
+
+def test_link_to_a_folder_is_not_followed(tmp_path: Path, storage: DirectoryStorage, path: str) -> None:
+    link = tmp_path.parent / f"{tmp_path.name} link"
+    link.symlink_to(tmp_path)
+    storage.write(path, OLD)
+    with pytest.raises(NotADirectoryError):
+        storage.remove_folder(str(link))
+    assert storage.read(path) == OLD

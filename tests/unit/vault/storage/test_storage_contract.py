@@ -204,8 +204,9 @@ def test_a_removed_folder_takes_all_with_it_and_nothing_else(storage_root: Place
         storage.write(f"{root}/{path}", b"x")
     with pytest.raises(OSError, match="not empty"):
         storage.remove_empty_folder(f"{root}/point2")
-    storage.remove_folder(f"{root}/point")
-    storage.remove_folder(f"{root}/point")
+    assert storage.remove_folder(f"{root}/point")
+    assert storage.remove_folder(f"{root}/point")
+    assert not storage.awaits_readers(f"{root}/point2")
     assert storage.names(root) == ["point2"]
     assert storage.names(f"{root}/point2") == ["disk"]
 
