@@ -196,7 +196,7 @@ from ansible_collections.ovm.backup.plugins.module_utils._libraries import missi
 from ansible_collections.ovm.backup.plugins.module_utils._reading import did_you_mean
 from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError, OvmBackupError
 from ansible_collections.ovm.backup.plugins.module_utils.manager.client import connect
-from ansible_collections.ovm.backup.plugins.module_utils.manager.clones import is_ours
+from ansible_collections.ovm.backup.plugins.module_utils.manager.clones import ours_among
 from ansible_collections.ovm.backup.plugins.module_utils.manager.inventory import read_inventory
 from ansible_collections.ovm.backup.plugins.module_utils.manager.settings import ConnectionSettings
 from ansible_collections.ovm.backup.plugins.module_utils.planning.coverage import assess, parse_subclients
@@ -311,6 +311,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         vault = Vault.open(vault_path, VaultAccess.from_environment()) if vault_path else None
         with connect(settings) as client:
             inventory = read_inventory(client)
+            is_ours = ours_among(client, inventory)
         coverage = None
         if vault is not None:
             state = read_coverage_state(vault)

@@ -255,7 +255,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._durations import duration_option
 from ..module_utils._manager import manager_client, manager_options
 from ..module_utils._module import engine, open_vault, vault_options
-from ..module_utils.manager.clones import is_ours
+from ..module_utils.manager.clones import ours_among
 from ..module_utils.manager.inventory import read_inventory
 from ..module_utils.planning.coverage import assess, parse_subclients
 from ..module_utils.planning.coverage_text import coverage_summary
@@ -280,6 +280,7 @@ def main() -> None:
         vault = open_vault(module)
         with manager_client(module) as client:
             inventory = read_inventory(client)
+            is_ours = ours_among(client, inventory)
         state = read_coverage_state(vault)
         report = assess(subclients, inventory, state, now=time.time(), is_ours=is_ours, grace=grace).as_dict()
     module.exit_json(

@@ -164,15 +164,15 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._manager import manager_client, manager_options
 from ..module_utils._module import engine
-from ..module_utils.manager.clones import is_ours
+from ..module_utils.manager.clones import ours_among
 from ..module_utils.manager.inventory import Vm, read_inventory
 from ..module_utils.planning.names import client_name
 
 
-def describe(vm: Vm) -> dict[str, Any]:
+def describe(vm: Vm, *, is_our_clone: bool) -> dict[str, Any]:
     """Return a VM in plain types, without the manager's own documents."""
     document = {key: value for key, value in asdict(vm).items() if key != "document"}
-    return {**document, "client": client_name(vm.name), "is_template": vm.is_template, "is_our_clone": is_ours(vm)}
+    return {**document, "client": client_name(vm.name), "is_template": vm.is_template, "is_our_clone": is_our_clone}
 
 
 def main() -> None:
@@ -181,10 +181,14 @@ def main() -> None:
     with engine(module, "requests"):
         with manager_client(module) as client:
             inventory = read_inventory(client)
+            is_ours = ours_among(client, inventory)
         result = {
             "changed": False,
             "manager": {"id": inventory.manager_id, "version": inventory.manager_version},
-            "vms": [describe(vm) for vm in sorted(inventory.vms.values(), key=lambda vm: (vm.name, vm.id))],
+            "vms": [
+                describe(vm, is_our_clone=is_ours(vm))
+                for vm in sorted(inventory.vms.values(), key=lambda vm: (vm.name, vm.id))
+            ],
         }
     module.exit_json(**result)
 

@@ -20,10 +20,13 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import fragment_loader
 from ansible.template import Templar
 from ansible.utils.plugin_docs import add_fragments
-from unit.transfer.builders import Estate, vm_plan
+from unit.transfer.builders import RUN, Estate, vm_plan
 
 from ansible_collections.ovm.backup.plugins.inventory import ovm
+from ansible_collections.ovm.backup.plugins.module_utils.manager import clone_making
 from ansible_collections.ovm.backup.plugins.module_utils.manager.client import connect
+from ansible_collections.ovm.backup.plugins.module_utils.manager.clones import ensure_clone, remove_clone
+from ansible_collections.ovm.backup.plugins.module_utils.manager.settings import ConnectionSettings
 from ansible_collections.ovm.backup.plugins.module_utils.planning.host_list import Host
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
 from simulator.testing import Simulator, running
@@ -166,6 +169,33 @@ def test_protection(fill: Fill, vault: Estate, site: Path) -> None:
     data = fill({**given, "subclients": {"databases": DATABASES}, "subclients_path": ["definitions"]})
     assert (groups(data)["subclient_files"], groups(data)["protection_never"]) == (["files01"], ["files01"])
     assert data.hosts["db01"].vars["ovm_newest_point"] == vault.vault.client("db01").point().id
+
+
+def test_a_clone_that_has_no_mark_yet_is_no_vm(
+    fill: Fill, vault: Estate, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backup has made it a moment ago: it is neither a host nor a VM without protection."""
+    seen: list[dict[str, list[str]]] = []
+    mark = clone_making.mark_clone
+
+    def marked_late(*given: Any, **named: Any) -> str:
+        assert "db01.0" in {vm["name"] for vm in simulator.state()["vms"].values()}
+        seen.append(groups(fill({"vault": vault.vault.path, "group_by": ["protection"]})))
+        return mark(*given, **named)
+
+    monkeypatch.setattr(clone_making, "mark_clone", marked_late)
+    simulator.read_only(False)
+    settings = ConnectionSettings(simulator.url, simulator.user, simulator.password, ca_path=simulator.ca)
+    with connect(settings, sleep=simulator.advance) as client:
+        clone, _created = ensure_clone(client, simulator.find("Vm", "db01")["id"]["value"], run_id=RUN)
+        remove_clone(client, clone.id)
+    assert seen == [
+        {
+            "ovm_vms": ["app 01", "db01", "files01"],
+            "protection_protected": ["db01"],
+            "protection_never": ["app 01", "files01"],
+        }
+    ]
 
 
 def test_the_cache(fill: Fill, site: Path, simulator: Simulator) -> None:

@@ -24,6 +24,7 @@ from unit.transfer.builders import Estate
 from unit.vault.builders import read_from_images
 
 from ansible_collections.ovm.backup.plugins.module_utils import _guest, _manager
+from ansible_collections.ovm.backup.plugins.module_utils.manager import clone_making
 from ansible_collections.ovm.backup.plugins.module_utils.manager.client import connect
 from ansible_collections.ovm.backup.plugins.module_utils.vault.points import Vault
 from simulator.testing import Simulator, running
@@ -164,6 +165,30 @@ def keep_clone(succeed: Run, manager: dict[str, Any], simulator: Simulator) -> I
     yield run
     for args in kept:
         succeed("vm_clone", {**args, "state": "absent"})
+
+
+@pytest.fixture
+def beside_a_new_clone(succeed: Run, manager: dict[str, Any], simulator: Simulator, monkeypatch: Any) -> Run:
+    """Run a module while another run has just made the clone C(db01.0), which has no mark of ours yet."""
+
+    def run(module: str, args: dict[str, Any]) -> dict[str, Any]:
+        results: list[dict[str, Any]] = []
+        mark = clone_making.mark_clone
+
+        def marked_late(*given: Any, **named: Any) -> str:
+            assert "db01.0" in {vm["name"] for vm in simulator.state()["vms"].values()}
+            results.append(succeed(module, args))
+            return mark(*given, **named)
+
+        monkeypatch.setattr(clone_making, "mark_clone", marked_late)
+        vm_id = simulator.find("Vm", "db01")["id"]["value"]
+        clone = {**manager, "vm_id": vm_id, "run_id": "20261123T010203Z-0a1b2c3d-4e5f60"}
+        succeed("vm_clone", clone)
+        succeed("vm_clone", {**clone, "state": "absent"})
+        [result] = results
+        return result
+
+    return run
 
 
 @pytest.fixture

@@ -56,6 +56,11 @@ def test_report(foresee: Any, args: dict[str, Any], estate: Estate, simulator: S
     assert found["orphaned_clients"] == []
 
 
+def test_a_clone_that_has_no_mark_yet_is_no_vm(beside_a_new_clone: Any, args: dict[str, Any]) -> None:
+    found = beside_a_new_clone("coverage_info", args)
+    assert (sorted(states(found)), found["our_clones"]) == (["app 01", "db01", "files01"], 1)
+
+
 def test_grace(succeed: Any, args: dict[str, Any], db01: str) -> None:
     assert states(succeed("coverage_info", {**args, "grace": "999999999"}))["db01"] == "protected"
 

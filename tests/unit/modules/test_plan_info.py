@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from unit.vault.builders import MIB
 
-from ansible_collections.ovm.backup.plugins.module_utils.manager import clone_making
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import BackupRequest, backup_vm
 from ansible_collections.ovm.backup.plugins.module_utils.vault.jobs import JobStore, new_job, vm_record
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
@@ -81,24 +80,9 @@ def test_plan(succeed: Any, foresee: Any, args: dict[str, Any], simulator: Simul
     assert found["plan_summary"][0] == "Plan for subclient all, incremental asked for: 3 back up"
 
 
-def test_a_clone_that_has_no_mark_yet_is_no_vm(
-    succeed: Any, args: dict[str, Any], manager: dict[str, Any], simulator: Simulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another run has made it a moment ago, and does not know of it yet."""
-    plans: list[dict[str, Any]] = []
-    mark = clone_making.mark_clone
-
-    def marked_late(*given: Any, **named: Any) -> str:
-        assert "db01.0" in {vm["name"] for vm in simulator.state()["vms"].values()}
-        plans.append(succeed("plan_info", args)["plan"])
-        return mark(*given, **named)
-
-    monkeypatch.setattr(clone_making, "mark_clone", marked_late)
-    clone = {**manager, "vm_id": id_of(simulator, "Vm", "db01"), "run_id": RUN}
-    succeed("vm_clone", clone)
-    [plan] = plans
+def test_a_clone_that_has_no_mark_yet_is_no_vm(beside_a_new_clone: Any, args: dict[str, Any]) -> None:
+    plan = beside_a_new_clone("plan_info", args)["plan"]
     assert {vm["vm_name"] for vm in plan["vms"]} == {"app 01", "db01", "files01"}
-    succeed("vm_clone", {**clone, "state": "absent"})
 
 
 def test_options_of_the_plan(succeed: Any, args: dict[str, Any]) -> None:

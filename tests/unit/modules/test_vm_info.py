@@ -69,6 +69,11 @@ def test_all_vms(foresee: Any, manager: dict[str, Any], simulator: Simulator) ->
     assert [disk["kind"] for disk in found["vms"][1]["disks"]] == ["virtual", "virtual", "cdrom"]
 
 
+def test_a_clone_that_has_no_mark_yet_is_ours(beside_a_new_clone: Any, manager: dict[str, Any]) -> None:
+    found = beside_a_new_clone("vm_info", manager)
+    assert [vm["name"] for vm in found["vms"] if vm["is_our_clone"]] == ["db01.0"]
+
+
 def test_environment(succeed: Any, manager: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("url", "user", "password", "ca_path"):
         monkeypatch.setenv(f"OVM_{name.upper()}", manager[name])
