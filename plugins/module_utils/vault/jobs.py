@@ -312,10 +312,7 @@ class JobStore:
         return found.jobs[-1] if found.jobs else None
 
     def open_after(self, job_id: str, subclient: str) -> tuple[str, ...]:
-        """Return the jobs of a subclient that began after this one and are not closed, the newest last.
-
-        Records that cannot be read are passed over.
-        """
+        """Return the jobs of a subclient, of those that can be read, that began after this one and are not closed."""
         found = []
         for other in sorted(self._ids())[-LOOK_BACK:]:
             with contextlib.suppress(VaultError):

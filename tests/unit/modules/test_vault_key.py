@@ -109,6 +109,12 @@ def test_plain_vault_has_no_keys(succeed: Any, fail: Any, tmp_path: Path) -> Non
     assert fail("vault_key", {"vault": path})["msg"] == f"The vault {path} is not encrypted: it has no keys"
 
 
+def interrupt(path: Path) -> None:
+    """Leave a vault as if its making had been interrupted: these are the last that are made."""
+    for name in ("reserve", "vault.json"):
+        (path / name).unlink()
+
+
 def test_vault_is_made_encrypted_or_not(succeed: Any, fail: Any, path: Path) -> None:
     plain, key = {"vault": str(path)}, {"vault_access": {"encryption_key": FIRST}}
     for check_mode in (True, False):
@@ -123,7 +129,7 @@ def test_vault_is_made_encrypted_or_not(succeed: Any, fail: Any, path: Path) -> 
     foreseen = succeed("vault", wanted, check_mode=True)
     made = succeed("vault", wanted)
     assert {**made["vault"], "id": None} == foreseen["vault"]
-    assert stored_tree(path) == ["clients", "decrypt.py", "jobs", "keys.json", "restore.py", "vault.json"]
+    assert stored_tree(path) == ["clients", "decrypt.py", "jobs", "keys.json", "reserve", "restore.py", "vault.json"]
     settings = json.loads((path / "vault.json").read_text())
     assert settings["encryption"] == {"format": "ovm.backup encrypted file", "version": 1}
     assert succeed("vault", wanted) == {**made, "changed": False}
@@ -131,9 +137,9 @@ def test_vault_is_made_encrypted_or_not(succeed: Any, fail: Any, path: Path) -> 
     assert fail("vault", {**plain, **key, "encrypted": False})["msg"] == (
         f"The vault {path} is encrypted, which cannot be changed: make another one"
     )
-    (path / "vault.json").unlink()  # as if it had been interrupted
+    interrupt(path)
     assert succeed("vault", wanted)["changed"] is True
-    (path / "vault.json").unlink()
+    interrupt(path)
     other = {**wanted, "vault_access": {"encryption_key": THIRD}}
     assert fail("vault", other)["failure"]["kind"] == "VaultKeyError"
 

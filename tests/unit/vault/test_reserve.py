@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.ovm.backup.plugins.module_utils.vault import reserve
-from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.directory import DirectoryStorage, DirectoryWriter
+from ansible_collections.ovm.backup.plugins.module_utils.vault.storage.directory import (
+    DirectoryStorage,
+    DirectoryWriter,
+)
 
 MIB = 1 << 20
 
