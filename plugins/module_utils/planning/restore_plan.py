@@ -176,8 +176,8 @@ class _Planning:
     def _is_complete(self, vm: Vm | None, disks: Sequence[DiskToRestore], own: Mapping[str, MadeDisk]) -> bool:
         """Whether an interrupted call has done it all, up to the start of the VM, and only the marks are left.
 
-        Disks are put into slots only when they are whole. The guest may have written to them by now, also if it does not
-        run at this moment: they are not written again.
+        Disks are put into slots only when they are whole. The guest may have written to them by now, also if it
+        does not run at this moment: they are not written again.
         """
         if vm is not None and holds_done(vm, own):
             return True

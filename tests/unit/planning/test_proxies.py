@@ -55,7 +55,7 @@ def test_nobody_was_looked_at() -> None:
             silent(
                 "p2",
                 failed=True,
-                msg="The ovm.backup.proxy_check action failed to execute in the expected time frame (300) and was terminated",
+                msg="The proxy_check action failed to execute in the expected time frame (300) and was terminated",
             ),
             "it gave no answer in time: perhaps a mount hangs there",
         ),
