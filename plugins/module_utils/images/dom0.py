@@ -47,7 +47,7 @@ def fiemap_parts(fd, flags=FIEMAP_FLAG_SYNC, count=2048):
         raw = _bytes_of(data)
         found = struct.unpack("=I", raw[20:24])[0]
         numbers = struct.unpack("=" + "3Q16xI12x" * found, raw[32 : 32 + 56 * found])
-        extents = [numbers[index : index + 4] for index in range(0, len(numbers), 4)]
+        extents = list(zip(*[iter(numbers)] * 4))
         for logical, _physical, length, mark in extents:
             if logical < position or not length or last:
                 raise OSError(errno.EIO, "the extent map overlaps or does not advance at offset %d" % logical)

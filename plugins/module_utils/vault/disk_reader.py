@@ -17,7 +17,8 @@ from ..errors import CorruptVaultError
 from . import format as fmt
 from .content_hash import parse_state, zeros
 from .files import open_file, read_errors
-from .tables import HASHES_PER_PIECE, RECORDS_PER_PIECE, RecordMisfit, RecordTable, Table
+from .record_check import RecordCheck, RecordMisfit
+from .tables import HASHES_PER_PIECE, RECORDS_PER_PIECE, RecordTable, Table
 
 # Larger than any header that a writer makes; a damaged size field must not make us read gigabytes.
 _HEADER_LIMIT = 1024 * 1024
@@ -264,11 +265,12 @@ class DiskFile:
             RECORDS_PER_PIECE,
             lambda _index: wrong,
         )
-        if table.load() != self.header.get("records_hash"):
-            raise wrong
         records = RecordTable(table)
+        check = RecordCheck(self.geometry, self.is_full, offset)
+        if records.load(check) != self.header.get("records_hash"):
+            raise wrong
         try:
-            hashes = records.check(self.geometry, self.is_full, offset)
+            hashes = check.end()
         except RecordMisfit as error:
             at = offset + error.index * size
             raise self._corrupt(f"record {error.index} does not fit the disk or the file", at) from error

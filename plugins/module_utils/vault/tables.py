@@ -15,13 +15,12 @@ from typing import Callable
 
 from .._libraries import blake3
 from . import format as fmt
+from .record_check import RecordCheck
 
 # Entries of a piece: what is read at once, and again whenever another piece was wanted meanwhile.
 RECORDS_PER_PIECE = 512
 HASHES_PER_PIECE = 2048
 _SEGMENT_NUMBER = struct.Struct("<I")  # a record begins with it
-# A record without the hash of its frame, which only the reader of the frame needs.
-_PLACE = struct.Struct(fmt.RECORD.format.replace("32s", "32x"))
 
 
 class Table:
@@ -49,14 +48,15 @@ class Table:
         self.count = count
         self.pieces = -(-count // per_piece)
 
-    def load(self) -> str:
-        """Read everything once and return its BLAKE3."""
+    def load(self, look: Callable[[bytes], None] = lambda _piece: None) -> str:
+        """Read everything once and return its BLAKE3. Nobody knows yet whether what C(look) sees is right."""
         whole = blake3.blake3()
         self._digests.clear()
         for number in range(self.pieces):
             data = self._fetch(number)
             whole.update(data)
             self._digests += blake3.blake3(data).digest()
+            look(data)
             self._last = (number, data)
         return str(whole.hexdigest())
 
@@ -85,16 +85,8 @@ class Table:
         return self._read(first, min(first + self._per_piece, self.count))
 
 
-class RecordMisfit(Exception):
-    """A record, given by its index, does not fit the disk or the file."""
-
-    def __init__(self, index: int) -> None:
-        super().__init__(index)
-        self.index = index
-
-
 class RecordTable:
-    """The records of a file, ascending by segment. C(check) comes first, on a table that is loaded."""
+    """The records of a file, ascending by segment. C(load) comes first."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -102,6 +94,16 @@ class RecordTable:
 
     def __len__(self) -> int:
         return self._table.count
+
+    def load(self, check: RecordCheck) -> str:
+        """Read everything once, for C(check) too; return its BLAKE3."""
+        self._starts = array("Q")
+
+        def look(piece: bytes) -> None:
+            self._starts.append(_SEGMENT_NUMBER.unpack_from(piece)[0])
+            check.add(piece)
+
+        return self._table.load(look)
 
     def __iter__(self) -> Iterator[fmt.Record]:
         for number in range(self._table.pieces):
@@ -124,54 +126,3 @@ class RecordTable:
             if low and fmt.Record._make(fmt.RECORD.unpack_from(data, start * size)).end <= segment:
                 start = low
             yield from map(fmt.Record._make, fmt.RECORD.iter_unpack(data[start * size :]))
-
-    def check(self, geometry: fmt.Geometry, full: bool, data_end: int) -> int:
-        """Check that the records fit disk and file, whoever wrote them; return the number of hashes that they own.
-
-        Raises C(RecordMisfit). It looks at every record of every file that is opened, so it does nothing else.
-        """
-        total = geometry.segments
-        final, last = total - 1, geometry.mask(total - 1)
-        per_segment = geometry.segment_size // geometry.block_size
-        every = (1 << per_segment) - 1
-        expected = hashes = index = 0
-        self._starts = array("Q")
-        for number in range(self._table.pieces):
-            data = self._table.piece(number)
-            self._starts.append(_SEGMENT_NUMBER.unpack_from(data)[0])
-            begin = index
-            for segment, segments, offset, length, stored, zero, first_hash in _PLACE.iter_unpack(data):
-                if (
-                    (segment != expected and (full or segment < expected))
-                    or first_hash != hashes
-                    or offset + length > data_end
-                ):
-                    raise RecordMisfit(index)
-                # Most records of most files: nothing of what follows can be wrong with a whole segment of data.
-                if stored == every and not zero and segments == 1 and length and segment < final:
-                    expected = segment + 1
-                    hashes += per_segment
-                    index += 1
-                    continue
-                whole = every if segment != final else last
-                expected = segment + segments
-                if (
-                    not segments
-                    or expected > total
-                    or stored | whole != whole
-                    or zero | every != every
-                    or (not length if stored else _frame_hash(data, index - begin) != fmt.NO_HASH)
-                    or (segments > 1 and (stored or zero != every))
-                    or (full and (stored | zero) & whole != whole)
-                ):
-                    raise RecordMisfit(index)
-                hashes += fmt.bit_count(stored & ~zero)
-                index += 1
-        if full and expected != total:
-            raise RecordMisfit(index)
-        return hashes
-
-
-def _frame_hash(records: bytes, index: int) -> bytes:
-    end = (index + 1) * fmt.RECORD.size
-    return records[end - fmt.HASH_SIZE : end]

@@ -127,6 +127,27 @@ def test_short_reads_are_put_together(tmp_path: Path, monkeypatch: pytest.Monkey
         assert read(image_file, 5, 9_000) == data[5:9_005]
 
 
+@pytest.mark.parametrize("takes_advice", [True, False])
+def test_the_kernel_is_told_of_what_is_read_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, takes_advice: bool
+) -> None:
+    told: list[tuple[int, int]] = []
+
+    def advise(_descriptor: int, offset: int, length: int, _advice: int) -> None:
+        told.append((offset, length))
+        if not takes_advice:
+            raise OSError(errno.EINVAL, "no advice")
+
+    monkeypatch.setattr("os.posix_fadvise", advise)
+    content = noise(400 * KIB)
+    spans = [Span(start, start + 4 * KIB) for start in range(0, 400 * KIB, 8 * KIB)]
+    with LocalImage(str(write_image(tmp_path / "disk.img", content))) as image:
+        for number, piece in enumerate(image.read(spans, step=MIB)):
+            assert piece == Piece(spans[number].start, content[spans[number].start : spans[number].end])
+            assert len(told) == min(number + 33, len(spans)), "some more than this one, and not all of the disk"
+    assert told == [(span.start, 4 * KIB) for span in spans]
+
+
 def test_an_image_that_is_cut_off_while_it_is_read(tmp_path: Path) -> None:
     image = write_image(tmp_path / "raw", noise(10_000))
     with LocalImage(str(image)) as image_file:
