@@ -66,6 +66,15 @@ def choose(
     return Choice(planned["type"], planned["type_reason"], base)
 
 
+def damaged(
+    planned: Mapping[str, Any], parent: Point | None, base_id: str, error: VaultError, notes: list[str]
+) -> str:
+    """Return the reason for a full in place of what was to build on C(base_id), and note why."""
+    notes.append(f"disk {planned['name']} was backed up in full: {error.message}")
+    which = "newest" if parent is not None and base_id == parent.id else "full"
+    return f"the {which} recovery point {base_id} is damaged"
+
+
 def _base(
     client: Client, parent: Point | None, planned: Mapping[str, Any], geometry: Geometry, notes: list[str]
 ) -> tuple[Base | None, str]:
@@ -78,11 +87,9 @@ def _base(
     try:
         if planned["type"] == "differential":
             point, disk = client.last_full(point, disk)
-        chain = client.open_disk(point, disk)
+        chain = client.open_disk(point, disk, partly=True)
     except (PointNotFoundError, CorruptVaultError) as error:
-        notes.append(f"disk {planned['name']} was backed up in full: {error.message}")
-        which = "newest" if point is parent else "full"
-        return None, f"the {which} recovery point {point.id} is damaged"
+        return None, damaged(planned, parent, point.id, error, notes)
     except VaultError as error:
         if error.details.get("errno") not in (errno.EMFILE, errno.ENFILE):
             raise

@@ -14,21 +14,21 @@ import functools
 import json
 import random
 from collections.abc import Mapping
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
-from ..errors import ServerError, SourceError
+from ..errors import CorruptVaultError, ServerError, SourceError
 from ..images.types import DiskImage
 from ..vault.chain import DiskChain, open_chain
-from ..vault.disk_writer import FrameCompressor
+from ..vault.disk_writer import DiskFileSummary, FrameCompressor
 from ..vault.drafts import FINAL, FIRST, SECOND, Draft, FirstPassDisk
 from ..vault.format import Geometry
 from ..vault.manifest import Point, PointDisk, disk_file_name
 from ..vault.point_making import versions
 from ..vault.points import Client
-from .base import Choice, choose
+from .base import Choice, choose, damaged
 from .deadline import Deadline
 from .detection import ALL, HASH, Detection, detect_changes, identify
-from .disk_backup import backup_disk
+from .disk_backup import DiskResult, backup_disk
 from .keeping import decide_keeping
 from .opening import Images
 from .request import BackupRequest
@@ -36,6 +36,17 @@ from .sampling import check_sample
 
 # Called with the name of the disk, the bytes done and its size.
 Progress = Callable[[str, int, int], None]
+
+
+# Nothing is concluded from the map of a disk that is written to meanwhile.
+_FIRST_OF_TWO = Detection(HASH, "the VM still ran")
+
+
+class _Transferred(NamedTuple):
+    choice: Choice
+    detection: Detection
+    result: DiskResult
+    summary: DiskFileSummary
 
 
 class PointTransfer:
@@ -142,67 +153,48 @@ class PointTransfer:
         self._images.append(image)
         return image
 
-    def _choose(self, planned: Mapping[str, Any], geometry: Geometry, stack: contextlib.ExitStack) -> Choice:
-        """Return how a disk is stored; C(stack) closes what it is compared with."""
-        choice = choose(self._client, self._parent, planned, geometry, self._notes)
-        if choice.base is not None:
-            stack.enter_context(choice.base.chain)
-        return choice
-
     def _report(self, planned: Mapping[str, Any]) -> Callable[[int, int], None] | None:
         return None if self._progress is None else functools.partial(self._progress, planned["name"])
 
     def _first(self, planned: Mapping[str, Any]) -> FirstPassDisk:
-        with contextlib.ExitStack() as stack:
-            image = self._open(planned)
-            geometry = Geometry(image.size)
-            choice = self._choose(planned, geometry, stack)
-            file_name = disk_file_name(planned["slot"], planned["name"])
-            writer = self._draft.disk_writer(FIRST, file_name, geometry, choice.form, self._compressor)
-            stack.callback(writer.abort)
-            result = backup_disk(
-                image,
-                writer,
-                geometry,
-                self._compressor,
-                base=choice.chain,
-                progress=self._report(planned),
-                at_rest=False,
-            )
-            summary = writer.finish(result.content_state)
+        image = self._open(planned)
+        choice, _detection, result, summary = self._by_choice(planned, image, FIRST)
         return FirstPassDisk(
             disk_id=planned["disk_id"],
-            size=geometry.size,
+            size=image.size,
             type=choice.type,
             reason=choice.reason,
             base=choice.base_id,
-            file=file_name,
+            file=_file_name(planned),
             header_hash=summary.header_hash,
             read=result.read,
         )
 
-    def _disk(self, planned: Mapping[str, Any]) -> PointDisk:
-        with contextlib.ExitStack() as stack:
-            image = self._open(planned)
-            identity, doubt = identify(image)
-            if identity is None:
-                self._doubts.append(doubt)
-            geometry = Geometry(image.size)
-            detection = Detection(HASH, "the disk was read a first time while the VM still ran")
-            first = self._draft.first(planned["disk_id"])
-            if first is not None and first.size == geometry.size:
-                kind, reason, base_id = first.type, first.reason, first.base
-                below: DiskChain | None = stack.enter_context(open_chain(self._draft.files_below(self._client, first)))
-                file_name = first.file
-                writer = self._draft.disk_writer(SECOND, file_name, geometry, "incremental", self._compressor)
+    def _by_choice(self, planned: Mapping[str, Any], image: DiskImage, part: str) -> _Transferred:
+        """Transfer a disk as planned, or in full when what that builds on is gone or turns out to be damaged."""
+        choice = choose(self._client, self._parent, planned, Geometry(image.size), self._notes)
+        while True:
+            try:
+                with contextlib.ExitStack() as stack:
+                    if choice.base is not None:
+                        stack.enter_context(choice.base.chain)
+                    detection = self._detect(planned, image, choice) if part == FINAL else _FIRST_OF_TWO
+                    result, summary = self._transfer(planned, image, part, choice.chain, detection)
+            except CorruptVaultError as error:
+                if choice.base is None:
+                    raise
+                choice = Choice("full", damaged(planned, self._parent, choice.base.point_id, error, self._notes))
             else:
-                first = None  # the disk was resized between the passes, or there was only one
-                choice = self._choose(planned, geometry, stack)
-                kind, reason, base_id, below = choice.type, choice.reason, choice.base_id, choice.chain
-                detection = self._detect(planned, image, choice)
-                file_name = disk_file_name(planned["slot"], planned["name"])
-                writer = self._draft.disk_writer(FINAL, file_name, geometry, choice.form, self._compressor)
-            stack.callback(writer.abort)
+                self._detections.append(detection)
+                return _Transferred(choice, detection, result, summary)
+
+    def _transfer(
+        self, planned: Mapping[str, Any], image: DiskImage, part: str, below: DiskChain | None, detection: Detection
+    ) -> tuple[DiskResult, DiskFileSummary]:
+        """Transfer what differs from C(below), or all of a disk, into a file of a part of the draft."""
+        geometry, form = Geometry(image.size), "full" if below is None else "incremental"
+        writer = self._draft.disk_writer(part, _file_name(planned), geometry, form, self._compressor)
+        try:
             result = backup_disk(
                 image,
                 writer,
@@ -212,19 +204,37 @@ class PointTransfer:
                 comparison=detection.comparison,
                 progress=self._report(planned),
                 watch=self._deadline.check if self._deadline is not None else None,
+                at_rest=part != FIRST,
             )
-            summary = writer.finish(result.content_state)
-        if first is not None:
+            return result, writer.finish(result.content_state)
+        finally:
+            writer.abort()
+
+    def _disk(self, planned: Mapping[str, Any]) -> PointDisk:
+        image = self._open(planned)
+        identity, doubt = identify(image)
+        if identity is None:
+            self._doubts.append(doubt)
+        first = self._draft.first(planned["disk_id"])
+        if first is not None and first.size == image.size:
+            kind, reason, base_id = first.type, first.reason, first.base
+            detection = Detection(HASH, "the disk was read a first time while the VM still ran")
+            with open_chain(self._draft.files_below(self._client, first), partly=True) as below:
+                result, summary = self._transfer(planned, image, SECOND, below, detection)
             self._draft.second[first.disk_id] = summary.header_hash
+        else:
+            first = None  # the disk was resized between the passes, or there was only one
+            choice, detection, result, summary = self._by_choice(planned, image, FINAL)
+            kind, reason, base_id = choice.type, choice.reason, choice.base_id
         return PointDisk(
             slot=planned["slot"],
             disk_id=planned["disk_id"],
             name=planned["name"],
-            size=geometry.size,
+            size=image.size,
             type=kind,
             reason=reason,
             base=base_id,
-            file=file_name,
+            file=_file_name(planned),
             file_size=summary.size,
             header_hash=summary.header_hash,
             content_hash=result.content_hash,
@@ -255,7 +265,6 @@ class PointTransfer:
             sample=request.sample,
             chance=self._chance,
         )
-        self._detections.append(found)
         check_sample(image, choice.base.chain, found.sample)
         return found
 
@@ -271,3 +280,7 @@ class PointTransfer:
         except (SourceError, ServerError) as error:
             self._notes.append(f"vm.cfg is not in the recovery point: {error.message}")
         return stored
+
+
+def _file_name(planned: Mapping[str, Any]) -> str:
+    return disk_file_name(planned["slot"], planned["name"])

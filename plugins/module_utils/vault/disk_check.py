@@ -220,11 +220,13 @@ class _Check:
             left -= step
             if not left:
                 break
+        if self._file.digests is not None:
+            at = self._skippable(at, fmt.MAGIC_DIGESTS, self._file.digests * fmt.HASH_SIZE)
         if self._seek_known:
             self._seek_table(at)
 
     def _seek_table(self, at: int) -> None:
-        """Check the heads of header and seek table, which follow the hashes, and the table itself."""
+        """Check the heads of header and seek table, which follow the other tables, and the table itself."""
         table = self._file.seek_table
         if table <= at + fmt.SKIPPABLE.size:
             raise self._error(at, "the frames of the file are not those of its seek table")

@@ -18,7 +18,7 @@ from . import format as fmt
 from .content_hash import parse_state, zeros
 from .files import open_file, read_errors
 from .record_check import RecordCheck, RecordMisfit
-from .tables import HASHES_PER_PIECE, RECORDS_PER_PIECE, RecordTable, Table
+from .tables import RECORDS_PER_PIECE, RecordTable, Table
 
 # Larger than any header that a writer makes; a damaged size field must not make us read gigabytes.
 _HEADER_LIMIT = 1024 * 1024
@@ -30,6 +30,7 @@ _NUMBERS = (
     "records_offset",
     "hashes",
     "hashes_offset",
+    "digests_offset",
 )
 
 
@@ -48,10 +49,11 @@ class DiskFile:
     """A published disk file, open for reading; threads may share it.
 
     Raises C(CorruptVaultError) naming file and offset for anything that is not what was written, also when
-    C(header_hash) (from the manifest) is given and is another.
+    C(header_hash) (from the manifest) is given and is another. All its tables are looked at before anything else; with
+    C(partly), for whoever wants little of the disk, the hashes of blocks are when they are wanted.
     """
 
-    def __init__(self, path: str, header_hash: str | None = None) -> None:
+    def __init__(self, path: str, header_hash: str | None = None, *, partly: bool = False) -> None:
         self.path = path
         with read_errors(path):
             self._file = open_file(path)
@@ -62,7 +64,7 @@ class DiskFile:
             self.header = self._read_header(header_hash)
             self.geometry = self._read_geometry()
             self.records = self._read_records()
-            self._hashes = self._read_hashes()
+            self._hashes = self._read_hashes(partly)
         except BaseException:
             self.close()
             raise
@@ -86,6 +88,11 @@ class DiskFile:
     def content_state(self) -> str:
         """Return the state of the disk as this file and what it builds on give it."""
         return str(self.header["content_state"])
+
+    @property
+    def digests(self) -> int | None:
+        """Return the number of digests of block hashes; files of the first versions have none."""
+        return _digests(self.header["hashes"]) if "digests_offset" in self.header else None
 
     def raw(self, offset: int, length: int) -> bytes:
         """Return bytes as they lie in the file, whatever they are."""
@@ -220,13 +227,16 @@ class DiskFile:
             raise self._corrupt("the header does not have the hash that the manifest gives", header_at)
         self._header_at, self.seek_table = header_at, table_at
         header = self._parse_header(text, header_at)
+        # Files of the first versions have no digests.
+        older = not header.keys() & {"digests_offset", "digests_hash"}
         for name in _NUMBERS:
-            value = header.get(name)
+            value = 0 if older and name == "digests_offset" else header.get(name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise self._corrupt(f"the header is impossible ({name}: {value!r})", header_at)
         records_end = header["records_offset"] + header["records"] * fmt.RECORD.size
         hashes_end = header["hashes_offset"] + header["hashes"] * fmt.HASH_SIZE
-        if max(records_end, hashes_end) > header_at or header.get("kind") not in ("full", "incremental"):
+        digests_end = 0 if older else header["digests_offset"] + _digests(header["hashes"]) * fmt.HASH_SIZE
+        if max(records_end, hashes_end, digests_end) > header_at or header.get("kind") not in ("full", "incremental"):
             raise self._corrupt("the header is impossible (kind, or tables larger than the file)", header_at)
         try:
             parse_state(header.get("content_state"))
@@ -278,12 +288,25 @@ class DiskFile:
             raise self._corrupt("the segment records do not match the header", self._header_at)
         return records
 
-    def _read_hashes(self) -> Table:
+    def _read_hashes(self, partly: bool) -> Table:
         wrong = self._corrupt("the block hashes are not what was recorded", self.header["hashes_offset"])
-        table = Table(self._hash_run, self.header["hashes"], fmt.HASH_SIZE, HASHES_PER_PIECE, lambda _index: wrong)
-        if table.load() != self.header.get("hashes_hash"):
+        count, per_piece = self.header["hashes"], fmt.HASHES_PER_DIGEST
+        table = Table(self._hash_run, count, fmt.HASH_SIZE, per_piece, lambda _index: wrong)
+        digests = self._read_digests()
+        if partly and digests is not None:
+            table.expect(digests)
+        elif table.load() != self.header.get("hashes_hash") or digests not in (None, table.digests):
             raise wrong
         return table
+
+    def _read_digests(self) -> bytes | None:
+        if self.digests is None:
+            return None
+        offset = self.header["digests_offset"]
+        found = self._pread(self.digests * fmt.HASH_SIZE, offset)
+        if fmt.digest(found) != self.header.get("digests_hash"):
+            raise self._corrupt("the digests of the block hashes do not have the hash that was recorded", offset)
+        return found
 
     def _hash_run(self, first: int, last: int) -> bytes:
         """Return hashes as they lie in the file; the frames of hashes begin with bytes that are none."""
@@ -305,3 +328,8 @@ class DiskFile:
 
     def _corrupt(self, what: str, offset: int) -> CorruptVaultError:
         return CorruptVaultError(f"{self.path} is damaged at offset {offset}: {what}", path=self.path, offset=offset)
+
+
+def _digests(hashes: int) -> int:
+    """Return how many digests there are of so many hashes."""
+    return -(-hashes // fmt.HASHES_PER_DIGEST)

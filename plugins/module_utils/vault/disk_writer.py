@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
 
@@ -153,6 +154,9 @@ class DiskWriter:
         self._append_table(fmt.MAGIC_RECORDS, self._records, 0xFFFFFFFF)
         header.update(hashes_offset=self._offset + fmt.SKIPPABLE.size)
         self._append_table(fmt.MAGIC_HASHES, self._hashes, fmt.HASHES_PER_FRAME * fmt.HASH_SIZE)
+        digests = self._digests()
+        header.update(digests_offset=self._offset + fmt.SKIPPABLE.size, digests_hash=fmt.digest(digests))
+        self._append(fmt.skippable(fmt.MAGIC_DIGESTS, digests), 0)
         text = fmt.canonical(header)
         self._append(fmt.skippable(fmt.MAGIC_HEADER, text), 0)
         self._write_seek_table()
@@ -194,6 +198,17 @@ class DiskWriter:
                 if not left:
                     return
 
+    def _digests(self) -> bytes:
+        """Return the hash of each run of hashes, so that a reader need not read all of them to trust some."""
+        found = []
+        with self._hashes.reader() as source:
+            left = self._hashes.size
+            while left:
+                step = min(left, fmt.HASHES_PER_DIGEST * fmt.HASH_SIZE)
+                found.append(blake3.blake3(b"".join(self._parts(source, step))).digest())
+                left -= step
+        return b"".join(found)
+
     def _write_seek_table(self) -> None:
         entries, size = self._seek.size // fmt.SEEK_ENTRY.size, self._seek.size
         self._write(fmt.SKIPPABLE.pack(fmt.MAGIC_SEEK_TABLE, size + fmt.SEEK_FOOTER.size))
@@ -202,12 +217,16 @@ class DiskWriter:
         self._write(fmt.SEEK_FOOTER.pack(entries, 0, fmt.MAGIC_SEEKABLE))
 
     def _copy(self, source: BinaryIO, length: int) -> None:
+        for part in self._parts(source, length):
+            self._write(part)
+
+    def _parts(self, source: BinaryIO, length: int) -> Iterator[bytes]:
         while length:
             with vault_errors("write", self._path):
                 part = source.read(min(length, _CHUNK))
                 if not part:
                     raise OSError(errno.EIO, "it has become shorter")
-            self._write(part)
+            yield part
             length -= len(part)
 
     def _close_tables(self) -> None:

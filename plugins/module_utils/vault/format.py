@@ -12,7 +12,8 @@ A disk file is a Zstandard file in the seekable format::
     skippable 0x184D2A50     segment records, RECORD.size bytes each, ascending by segment
     skippable 0x184D2A51     BLAKE3 hashes, 32 bytes each, of the stored blocks that are not zero (split in several
                              frames when there are more than HASHES_PER_FRAME of them)
-    skippable 0x184D2A52     header, JSON: sizes, counts, the state of the disk, and the BLAKE3 of records and hashes
+    skippable 0x184D2A53     BLAKE3 of each HASHES_PER_DIGEST of these hashes, so that some can be read and trusted
+    skippable 0x184D2A52     header, JSON: sizes, counts, the state of the disk, and the BLAKE3 of the tables
     skippable 0x184D2A5E     seek table of the Zstandard seekable format
 
 The disk is cut in segments of 1 MiB, a segment in blocks of 64 KiB (both stand in the header). A data frame holds
@@ -36,12 +37,14 @@ BLOCK_SIZE = 64 * 1024
 SEGMENT_SIZE = 1024 * 1024
 HASH_SIZE = 32
 HASHES_PER_FRAME = 8 * 1024 * 1024
+HASHES_PER_DIGEST = 2048
 # A reader holds a few segments in memory: a file that claims larger ones is not ours.
 SEGMENT_LIMIT = 64 * 1024 * 1024
 
 MAGIC_RECORDS = 0x184D2A50
 MAGIC_HASHES = 0x184D2A51
 MAGIC_HEADER = 0x184D2A52
+MAGIC_DIGESTS = 0x184D2A53
 MAGIC_SEEK_TABLE = 0x184D2A5E
 MAGIC_SEEKABLE = 0x8F92EAB1
 

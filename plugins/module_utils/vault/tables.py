@@ -17,17 +17,17 @@ from .._libraries import blake3
 from . import format as fmt
 from .record_check import RecordCheck
 
-# Entries of a piece: what is read at once, and again whenever another piece was wanted meanwhile.
+# Records of a piece: what is read at once, and again whenever another piece was wanted meanwhile.
 RECORDS_PER_PIECE = 512
-HASHES_PER_PIECE = 2048
 _SEGMENT_NUMBER = struct.Struct("<I")  # a record begins with it
 
 
 class Table:
     """C(count) entries of C(size) bytes, given in runs by C(read) (first, last). Threads may share it.
 
-    C(load) comes first. From then on every piece has to be what it was then: it is read again when it is wanted again,
-    and the file may have been damaged meanwhile. C(damaged) makes the error out of the number of an entry.
+    C(load) or C(expect) comes first. From then on every piece has to be what it was then, or is said to be: it is read
+    again when it is wanted again, and the file may have been damaged meanwhile. C(damaged) makes the error out of the
+    number of an entry.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Table:
         self._size = size
         self._per_piece = per_piece
         self._damaged = damaged
-        self._digests = bytearray()
+        self.digests = b""  # the BLAKE3 of each piece, one after the other
         # One object, so that no thread sees the piece of another number.
         self._last: tuple[int, bytes] = (-1, b"")
         self.count = count
@@ -51,21 +51,26 @@ class Table:
     def load(self, look: Callable[[bytes], None] = lambda _piece: None) -> str:
         """Read everything once and return its BLAKE3. Nobody knows yet whether what C(look) sees is right."""
         whole = blake3.blake3()
-        self._digests.clear()
+        digests = bytearray()
         for number in range(self.pieces):
             data = self._fetch(number)
             whole.update(data)
-            self._digests += blake3.blake3(data).digest()
+            digests += blake3.blake3(data).digest()
             look(data)
             self._last = (number, data)
+        self.digests = bytes(digests)
         return str(whole.hexdigest())
+
+    def expect(self, digests: bytes) -> None:
+        """Take the BLAKE3 of each piece from somebody who knows them, and read nothing before it is wanted."""
+        self.digests = digests
 
     def piece(self, number: int) -> bytes:
         """Return a piece, the last of which may be short."""
         found, data = self._last
         if found != number:
             data = self._fetch(number)
-            if blake3.blake3(data).digest() != self._digests[number * fmt.HASH_SIZE : (number + 1) * fmt.HASH_SIZE]:
+            if blake3.blake3(data).digest() != self.digests[number * fmt.HASH_SIZE : (number + 1) * fmt.HASH_SIZE]:
                 raise self._damaged(number * self._per_piece)
             self._last = (number, data)
         return data

@@ -56,6 +56,7 @@ def test_constants_are_those_of_the_code(documentation: Documentation) -> None:
         "SEGMENT_SIZE",
         "HASH_SIZE",
         "HASHES_PER_FRAME",
+        "HASHES_PER_DIGEST",
         "FORMAT_VERSION",
     }
 
@@ -253,12 +254,12 @@ def test_parts_of_the_shown_file_are_where_they_are_said_to_be(documentation: Do
             facts = {name: value for name, value in unpacked._asdict().items() if name in told}
             assert facts == {name: told[name] for name in facts}
             assert len(facts) > 2
-    header = json.loads(data[0x1CC + 8 : 0x54E])
+    header = json.loads(data[0x1F4 + 8 : 0x5DD])
     assert sorted(header) == sorted(keys(documentation, "Keys of the header"))
     shown = values(documentation, "Keys of the header")
     assert (shown["format"], shown["version"]) == (fmt.FORMAT_NAME, str(fmt.FORMAT_VERSION))
-    assert fmt.SEEK_FOOTER.unpack_from(data, 0x586) == (6, 0, fmt.MAGIC_SEEKABLE)
-    assert (0x586 - 0x556) // fmt.SEEK_ENTRY.size == 6
+    assert fmt.SEEK_FOOTER.unpack_from(data, 0x61D) == (7, 0, fmt.MAGIC_SEEKABLE)
+    assert (0x61D - 0x5E5) // fmt.SEEK_ENTRY.size == 7
 
 
 def test_shown_program_reads_a_chain(example: Path) -> None:

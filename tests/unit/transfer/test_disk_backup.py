@@ -31,7 +31,7 @@ from unit.vault.builders import (
 from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVaultError, SourceError, VaultWriteError
 from ansible_collections.ovm.backup.plugins.module_utils.images.local import LocalImage
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_backup import DiskResult, backup_disk
-from ansible_collections.ovm.backup.plugins.module_utils.vault import disk_reader
+from ansible_collections.ovm.backup.plugins.module_utils.vault import format as fmt
 from ansible_collections.ovm.backup.plugins.module_utils.vault.chain import DiskChain
 from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_writer import DiskWriter, FrameCompressor
 from ansible_collections.ovm.backup.plugins.module_utils.vault.format import Geometry
@@ -168,7 +168,7 @@ def test_an_interruption_ends_the_transfer(tmp_path: Path) -> None:
 
 
 def test_a_base_that_is_damaged_while_it_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk_reader, "HASHES_PER_PIECE", 16)  # a table that is larger than what is read at once
+    monkeypatch.setattr(fmt, "HASHES_PER_DIGEST", 16)  # a table that is larger than what is read at once
     data = noise(MIB)
     image = write_image(tmp_path / "raw", data)
     full = store(image, tmp_path / "full", block_size=4 * KIB, segment_size=64 * KIB)

@@ -31,6 +31,7 @@ from unit.transfer.builders import (
     vm_plan,
 )
 from unit.vault.builders import KIB, MIB, content_hash, noise, skippables
+from unit.vault.chains import DAMAGES, flip
 
 from ansible_collections.ovm.backup.plugins.module_utils._version import COLLECTION_VERSION
 from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVaultError, InvalidInputError
@@ -248,10 +249,12 @@ def test_a_new_disk_is_full_beside_an_incremental_one(estate: Estate) -> None:
     assert restored(estate, point, 1) == data
 
 
-def test_full_when_the_base_is_damaged(estate: Estate) -> None:
+@pytest.mark.parametrize("damage_of", ["last byte", "records", "hashes"])
+def test_full_when_the_base_is_damaged(estate: Estate, damage_of: str) -> None:
+    """Also where that is found only after a part of the disk was compared with it."""
     first = backup_vm(estate.vault, estate.request(), clock=ticking()).point
     path = file_of(estate, first)
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    flip(path, DAMAGES[damage_of](path)[0])
     again = estate.request(incremental(vm_plan()), run_id=NEXT_RUN)
     outcome = backup_vm(estate.vault, again, clock=ticking(MOMENT + 1))
     with pytest.raises(CorruptVaultError) as damage:

@@ -172,9 +172,24 @@ def store_chain(
     return files
 
 
-def open_files(files: list[Stored]) -> DiskChain:
+def open_files(files: list[Stored], *, partly: bool = False) -> DiskChain:
     """Open a chain that is given oldest first."""
-    return open_chain([item.link for item in reversed(files)])
+    return open_chain([item.link for item in reversed(files)], partly=partly)
+
+
+def without_digests(path: Path) -> str:
+    """Make a disk file what the first versions wrote, without digests of the hashes; return the hash of its header."""
+    data = path.read_bytes()
+    frames = seek_table(data)
+    *kept, digests, old = frames
+    document = {key: value for key, value in header(path).items() if not key.startswith("digests_")}
+    text = json.dumps(document, sort_keys=True, separators=(",", ":")).encode("utf-8")
+    sizes = [(frame.size, frame.length) for frame in kept] + [(len(text) + 8, 0)]
+    table = b"".join(struct.pack("<II", *one) for one in sizes) + struct.pack("<IBI", len(sizes), 0, 0x8F92EAB1)
+    parts = [data[: digests.offset], struct.pack("<II", 0x184D2A52, len(text)), text]
+    path.write_bytes(b"".join([*parts, struct.pack("<II", 0x184D2A5E, len(table)), table]))
+    assert old.offset == digests.offset + digests.size, "the header follows the digests"
+    return blake3.blake3(text).hexdigest()
 
 
 def seek_table(data: bytes) -> list[SeekFrame]:

@@ -53,6 +53,8 @@ DAMAGES: dict[str, Callable[[Path], tuple[int, int]]] = {
     "frame": lambda path: (records(path)[0][RECORD_OFFSET] + 20, records(path)[0][RECORD_OFFSET]),
     "records": lambda path: (header(path)["records_offset"] + 3, header(path)["records_offset"]),
     "hashes": lambda path: (header(path)["hashes_offset"] + 3, header(path)["hashes_offset"]),
+    "digests": lambda path: (header(path)["digests_offset"] + 3, header(path)["digests_offset"]),
+    "head of the digests": lambda path: (header(path)["digests_offset"] - 8, header(path)["digests_offset"] - 8),
     "header": lambda path: (_tail(path, 1) + 12, _tail(path, 1)),
     "head of the hashes": lambda path: (header(path)["hashes_offset"] - 8, header(path)["hashes_offset"] - 8),
     "seek table": lambda path: (_tail(path, 0) + 8, _tail(path, 0) + 8),

@@ -101,7 +101,7 @@ def unread(path: Path) -> set[int]:
     zeros = [row for row in records(path) if not row[RECORD_STORED]]
     for row in zeros:
         found |= set(range(row[RECORD_OFFSET], row[RECORD_OFFSET] + row[RECORD_LENGTH]))
-    for frame in frames[-3:-1]:
+    for frame in frames[-4:-1]:
         found |= set(range(frame.offset, frame.offset + 8))
     table = frames[-1].offset + frames[-1].size + 8
     return found | set(range(table, table + 8 * len(frames) - 8)) | set(range(len(data) - 13, len(data) - 9))

@@ -29,12 +29,17 @@ from unit.vault.builders import (
     skippables,
     store,
     store_chain,
+    without_digests,
     write_image,
     write_sparse,
 )
+from unit.vault.chains import flip
 
+from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVaultError
 from ansible_collections.ovm.backup.plugins.module_utils.vault import disk_reader, disk_writer
 from ansible_collections.ovm.backup.plugins.module_utils.vault import format as fmt
+from ansible_collections.ovm.backup.plugins.module_utils.vault.chain import open_chain
+from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_check import check_disk_file
 from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_reader import DiskFile
 from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_writer import DiskWriter, Frame, FrameCompressor
 from ansible_collections.ovm.backup.plugins.module_utils.vault.format import Geometry
@@ -89,7 +94,7 @@ def test_every_frame_stands_alone(tmp_path: Path, data: bytes) -> None:
     stored = store(write_image(tmp_path / "raw", data), tmp_path / "disk.img.zst")
     content = stored.path.read_bytes()
     frames = seek_table(content)
-    assert len(frames) == stored.summary.frames + 3, "data, and records, hashes and header"
+    assert len(frames) == stored.summary.frames + 4, "data, and records, hashes, their digests and header"
     assert sum(frame.length for frame in frames) == len(data)
     for frame in frames:
         if frame.length:
@@ -166,7 +171,7 @@ def test_an_incremental_without_a_change_stores_nothing(tmp_path: Path) -> None:
     files = store_chain(tmp_path, [data, data])
     assert records(files[1].path) == []
     assert files[1].result.changed == 0
-    assert [frame.length for frame in seek_table(files[1].path.read_bytes())] == [0, 0, 0]
+    assert [frame.length for frame in seek_table(files[1].path.read_bytes())] == [0, 0, 0, 0]
     with open_files(files) as chain:
         assert chain.content_hash() == files[0].result.content_hash == content_hash(data, 512)
 
@@ -183,16 +188,44 @@ def test_many_hashes_are_split_over_frames(tmp_path: Path, monkeypatch: pytest.M
             sizes = [len(part) // 32 for part in skippables(item.path.read_bytes())[fmt.MAGIC_HASHES]]
             assert sizes == [6] * (blocks // 6) + [blocks % 6] * bool(blocks % 6)
             zstd("-t", str(item.path))
-        # Small reads, so that cached chunks begin and end everywhere.
-        for piece in (1, 2, 5, 7, 2048):
-            monkeypatch.setattr(disk_reader, "HASHES_PER_PIECE", piece)
-            monkeypatch.setattr(disk_reader, "RECORDS_PER_PIECE", piece)
-            for count, data in ((1, first), (2, second)):
-                with open_files(files[:count]) as chain:
-                    assert chain.content_hash() == content_hash(data, 512)
-                    for segment in reversed(range(chain.geometry.segments)):
-                        found = chain.read_blocks(chain.at(segment))
-                        assert b"".join(found[block] for block in sorted(found)) == data[segment * 2048 :][:2048]
+
+
+@pytest.mark.parametrize("partly", [False, True])
+@pytest.mark.parametrize("piece", [1, 2, 5, 7, 2048])
+def test_tables_are_read_in_pieces_that_begin_and_end_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int, partly: bool
+) -> None:
+    monkeypatch.setattr(fmt, "HASHES_PER_FRAME", 6)
+    monkeypatch.setattr(fmt, "HASHES_PER_DIGEST", piece)
+    monkeypatch.setattr(disk_reader, "RECORDS_PER_PIECE", piece)
+    for blocks in (5, 6, 7, 24, 25):
+        directory = tmp_path / str(blocks)
+        directory.mkdir()
+        first, second = noise(blocks * 512, 1), noise(blocks * 512, 2)
+        files = store_chain(directory, [first, second])
+        assert len(skippables(files[0].path.read_bytes())[fmt.MAGIC_DIGESTS][0]) == -(-blocks // piece) * 32
+        for count, data in ((1, first), (2, second)):
+            with open_files(files[:count], partly=partly) as chain:
+                assert chain.content_hash() == content_hash(data, 512)
+                for segment in reversed(range(chain.geometry.segments)):
+                    found = chain.read_blocks(chain.at(segment))
+                    assert b"".join(found[block] for block in sorted(found)) == data[segment * 2048 :][:2048]
+
+
+@pytest.mark.parametrize("partly", [False, True])
+def test_a_file_of_the_first_versions_has_no_digests(tmp_path: Path, partly: bool) -> None:
+    data = noise(9 * 2048) + bytes(4096)
+    (full,) = store_chain(tmp_path, [data])
+    header_hash = without_digests(full.path)
+    zstd("-t", str(full.path))
+    with open_chain([(str(full.path), header_hash)], partly=partly) as chain:
+        assert chain.content_hash() == full.result.content_hash
+        assert chain.read_blocks(chain.at(8))[3] == data[8 * 2048 + 1536 : 9 * 2048]
+    found = check_disk_file(str(full.path), header_hash, full.path.stat().st_size)
+    assert (found.problems, found.readable) == ((), True)
+    flip(full.path, header(full.path)["hashes_offset"] + 3)
+    with pytest.raises(CorruptVaultError, match="the block hashes are not what was recorded"):
+        open_chain([(str(full.path), header_hash)], partly=partly)
 
 
 def test_a_table_of_records_is_read_like_a_list(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from unit.vault.builders import EMPTY_STATE, MIB, header, noise, open_files, rec
 
 from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVaultError, VaultWriteError
 from ansible_collections.ovm.backup.plugins.module_utils.vault import disk_reader, spool
+from ansible_collections.ovm.backup.plugins.module_utils.vault import format as fmt
 from ansible_collections.ovm.backup.plugins.module_utils.vault.chain import open_overlay
 from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_check import check_disk_file
 from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_reader import DiskFile
@@ -149,7 +150,7 @@ def test_a_table_that_is_damaged_after_the_file_was_opened(
 ) -> None:
     """What is read once more is checked once more."""
     monkeypatch.setattr(disk_reader, "RECORDS_PER_PIECE", 2)
-    monkeypatch.setattr(disk_reader, "HASHES_PER_PIECE", 4)
+    monkeypatch.setattr(fmt, "HASHES_PER_DIGEST", 4)
     (full,) = files = store_chain(tmp_path, [noise(5 * 2048)])
     assert len(records(full.path)) == 5
     assert len(skippables(full.path.read_bytes())[0x184D2A51][0]) == 20 * 32
@@ -165,3 +166,26 @@ def test_a_table_that_is_damaged_after_the_file_was_opened(
             chain.block_hashes(chain.at(0))
     assert caught.value.details == {"path": str(full.path), "offset": offset}
     assert caught.value.message.endswith(what)
+
+
+def test_what_is_opened_partly_reads_the_hashes_that_are_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fmt, "HASHES_PER_DIGEST", 8)
+    data = noise(16 * 2048)
+    (full,) = files = store_chain(tmp_path, [data])
+    offset = header(full.path)["hashes_offset"]
+    with full.path.open("r+b") as file:  # the hashes of the segments 6 and 7
+        file.seek(offset + 30 * 32)
+        file.write(bytes(32))
+    with pytest.raises(CorruptVaultError, match="the block hashes are not what was recorded"):
+        open_files(files)
+    with open_files(files, partly=True) as chain:
+        for segment in (*range(6), *range(8, 16)):
+            found = chain.read_blocks(chain.at(segment))
+            assert b"".join(found[block] for block in sorted(found)) == data[segment * 2048 :][:2048]
+        for segment in (6, 7):
+            with pytest.raises(CorruptVaultError) as caught:
+                chain.block_hashes(chain.at(segment))
+            assert caught.value.details == {"path": str(full.path), "offset": offset}
+            assert caught.value.message.endswith("the block hashes are not what was recorded")
