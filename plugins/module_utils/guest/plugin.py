@@ -100,7 +100,7 @@ class Plugin:
                 )
             Vault.open(settings["vault"], VaultAccess.from_environment())
             for disk in settings["disks"]:
-                chain = open_chain(list(map(tuple, disk["files"])), partly=True)
+                chain = open_chain(list(map(tuple, disk["files"])))
                 reader = DiskReader(chain, cache_size=settings["cache_size"] // len(settings["disks"]))
                 self._exports[disk["export"]] = _Export(disk["description"], reader)
             if settings["about"] is not None:

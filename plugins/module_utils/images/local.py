@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from ..errors import SourceError
 from . import complaints, dom0
 from .spans import split_spans
-from .types import MAPPED_FILE_SYSTEMS, DiskImage, Extent, ExtentMap, Identity, MapUnavailable, Piece, Span
+from .types import MAPPED_FILE_SYSTEMS, DiskImage, Extent, ExtentMap, Identity, MapUnavailable, Piece, Pieces, Span
 
 _AHEAD = 32  # reads that the kernel may do while one is waited for
 
@@ -81,12 +81,12 @@ class LocalImage:
         """Return what may hold data, ascending and without overlaps; all else is zeros."""
         return list(self._data_spans())
 
-    def read(self, spans: Iterable[Span], *, step: int) -> Iterator[Piece]:
+    def read(self, spans: Iterable[Span], *, step: int) -> Pieces:
         """Yield the bytes of all spans in order, cut at the multiples of C(step)."""
         for span in self._announced(split_spans(spans, step)):
             yield Piece(span.start, self._read(span.start, span.end - span.start))
 
-    def read_differing(self, reference: DiskImage, spans: Iterable[Span], *, step: int, block: int) -> Iterator[Piece]:
+    def read_differing(self, reference: DiskImage, spans: Iterable[Span], *, step: int, block: int) -> Pieces:
         """Yield the bytes of all spans: to read a second image to find less of the first is not worth its cost here."""
         return self.read(spans, step=step)
 

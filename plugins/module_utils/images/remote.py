@@ -24,7 +24,7 @@ from .server_image import ServerImage, image_name
 from .spans import split_spans
 from .ssh import SshSettings
 from .tool_image import ToolImage, Tools
-from .types import DiskImage, Extent, ExtentMap, MapUnavailable, Piece, Span
+from .types import DiskImage, Extent, ExtentMap, MapUnavailable, Pieces, Span
 from .words import pieces_of
 
 BATCH_BYTES = 4 * 1024 * 1024  # what one request reads, at least one step
@@ -156,11 +156,11 @@ class RemoteImage(ServerImage):
                 with contextlib.suppress(ServerError):  # then nothing is open any more
                     channel.ask({"do": "close", "handle": handle})
 
-    def read(self, spans: Iterable[Span], *, step: int) -> Iterator[Piece]:
+    def read(self, spans: Iterable[Span], *, step: int) -> Pieces:
         """Yield the bytes of all spans in order, cut at the multiples of C(step)."""
         return self._pieces(batches(spans, max(step, BATCH_BYTES)), {"do": "read"}, step, [self])
 
-    def read_differing(self, reference: DiskImage, spans: Iterable[Span], *, step: int, block: int) -> Iterator[Piece]:
+    def read_differing(self, reference: DiskImage, spans: Iterable[Span], *, step: int, block: int) -> Pieces:
         """Yield the blocks of spans that differ from those of C(reference); all, if the server is not to compare."""
         if not isinstance(reference, RemoteImage) or not self._may_compare(reference):
             return self.read(spans, step=step)
@@ -213,7 +213,7 @@ class RemoteImage(ServerImage):
 
     def _pieces(
         self, works: Iterable[list[Span]], request: Mapping[str, Any], step: int, images: list[RemoteImage]
-    ) -> Iterator[Piece]:
+    ) -> Pieces:
         def prepare(channel: Channel) -> None:
             for image in images:
                 image._prepare(channel)

@@ -26,7 +26,7 @@ from .filefrag import parse_filefrag
 from .server_image import ServerImage, image_name
 from .spans import split_spans
 from .ssh_errors import failure, last_lines
-from .types import DiskImage, ExtentMap, MapUnavailable, Piece, Span
+from .types import DiskImage, ExtentMap, MapUnavailable, Piece, Pieces, Span
 
 UNIT = 1024 * 1024  # of dd: its bs= is what it holds in memory
 GAP = 2 * UNIT  # what is read along with its neighbours, because one more dd costs as much
@@ -203,12 +203,12 @@ class ToolImage(ServerImage):
         """Return the free bytes of the file system that holds the image, and its size."""
         return self._tools.free_space(self.path)
 
-    def read(self, spans: Iterable[Span], *, step: int) -> Iterator[Piece]:
+    def read(self, spans: Iterable[Span], *, step: int) -> Pieces:
         """Yield the bytes of all spans in order, cut at the multiples of C(step)."""
         for runs, cells in _batches(split_spans(spans, step)):
             yield from self._read(runs, cells)
 
-    def read_differing(self, reference: DiskImage, spans: Iterable[Span], *, step: int, block: int) -> Iterator[Piece]:
+    def read_differing(self, reference: DiskImage, spans: Iterable[Span], *, step: int, block: int) -> Pieces:
         """Yield the bytes of all spans: there is nothing on the server that could compare."""
         return self.read(spans, step=step)
 

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -30,6 +30,10 @@ class Piece(NamedTuple):
 
     offset: int
     data: bytes
+
+
+# Whoever does not read all of it closes it, which ends what is under way on a server.
+Pieces = Generator[Piece, None, None]
 
 
 class Extent(NamedTuple):
@@ -112,13 +116,13 @@ class DiskImage(Protocol):
     def data_spans(self) -> list[Span]:
         """Return what may hold data, ascending and without overlaps; all else is zeros."""
 
-    def read(self, spans: Iterable[Span], *, step: int) -> Iterator[Piece]:
+    def read(self, spans: Iterable[Span], *, step: int) -> Pieces:
         """Yield the bytes of all spans (ascending, without overlaps) in order, none left out.
 
         No piece crosses a multiple of C(step), nor the end of its span.
         """
 
-    def read_differing(self, reference: DiskImage, spans: Iterable[Span], *, step: int, block: int) -> Iterator[Piece]:
+    def read_differing(self, reference: DiskImage, spans: Iterable[Span], *, step: int, block: int) -> Pieces:
         """Yield, of the same spans, the blocks that differ from those of C(reference), an image of the same place.
 
         Blocks are multiples of C(block), cut where a span ends; a block that C(reference) does not have whole differs.

@@ -66,9 +66,7 @@ def choose(
     return Choice(planned["type"], planned["type_reason"], base)
 
 
-def damaged(
-    planned: Mapping[str, Any], parent: Point | None, base_id: str, error: VaultError, notes: list[str]
-) -> str:
+def damaged(planned: Mapping[str, Any], parent: Point | None, base_id: str, error: VaultError, notes: list[str]) -> str:
     """Return the reason for a full in place of what was to build on C(base_id), and note why."""
     notes.append(f"disk {planned['name']} was backed up in full: {error.message}")
     which = "newest" if parent is not None and base_id == parent.id else "full"
@@ -87,7 +85,7 @@ def _base(
     try:
         if planned["type"] == "differential":
             point, disk = client.last_full(point, disk)
-        chain = client.open_disk(point, disk, partly=True)
+        chain = client.open_disk(point, disk)
     except (PointNotFoundError, CorruptVaultError) as error:
         return None, damaged(planned, parent, point.id, error, notes)
     except VaultError as error:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -89,7 +90,8 @@ def backup_disk(
         )
     transfer = _Transfer(writer, geometry, compressor, base, fresh=comparison is None, progress=progress)
     read_before = image.bytes_read
-    with OrderedPool(transfer.store, workers) as pool:
+    # In this order: work that has failed must not leave a connection with half an answer.
+    with contextlib.closing(pieces), OrderedPool(transfer.store, workers) as pool:
         for work in plan_work(_watched(pieces, watch), changes.zeros, geometry, base):
             if work.zero_run:
                 pool.put(transfer.zero_run(work))

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import json
@@ -16,7 +15,7 @@ import random
 from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple
 
-from ..errors import CorruptVaultError, ServerError, SourceError
+from ..errors import CorruptVaultError, OvmBackupError, PointNotFoundError, ServerError, SourceError
 from ..images.types import DiskImage
 from ..vault.chain import DiskChain, open_chain
 from ..vault.disk_writer import DiskFileSummary, FrameCompressor
@@ -173,20 +172,30 @@ class PointTransfer:
     def _by_choice(self, planned: Mapping[str, Any], image: DiskImage, part: str) -> _Transferred:
         """Transfer a disk as planned, or in full when what that builds on is gone or turns out to be damaged."""
         choice = choose(self._client, self._parent, planned, Geometry(image.size), self._notes)
-        while True:
-            try:
-                with contextlib.ExitStack() as stack:
-                    if choice.base is not None:
-                        stack.enter_context(choice.base.chain)
-                    detection = self._detect(planned, image, choice) if part == FINAL else _FIRST_OF_TWO
-                    result, summary = self._transfer(planned, image, part, choice.chain, detection)
-            except CorruptVaultError as error:
-                if choice.base is None:
-                    raise
-                choice = Choice("full", damaged(planned, self._parent, choice.base.point_id, error, self._notes))
-            else:
-                self._detections.append(detection)
-                return _Transferred(choice, detection, result, summary)
+        if choice.base is None:
+            return self._attempt(planned, image, part, choice)
+        read_before = image.bytes_read
+        try:
+            with choice.base.chain:
+                return self._attempt(planned, image, part, choice)
+        except (CorruptVaultError, PointNotFoundError) as error:
+            damage = error.message
+            reason = damaged(planned, self._parent, choice.base.point_id, error, self._notes)
+        wasted = image.bytes_read - read_before
+        try:
+            done = self._attempt(planned, image, part, Choice("full", reason))
+        except OvmBackupError as error:
+            # The notes go with the recovery point that there is none of.
+            error.message = f"{error.message}. The disk was to be stored in full, because {reason}: {damage}"
+            error.args = (error.message,)
+            raise
+        return done._replace(result=dataclasses.replace(done.result, read=done.result.read + wasted))
+
+    def _attempt(self, planned: Mapping[str, Any], image: DiskImage, part: str, choice: Choice) -> _Transferred:
+        detection = self._detect(planned, image, choice) if part == FINAL else _FIRST_OF_TWO
+        result, summary = self._transfer(planned, image, part, choice.chain, detection)
+        self._detections.append(detection)
+        return _Transferred(choice, detection, result, summary)
 
     def _transfer(
         self, planned: Mapping[str, Any], image: DiskImage, part: str, below: DiskChain | None, detection: Detection
@@ -219,7 +228,7 @@ class PointTransfer:
         if first is not None and first.size == image.size:
             kind, reason, base_id = first.type, first.reason, first.base
             detection = Detection(HASH, "the disk was read a first time while the VM still ran")
-            with open_chain(self._draft.files_below(self._client, first), partly=True) as below:
+            with open_chain(self._draft.files_below(self._client, first)) as below:
                 result, summary = self._transfer(planned, image, SECOND, below, detection)
             self._draft.second[first.disk_id] = summary.header_hash
         else:

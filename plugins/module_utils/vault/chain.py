@@ -223,19 +223,19 @@ class DiskChain(Overlay):
         return resolved
 
 
-def open_chain(paths: Sequence[tuple[str, str]], *, partly: bool = False) -> DiskChain:
-    """Open the files (path, header hash) of a chain, newest first; C(partly) is as for C(DiskFile)."""
-    return _open(paths, DiskChain, partly)
+def open_chain(paths: Sequence[tuple[str, str]]) -> DiskChain:
+    """Open the files (path, header hash) of a chain, newest first."""
+    return _open(paths, DiskChain)
 
 
 def open_overlay(paths: Sequence[tuple[str, str]]) -> Overlay:
     """Open files (path, header hash), newest first, that need not hold the whole disk."""
-    return _open(paths, Overlay, False)
+    return _open(paths, Overlay)
 
 
-def _open(paths: Sequence[tuple[str, str]], kind: Callable[[Sequence[DiskFile]], _Self], partly: bool) -> _Self:
+def _open(paths: Sequence[tuple[str, str]], kind: Callable[[Sequence[DiskFile]], _Self]) -> _Self:
     with contextlib.ExitStack() as stack:
-        files = [stack.enter_context(DiskFile(path, header_hash, partly=partly)) for path, header_hash in paths]
+        files = [stack.enter_context(DiskFile(path, header_hash)) for path, header_hash in paths]
         opened = kind(files)
         stack.pop_all()
         return opened

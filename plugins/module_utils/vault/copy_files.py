@@ -146,7 +146,7 @@ def problem_of_file(
         check = check_disk_file(path, header_hash, size, progress=progress, workers=workers)
         return check.problems[0][1] if check.problems else None
     try:
-        with DiskFile(path, header_hash) as file:
+        with DiskFile(path, header_hash, whole=True) as file:
             return None if file.size == size else f"{path} has {file.size} bytes instead of {size}"
     except (PointNotFoundError, CorruptVaultError) as error:
         return error.message

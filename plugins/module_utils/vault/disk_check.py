@@ -53,7 +53,7 @@ def check_disk_file(
     C(VaultError) when the file cannot be opened for a reason that says nothing about the data.
     """
     try:
-        with DiskFile(path, header_hash) as file:
+        with DiskFile(path, header_hash, whole=True) as file:
             if file.size != size:
                 return FileCheck(((min(file.size, size), _wrong_size(path, file.size, size)),), 0, False)
             check = _Check(file, progress)
@@ -220,8 +220,8 @@ class _Check:
             left -= step
             if not left:
                 break
-        if self._file.digests is not None:
-            at = self._skippable(at, fmt.MAGIC_DIGESTS, self._file.digests * fmt.HASH_SIZE)
+        if self._file.digest_count is not None:
+            at = self._skippable(at, fmt.MAGIC_DIGESTS, self._file.digest_count * fmt.HASH_SIZE)
         if self._seek_known:
             self._seek_table(at)
 

@@ -49,11 +49,11 @@ class DiskFile:
     """A published disk file, open for reading; threads may share it.
 
     Raises C(CorruptVaultError) naming file and offset for anything that is not what was written, also when
-    C(header_hash) (from the manifest) is given and is another. All its tables are looked at before anything else; with
-    C(partly), for whoever wants little of the disk, the hashes of blocks are when they are wanted.
+    C(header_hash) (from the manifest) is given and is another. The records are checked first. The hashes of blocks are
+    checked where they are wanted, or, with C(whole), first too.
     """
 
-    def __init__(self, path: str, header_hash: str | None = None, *, partly: bool = False) -> None:
+    def __init__(self, path: str, header_hash: str | None = None, *, whole: bool = False) -> None:
         self.path = path
         with read_errors(path):
             self._file = open_file(path)
@@ -64,7 +64,7 @@ class DiskFile:
             self.header = self._read_header(header_hash)
             self.geometry = self._read_geometry()
             self.records = self._read_records()
-            self._hashes = self._read_hashes(partly)
+            self._hashes = self._read_hashes(whole)
         except BaseException:
             self.close()
             raise
@@ -90,9 +90,9 @@ class DiskFile:
         return str(self.header["content_state"])
 
     @property
-    def digests(self) -> int | None:
+    def digest_count(self) -> int | None:
         """Return the number of digests of block hashes; files of the first versions have none."""
-        return _digests(self.header["hashes"]) if "digests_offset" in self.header else None
+        return _digest_count(self.header["hashes"]) if "digests_offset" in self.header else None
 
     def raw(self, offset: int, length: int) -> bytes:
         """Return bytes as they lie in the file, whatever they are."""
@@ -235,7 +235,7 @@ class DiskFile:
                 raise self._corrupt(f"the header is impossible ({name}: {value!r})", header_at)
         records_end = header["records_offset"] + header["records"] * fmt.RECORD.size
         hashes_end = header["hashes_offset"] + header["hashes"] * fmt.HASH_SIZE
-        digests_end = 0 if older else header["digests_offset"] + _digests(header["hashes"]) * fmt.HASH_SIZE
+        digests_end = 0 if older else header["digests_offset"] + _digest_count(header["hashes"]) * fmt.HASH_SIZE
         if max(records_end, hashes_end, digests_end) > header_at or header.get("kind") not in ("full", "incremental"):
             raise self._corrupt("the header is impossible (kind, or tables larger than the file)", header_at)
         try:
@@ -267,18 +267,18 @@ class DiskFile:
 
     def _read_records(self) -> RecordTable:
         offset, count, size = self.header["records_offset"], self.header["records"], fmt.RECORD.size
-        wrong = self._corrupt("the segment records do not have the hash that was recorded", offset)
-        table = Table(
-            lambda first, last: self._pread((last - first) * size, offset + first * size),
-            count,
-            size,
-            RECORDS_PER_PIECE,
-            lambda _index: wrong,
-        )
+
+        def read(first: int, last: int) -> bytes:
+            return self._pread((last - first) * size, offset + first * size)
+
+        def wrong() -> CorruptVaultError:
+            return self._corrupt("the segment records do not have the hash that was recorded", offset)
+
+        table = Table(read, count, size, RECORDS_PER_PIECE, wrong)
         records = RecordTable(table)
         check = RecordCheck(self.geometry, self.is_full, offset)
         if records.load(check) != self.header.get("records_hash"):
-            raise wrong
+            raise wrong()
         try:
             hashes = check.end()
         except RecordMisfit as error:
@@ -288,22 +288,24 @@ class DiskFile:
             raise self._corrupt("the segment records do not match the header", self._header_at)
         return records
 
-    def _read_hashes(self, partly: bool) -> Table:
-        wrong = self._corrupt("the block hashes are not what was recorded", self.header["hashes_offset"])
-        count, per_piece = self.header["hashes"], fmt.HASHES_PER_DIGEST
-        table = Table(self._hash_run, count, fmt.HASH_SIZE, per_piece, lambda _index: wrong)
+    def _read_hashes(self, whole: bool) -> Table:
+        # A new error each time: one that is kept would keep what it passed on its way, such as a connection.
+        def wrong() -> CorruptVaultError:
+            return self._corrupt("the block hashes are not what was recorded", self.header["hashes_offset"])
+
+        table = Table(self._hash_run, self.header["hashes"], fmt.HASH_SIZE, fmt.HASHES_PER_DIGEST, wrong)
         digests = self._read_digests()
-        if partly and digests is not None:
+        if digests is not None and not whole:
             table.expect(digests)
         elif table.load() != self.header.get("hashes_hash") or digests not in (None, table.digests):
-            raise wrong
+            raise wrong()
         return table
 
     def _read_digests(self) -> bytes | None:
-        if self.digests is None:
+        if self.digest_count is None:
             return None
         offset = self.header["digests_offset"]
-        found = self._pread(self.digests * fmt.HASH_SIZE, offset)
+        found = self._pread(self.digest_count * fmt.HASH_SIZE, offset)
         if fmt.digest(found) != self.header.get("digests_hash"):
             raise self._corrupt("the digests of the block hashes do not have the hash that was recorded", offset)
         return found
@@ -330,6 +332,6 @@ class DiskFile:
         return CorruptVaultError(f"{self.path} is damaged at offset {offset}: {what}", path=self.path, offset=offset)
 
 
-def _digests(hashes: int) -> int:
+def _digest_count(hashes: int) -> int:
     """Return how many digests there are of so many hashes."""
     return -(-hashes // fmt.HASHES_PER_DIGEST)

@@ -152,12 +152,11 @@ class Client:
             )
         return base, found
 
-    def open_disk(self, point: Point, disk: PointDisk, *, partly: bool = False) -> DiskChain:
-        """Open a disk as of a point, for reading anywhere in it; C(partly), if that will be little, as C(DiskFile)."""
+    def open_disk(self, point: Point, disk: PointDisk) -> DiskChain:
+        """Open a disk as of a point, for reading anywhere in it."""
         from .chain import open_chain
 
-        files = [(path, header_hash) for path, header_hash, _size in self.disk_files(point, disk)]
-        return open_chain(files, partly=partly)
+        return open_chain([(path, header_hash) for path, header_hash, _size in self.disk_files(point, disk)])
 
     def problem_of(self, point: Point) -> str | None:
         """Return why a point cannot be built upon, or nothing; looks at all but the data.

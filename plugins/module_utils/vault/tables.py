@@ -26,8 +26,8 @@ class Table:
     """C(count) entries of C(size) bytes, given in runs by C(read) (first, last). Threads may share it.
 
     C(load) or C(expect) comes first. From then on every piece has to be what it was then, or is said to be: it is read
-    again when it is wanted again, and the file may have been damaged meanwhile. C(damaged) makes the error out of the
-    number of an entry.
+    again when it is wanted again, and the file may have been damaged meanwhile. C(damaged) makes the error for one that
+    is not.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Table:
         count: int,
         size: int,
         per_piece: int,
-        damaged: Callable[[int], Exception],
+        damaged: Callable[[], Exception],
     ) -> None:
         self._read = read
         self._size = size
@@ -71,7 +71,7 @@ class Table:
         if found != number:
             data = self._fetch(number)
             if blake3.blake3(data).digest() != self.digests[number * fmt.HASH_SIZE : (number + 1) * fmt.HASH_SIZE]:
-                raise self._damaged(number * self._per_piece)
+                raise self._damaged()
             self._last = (number, data)
         return data
 

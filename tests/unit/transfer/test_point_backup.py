@@ -31,10 +31,9 @@ from unit.transfer.builders import (
     vm_plan,
 )
 from unit.vault.builders import KIB, MIB, content_hash, noise, skippables
-from unit.vault.chains import DAMAGES, flip
 
 from ansible_collections.ovm.backup.plugins.module_utils._version import COLLECTION_VERSION
-from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVaultError, InvalidInputError
+from ansible_collections.ovm.backup.plugins.module_utils.errors import InvalidInputError
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_restore import restore_disk
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import (
     backup_vm,
@@ -247,24 +246,6 @@ def test_a_new_disk_is_full_beside_an_incremental_one(estate: Estate) -> None:
     ]
     assert (point.type, point.reason) == ("incremental", reason)
     assert restored(estate, point, 1) == data
-
-
-@pytest.mark.parametrize("damage_of", ["last byte", "records", "hashes"])
-def test_full_when_the_base_is_damaged(estate: Estate, damage_of: str) -> None:
-    """Also where that is found only after a part of the disk was compared with it."""
-    first = backup_vm(estate.vault, estate.request(), clock=ticking()).point
-    path = file_of(estate, first)
-    flip(path, DAMAGES[damage_of](path)[0])
-    again = estate.request(incremental(vm_plan()), run_id=NEXT_RUN)
-    outcome = backup_vm(estate.vault, again, clock=ticking(MOMENT + 1))
-    with pytest.raises(CorruptVaultError) as damage:
-        estate.client.open_disk(first, first.disks[0])
-    note = f"disk system was backed up in full: {damage.value.message}"
-    assert str(path) in note
-    assert (outcome.notes, outcome.point.warnings) == ((note,), (note,))
-    reason = f"the newest recovery point {FIRST} is damaged"
-    assert (outcome.point.type, outcome.point.reason, outcome.point.disks[0].base) == ("full", reason, None)
-    assert restored(estate, outcome.point) == noise(2 * MIB)
 
 
 def test_full_when_the_file_of_the_base_is_missing(estate: Estate) -> None:

@@ -320,7 +320,7 @@ def test_more_files_than_can_be_opened_give_a_full(estate: Estate) -> None:
 def test_other_problems_to_open_the_chain_are_failures(estate: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
     backup_vm(estate.vault, estate.request(), clock=ticking())
 
-    def refuse(*_arguments: object, **_options: object) -> None:
+    def refuse(*_arguments: object) -> None:
         raise VaultError("Cannot open it: Permission denied", errno=errno.EACCES)
 
     monkeypatch.setattr(Client, "open_disk", refuse)

@@ -172,9 +172,9 @@ def store_chain(
     return files
 
 
-def open_files(files: list[Stored], *, partly: bool = False) -> DiskChain:
+def open_files(files: list[Stored]) -> DiskChain:
     """Open a chain that is given oldest first."""
-    return open_chain([item.link for item in reversed(files)], partly=partly)
+    return open_chain([item.link for item in reversed(files)])
 
 
 def without_digests(path: Path) -> str:

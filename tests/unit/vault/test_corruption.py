@@ -190,7 +190,11 @@ def test_forged_headers(files: list[Stored], value: Any) -> None:
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-        assert error is not None, key
+        if key == "hashes_hash":  # who reads a part of a disk has no use for it
+            with pytest.raises(CorruptVaultError, match="the block hashes are not what was recorded"):
+                DiskFile(str(path), whole=True)
+        else:
+            assert error is not None, key
         assert peak < 3 * 1024 * 1024, f"{key}: {peak} bytes"
 
 

@@ -190,10 +190,9 @@ def test_many_hashes_are_split_over_frames(tmp_path: Path, monkeypatch: pytest.M
             zstd("-t", str(item.path))
 
 
-@pytest.mark.parametrize("partly", [False, True])
 @pytest.mark.parametrize("piece", [1, 2, 5, 7, 2048])
 def test_tables_are_read_in_pieces_that_begin_and_end_everywhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int, partly: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int
 ) -> None:
     monkeypatch.setattr(fmt, "HASHES_PER_FRAME", 6)
     monkeypatch.setattr(fmt, "HASHES_PER_DIGEST", piece)
@@ -205,27 +204,26 @@ def test_tables_are_read_in_pieces_that_begin_and_end_everywhere(
         files = store_chain(directory, [first, second])
         assert len(skippables(files[0].path.read_bytes())[fmt.MAGIC_DIGESTS][0]) == -(-blocks // piece) * 32
         for count, data in ((1, first), (2, second)):
-            with open_files(files[:count], partly=partly) as chain:
+            with open_files(files[:count]) as chain:
                 assert chain.content_hash() == content_hash(data, 512)
                 for segment in reversed(range(chain.geometry.segments)):
                     found = chain.read_blocks(chain.at(segment))
                     assert b"".join(found[block] for block in sorted(found)) == data[segment * 2048 :][:2048]
 
 
-@pytest.mark.parametrize("partly", [False, True])
-def test_a_file_of_the_first_versions_has_no_digests(tmp_path: Path, partly: bool) -> None:
+def test_a_file_of_the_first_versions_has_no_digests(tmp_path: Path) -> None:
     data = noise(9 * 2048) + bytes(4096)
     (full,) = store_chain(tmp_path, [data])
     header_hash = without_digests(full.path)
     zstd("-t", str(full.path))
-    with open_chain([(str(full.path), header_hash)], partly=partly) as chain:
+    with open_chain([(str(full.path), header_hash)]) as chain:
         assert chain.content_hash() == full.result.content_hash
         assert chain.read_blocks(chain.at(8))[3] == data[8 * 2048 + 1536 : 9 * 2048]
     found = check_disk_file(str(full.path), header_hash, full.path.stat().st_size)
     assert (found.problems, found.readable) == ((), True)
     flip(full.path, header(full.path)["hashes_offset"] + 3)
     with pytest.raises(CorruptVaultError, match="the block hashes are not what was recorded"):
-        open_chain([(str(full.path), header_hash)], partly=partly)
+        open_chain([(str(full.path), header_hash)])
 
 
 def test_a_table_of_records_is_read_like_a_list(tmp_path: Path) -> None:

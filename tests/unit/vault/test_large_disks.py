@@ -168,9 +168,7 @@ def test_a_table_that_is_damaged_after_the_file_was_opened(
     assert caught.value.message.endswith(what)
 
 
-def test_what_is_opened_partly_reads_the_hashes_that_are_wanted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_damage_to_hashes_is_found_where_they_are_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fmt, "HASHES_PER_DIGEST", 8)
     data = noise(16 * 2048)
     (full,) = files = store_chain(tmp_path, [data])
@@ -179,8 +177,8 @@ def test_what_is_opened_partly_reads_the_hashes_that_are_wanted(
         file.seek(offset + 30 * 32)
         file.write(bytes(32))
     with pytest.raises(CorruptVaultError, match="the block hashes are not what was recorded"):
-        open_files(files)
-    with open_files(files, partly=True) as chain:
+        DiskFile(*full.link, whole=True)
+    with open_files(files) as chain:
         for segment in (*range(6), *range(8, 16)):
             found = chain.read_blocks(chain.at(segment))
             assert b"".join(found[block] for block in sorted(found)) == data[segment * 2048 :][:2048]
