@@ -52,7 +52,7 @@ def options() -> argparse.Namespace:
     where = "where images and repositories lie while it runs: auto is memory if there is much to spare (auto)"
     parser.add_argument("--ground", choices=("auto", "memory", "disk"), default="auto", help=where)
     parser.add_argument("--build", type=Path, default=Path("build"), help="where everything goes (build)")
-    parser.add_argument("--quick", action="store_true", help="a disk of 256 MiB, one round, small growth: a minute")
+    parser.add_argument("--quick", action="store_true", help="a disk of 256 MiB, one round, small growth: some minutes")
     if "--quick" in sys.argv:
         parser.set_defaults(size=256, rounds=1, growth="1,4", bed=256, vms="1,3")
     chosen = parser.parse_args()

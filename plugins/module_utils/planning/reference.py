@@ -131,7 +131,7 @@ def _find(
         return "the disks build on recovery points that were read from different clones"
     clone_id = bases[0].clone_id
     if clone_id is None:
-        return f"recovery point {point_id} was read from the VM itself"
+        return f"recovery point {point_id} was not read from a clone that was kept"
     clone = inventory.vms.get(clone_id)
     if clone is None:
         return f"the reference clone of recovery point {point_id} is gone from the manager"

@@ -174,7 +174,7 @@ class PointTransfer:
         choice = choose(self._client, self._parent, planned, Geometry(image.size), self._notes)
         if choice.base is None:
             return self._attempt(planned, image, part, choice)
-        read_before = image.bytes_read
+        read_before, damage, reason = image.bytes_read, "", ""
         try:
             with choice.base.chain:
                 return self._attempt(planned, image, part, choice)

@@ -91,7 +91,7 @@ class DiskFile:
 
     @property
     def digest_count(self) -> int | None:
-        """Return the number of digests of block hashes; files of the first versions have none."""
+        """Return the number of digests of block hashes; files from before there were any have none."""
         return _digest_count(self.header["hashes"]) if "digests_offset" in self.header else None
 
     def raw(self, offset: int, length: int) -> bytes:
@@ -227,7 +227,7 @@ class DiskFile:
             raise self._corrupt("the header does not have the hash that the manifest gives", header_at)
         self._header_at, self.seek_table = header_at, table_at
         header = self._parse_header(text, header_at)
-        # Files of the first versions have no digests.
+        # There are files from before there were digests.
         older = not header.keys() & {"digests_offset", "digests_hash"}
         for name in _NUMBERS:
             value = 0 if older and name == "digests_offset" else header.get(name)

@@ -91,7 +91,7 @@ NOT_OURS = "'guest.ovm-backup.RUN' was the reference clone of recovery point P1 
         ([clone()], state(None, None), "recovery point P1 does not tell which images it was read from"),
         ([clone()], state(image(0, "iscsi1"), None), "recovery point P1 does not tell which images it was read from"),
         ([clone()], state(image(0, "iscsi1", clone_id=None), image(1, "fc1", clone_id=None)),
-            "recovery point P1 was read from the VM itself"),
+            "recovery point P1 was not read from a clone that was kept"),
         ([clone()], state(image(0, "iscsi1"), image(1, "fc1", clone_id="id-2")),
             "the disks build on recovery points that were read from different clones"),
     ],

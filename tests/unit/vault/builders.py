@@ -178,7 +178,7 @@ def open_files(files: list[Stored]) -> DiskChain:
 
 
 def without_digests(path: Path) -> str:
-    """Make a disk file what the first versions wrote, without digests of the hashes; return the hash of its header."""
+    """Make a disk file what was written before there were digests of the hashes; return the hash of its header."""
     data = path.read_bytes()
     frames = seek_table(data)
     *kept, digests, old = frames

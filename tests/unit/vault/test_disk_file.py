@@ -211,7 +211,7 @@ def test_tables_are_read_in_pieces_that_begin_and_end_everywhere(
                     assert b"".join(found[block] for block in sorted(found)) == data[segment * 2048 :][:2048]
 
 
-def test_a_file_of_the_first_versions_has_no_digests(tmp_path: Path) -> None:
+def test_a_file_from_before_there_were_digests(tmp_path: Path) -> None:
     data = noise(9 * 2048) + bytes(4096)
     (full,) = store_chain(tmp_path, [data])
     header_hash = without_digests(full.path)

@@ -46,7 +46,7 @@ def test_each_operation_is_that_of_its_numbers(count: int, seed: int) -> None:
     assert line.at_least(column, other) == all(map(operator.ge, numbers, others))
     assert line.at_least(column, column)
     assert line.at_least(column, pack([max(number - 1, 0) for number in numbers]))
-    for place in {0, count // 2, count - 1}:
+    for place in (0, count // 2, count - 1):
         assert not line.at_least(column, pack([number + (index == place) for index, number in enumerate(numbers)]))
 
 
