@@ -12,9 +12,9 @@ import errno
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..errors import CorruptVaultError, PointNotFoundError, VaultError
+from ..errors import CorruptVaultError, OvmBackupError, PointNotFoundError, VaultError
 from ..vault.chain import DiskChain
-from ..vault.distrust import read_distrust
+from ..vault.distrust import mark_distrusted, read_distrust
 from ..vault.format import Geometry
 from ..vault.manifest import Point, PointDisk
 from ..vault.points import Client
@@ -64,6 +64,15 @@ def choose(
     if base is None:
         return Choice("full", why_not)
     return Choice(planned["type"], planned["type_reason"], base)
+
+
+def ask_for_full(client: Client, why: str, failure: OvmBackupError, *, now: float) -> None:
+    """Let the next backup of a client be a full, as a failure tells; it also tells if the vault does not take that."""
+    try:
+        mark_distrusted(client.directory, why, now=now)
+    except VaultError as problem:
+        failure.message = f"{failure.message}. Ask for it, because the vault does not take the mark: {problem.message}"
+        failure.args = (failure.message,)
 
 
 def damaged(planned: Mapping[str, Any], parent: Point | None, base_id: str, error: VaultError, notes: list[str]) -> str:

@@ -13,13 +13,13 @@ import time
 from collections.abc import Iterator
 from typing import Callable
 
-from ..errors import ChangeDetectionError, CorruptVaultError, PointNotFoundError, VaultError
-from ..vault.distrust import mark_distrusted
+from ..errors import ChangeDetectionError, CorruptVaultError, PointNotFoundError
 from ..vault.drafts import Draft, find_draft
 from ..vault.lock import ClientLock
 from ..vault.manifest import Point
 from ..vault.point_making import PointOutcome, clear_away_left, discarded_on_failure, taken_over
 from ..vault.points import Client, Vault
+from .base import ask_for_full
 from .deadline import Deadline
 from .merge import merge_passes, publish_draft
 from .point_transfer import PointTransfer, Progress
@@ -95,9 +95,5 @@ def _distrusting(client: Client, clock: Callable[[], float]) -> Iterator[None]:
     try:
         yield
     except ChangeDetectionError as error:
-        try:
-            mark_distrusted(client.directory, error.message, now=clock())
-        except VaultError as problem:
-            error.message = f"{error.message}. Ask for it, because the vault does not take the mark: {problem.message}"
-            error.args = (error.message,)
+        ask_for_full(client, error.message, error, now=clock())
         raise

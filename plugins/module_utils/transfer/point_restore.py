@@ -77,7 +77,10 @@ def plan_images(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> list[ImagePlan]:
-    """Say which image files there will be; raise for anything that could not work, before anything is written."""
+    """Say which image files there will be; raise for what can be seen to stand in the way, before anything is written.
+
+    Damage to the data of a disk, or to hashes of its blocks, shows when it is read.
+    """
     chosen = chosen_disks(point, slots)
     parent = os.path.dirname(os.path.abspath(directory))
     if not os.path.isdir(directory) and (os.path.lexists(directory) or not os.path.isdir(parent)):

@@ -24,7 +24,7 @@ from ..vault.format import Geometry
 from ..vault.manifest import Point, PointDisk, disk_file_name
 from ..vault.point_making import versions
 from ..vault.points import Client
-from .base import Choice, choose, damaged
+from .base import Choice, ask_for_full, choose, damaged
 from .deadline import Deadline
 from .detection import ALL, HASH, Detection, detect_changes, identify
 from .disk_backup import DiskResult, backup_disk
@@ -185,9 +185,10 @@ class PointTransfer:
         try:
             done = self._attempt(planned, image, part, Choice("full", reason))
         except OvmBackupError as error:
-            # The notes go with the recovery point that there is none of.
-            error.message = f"{error.message}. The disk was to be stored in full, because {reason}: {damage}"
+            # By extent maps, the next backup might not come across the damage.
+            error.message = f"{error.message}. The next backup of this VM is a full, because {reason}: {damage}"
             error.args = (error.message,)
+            ask_for_full(self._client, damage, error, now=self._clock())
             raise
         return done._replace(result=dataclasses.replace(done.result, read=done.result.read + wasted))
 

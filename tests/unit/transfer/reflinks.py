@@ -10,7 +10,7 @@ that has no other owner (any more) is written in place, freed clusters are used 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from ansible_collections.ovm.backup.plugins.module_utils.images.spans import split_spans
 from ansible_collections.ovm.backup.plugins.module_utils.images.types import (
@@ -19,6 +19,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.images.types import (
     ExtentMap,
     Identity,
     Piece,
+    Pieces,
     Span,
 )
 
@@ -165,14 +166,14 @@ class Image:
             if not extent.flags & UNWRITTEN
         ]
 
-    def read(self, spans: Iterable[Span], *, step: int) -> Iterator[Piece]:
+    def read(self, spans: Iterable[Span], *, step: int) -> Pieces:
         data = self.file.data
         for span in split_spans(spans, step):
             self.spans_read.append(span)
             self.bytes_read += span.end - span.start
             yield Piece(span.start, data[span.start : span.end])
 
-    def read_differing(self, reference: DiskImage, spans: Iterable[Span], *, step: int, block: int) -> Iterator[Piece]:
+    def read_differing(self, reference: DiskImage, spans: Iterable[Span], *, step: int, block: int) -> Pieces:
         if not self._compare:
             yield from self.read(spans, step=step)
             return

@@ -15,10 +15,10 @@ from unit.transfer.builders import MOMENT, NEXT_RUN, Estate, disk, fill_up, incr
 from unit.vault.builders import KIB, MIB, header, noise
 from unit.vault.chains import DAMAGES, flip
 
-from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVaultError, VaultError
+from ansible_collections.ovm.backup.plugins.module_utils.errors import CorruptVaultError, VaultError, VaultWriteError
 from ansible_collections.ovm.backup.plugins.module_utils.images.local import LocalImage
 from ansible_collections.ovm.backup.plugins.module_utils.images.types import Identity, Pieces, Span
-from ansible_collections.ovm.backup.plugins.module_utils.transfer import point_transfer
+from ansible_collections.ovm.backup.plugins.module_utils.transfer import base, point_transfer
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.changes import Changes
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.detection import EXTENT_MAPS, Detection
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.disk_backup import Comparison
@@ -28,6 +28,7 @@ from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup i
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.sampling import Sample
 from ansible_collections.ovm.backup.plugins.module_utils.vault import format as fmt
 from ansible_collections.ovm.backup.plugins.module_utils.vault.disk_reader import DiskFile
+from ansible_collections.ovm.backup.plugins.module_utils.vault.distrust import read_distrust
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 
 SIZE = 8 * MIB
@@ -226,10 +227,27 @@ def test_the_full_fails_too(estate: Estate, monkeypatch: pytest.MonkeyPatch) -> 
     first = full(estate)
     damage = damage_hashes(estate, first, 5)
     before = estate.tree
-    fill_up(monkeypatch, ".img.zst")
-    with pytest.raises(VaultError, match="the vault is full") as failure:
+    with monkeypatch.context() as patch, pytest.raises(VaultError, match="the vault is full") as failure:
+        fill_up(patch, ".img.zst")
         again(estate)
     reason = f"the newest recovery point {first.id} is damaged"
-    assert failure.value.message.endswith(f". The disk was to be stored in full, because {reason}: {damage}")
+    assert failure.value.message.endswith(f". The next backup of this VM is a full, because {reason}: {damage}")
     assert str(failure.value) == failure.value.message
-    assert estate.tree == before
+    assert estate.tree == sorted([*before, "clients/web_01/distrust.json"])
+    point = again(estate, number=2)
+    assert (point.type, point.reason) == ("full", f"change detection failed before: {damage}")
+    assert restored(estate, point) == estate.image(0).read_bytes()
+    assert read_distrust(estate.client.directory) is None
+
+
+def test_the_full_fails_too_and_the_vault_takes_no_mark(estate: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    damage_hashes(estate, full(estate), 5)
+    fill_up(monkeypatch, ".img.zst")
+
+    def refuse(_directory: str, _reason: str, *, now: float) -> None:
+        raise VaultWriteError(f"Cannot write it at {now}")
+
+    monkeypatch.setattr(base, "mark_distrusted", refuse)
+    with pytest.raises(VaultError) as failure:
+        again(estate)
+    assert ". Ask for it, because the vault does not take the mark: Cannot write it at " in failure.value.message
