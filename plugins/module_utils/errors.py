@@ -25,6 +25,11 @@ class OvmBackupError(Exception):
         self.message = message
         self.details = details
 
+    def add(self, text: str) -> None:
+        """Say more, behind what is said already."""
+        self.message += text
+        self.args = (self.message,)
+
     def as_failure(self) -> dict[str, Any]:
         """Return the structured cause: C(kind) is the class name, the rest are the details that are known.
 

@@ -137,8 +137,7 @@ def add_problems(error: BaseException, prefix: str, problems: list[str]) -> None
         return
     words = f"{prefix}: {' '.join(problems)}"
     if isinstance(error, OvmBackupError):
-        error.message = f"{error.message} {words}"
-        error.args = (error.message,)
+        error.add(f" {words}")
         error.details["clean_up_errors"] = problems
     else:
         error.args = (*error.args, words)

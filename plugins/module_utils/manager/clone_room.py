@@ -65,7 +65,6 @@ def ensure_clone_with_room(
     try:
         clone, created = ensure_clone(client, vm_id, run_id=run_id, slots=slots, turn=turn)
     except JobFailedError as error:
-        error.message = f"{error.message} Before, {told}."
-        error.args = (error.message,)
+        error.add(f" Before, {told}.")
         raise
     return clone, created, replace(removal, told=(f"{told}, and changes are found by hashes: {lack.message}",))

@@ -222,10 +222,9 @@ def _import(client: ManagerClient, wanted: WantedDisk) -> str:
         return disk_id
     except BaseException as error:
         if job is None and isinstance(error, ManagerError) and error.details.get("outcome") == "unknown":
-            error.message += (
+            error.add(
                 f" If the import from {wanted.host} was begun all the same, its disk is in storage repository "
                 f"{wanted.repository_id} without the mark of this restore: remove it there."
             )
-            error.args = (error.message,)
         take_back(client, error, job, lambda made: remove_disk(client, made))
         raise

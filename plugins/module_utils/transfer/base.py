@@ -71,8 +71,7 @@ def ask_for_full(client: Client, why: str, failure: OvmBackupError, *, now: floa
     try:
         mark_distrusted(client.directory, why, now=now)
     except VaultError as problem:
-        failure.message = f"{failure.message}. Ask for it, because the vault does not take the mark: {problem.message}"
-        failure.args = (failure.message,)
+        failure.add(f". Ask for it, because the vault does not take the mark: {problem.message}")
 
 
 def damaged(planned: Mapping[str, Any], parent: Point | None, base_id: str, error: VaultError, notes: list[str]) -> str:

@@ -13,13 +13,12 @@ import time
 from collections.abc import Iterator
 from typing import Callable
 
-from ..errors import ChangeDetectionError, CorruptVaultError, PointNotFoundError
+from ..errors import CorruptVaultError, PointNotFoundError
 from ..vault.drafts import Draft, find_draft
 from ..vault.lock import ClientLock
 from ..vault.manifest import Point
 from ..vault.point_making import PointOutcome, clear_away_left, discarded_on_failure, taken_over
 from ..vault.points import Client, Vault
-from .base import ask_for_full
 from .deadline import Deadline
 from .merge import merge_passes, publish_draft
 from .point_transfer import PointTransfer, Progress
@@ -77,8 +76,7 @@ def backup_vm(
         created = publish or draft.point is None
         with discarded_on_failure(draft.writer):
             if draft.point is None:
-                with _distrusting(client, clock):
-                    draft.point = PointTransfer(client, draft, request, progress, clock, notes, deadline).run()
+                draft.point = PointTransfer(client, draft, request, progress, clock, notes, deadline).run()
                 if not publish:
                     draft.save()
                     lock.check()
@@ -87,13 +85,3 @@ def backup_vm(
                 merge_passes(client, draft, level=request.compression_level, clock=clock)
                 point = publish_draft(client, lock, draft)
     return PointOutcome(point, created, tuple(notes), publish)
-
-
-@contextlib.contextmanager
-def _distrusting(client: Client, clock: Callable[[], float]) -> Iterator[None]:
-    """Let the next backup be a full when extent maps turn out to be wrong."""
-    try:
-        yield
-    except ChangeDetectionError as error:
-        ask_for_full(client, error.message, error, now=clock())
-        raise

@@ -15,7 +15,14 @@ import random
 from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple
 
-from ..errors import CorruptVaultError, OvmBackupError, PointNotFoundError, ServerError, SourceError
+from ..errors import (
+    ChangeDetectionError,
+    CorruptVaultError,
+    OvmBackupError,
+    PointNotFoundError,
+    ServerError,
+    SourceError,
+)
 from ..images.types import DiskImage
 from ..vault.chain import DiskChain, open_chain
 from ..vault.disk_writer import DiskFileSummary, FrameCompressor
@@ -186,8 +193,7 @@ class PointTransfer:
             done = self._attempt(planned, image, part, Choice("full", reason))
         except OvmBackupError as error:
             # By extent maps, the next backup might not come across the damage.
-            error.message = f"{error.message}. The next backup of this VM is a full, because {reason}: {damage}"
-            error.args = (error.message,)
+            error.add(f". The next backup of this VM is a full, because {reason}: {damage}")
             ask_for_full(self._client, damage, error, now=self._clock())
             raise
         return done._replace(result=dataclasses.replace(done.result, read=done.result.read + wasted))
@@ -195,7 +201,6 @@ class PointTransfer:
     def _attempt(self, planned: Mapping[str, Any], image: DiskImage, part: str, choice: Choice) -> _Transferred:
         detection = self._detect(planned, image, choice) if part == FINAL else _FIRST_OF_TWO
         result, summary = self._transfer(planned, image, part, choice.chain, detection)
-        self._detections.append(detection)
         return _Transferred(choice, detection, result, summary)
 
     def _transfer(
@@ -236,6 +241,7 @@ class PointTransfer:
             first = None  # the disk was resized between the passes, or there was only one
             choice, detection, result, summary = self._by_choice(planned, image, FINAL)
             kind, reason, base_id = choice.type, choice.reason, choice.base_id
+            self._detections.append(detection)
         return PointDisk(
             slot=planned["slot"],
             disk_id=planned["disk_id"],
@@ -275,7 +281,11 @@ class PointTransfer:
             sample=request.sample,
             chance=self._chance,
         )
-        check_sample(image, choice.base.chain, found.sample)
+        try:
+            check_sample(image, choice.base.chain, found.sample)
+        except ChangeDetectionError as error:
+            ask_for_full(self._client, error.message, error, now=self._clock())
+            raise
         return found
 
     def _configuration(self) -> dict[str, dict[str, Any]]:

@@ -30,7 +30,6 @@ _NUMBERS = (
     "records_offset",
     "hashes",
     "hashes_offset",
-    "digests_offset",
 )
 
 
@@ -229,8 +228,8 @@ class DiskFile:
         header = self._parse_header(text, header_at)
         # There are files from before there were digests.
         older = not header.keys() & {"digests_offset", "digests_hash"}
-        for name in _NUMBERS:
-            value = 0 if older and name == "digests_offset" else header.get(name)
+        for name in _NUMBERS if older else (*_NUMBERS, "digests_offset"):
+            value = header.get(name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise self._corrupt(f"the header is impossible ({name}: {value!r})", header_at)
         records_end = header["records_offset"] + header["records"] * fmt.RECORD.size
