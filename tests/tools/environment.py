@@ -5,6 +5,7 @@
 """Make the virtual environment of the project and install what the requirement files list.
 
 Usage: python3 environment.py VENV STAMP REQUIREMENTS...
+       python3 environment.py --fits     exit code 0 if this interpreter can be what the environment is made of
 
 The stamp's name holds a checksum of the requirement files: when it exists, there is nothing to do. Runs on any
 Python 3 as far as the message that tells which one is needed.
@@ -13,11 +14,17 @@ Python 3 as far as the message that tells which one is needed.
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import os
 import subprocess
 import sys
 
 LOWEST = (3, 11)
+
+
+def fits() -> bool:
+    """Tell whether an environment can be made of the interpreter that runs this."""
+    return sys.version_info >= LOWEST and all(map(importlib.util.find_spec, ("ensurepip", "venv")))
 
 
 def works(python: str) -> bool:
@@ -57,6 +64,8 @@ def make_ready(venv: str, stamp: str, requirements: list[str], interpreter: str 
 
 def main() -> int:
     """Run as a program."""
+    if sys.argv[1:] == ["--fits"]:
+        return 0 if fits() else 1
     if sys.version_info < LOWEST:
         wanted = ".".join(str(part) for part in LOWEST)
         print(f"Python {wanted} or newer is needed, {sys.executable} is {sys.version.split()[0]}.", file=sys.stderr)
