@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    # How every module reaches Oracle VM Manager; the options are those of manager_options() in _module.py.
+    # How every module reaches Oracle VM Manager; the options are those of manager_options() in _manager.py.
     DOCUMENTATION = r"""
 options:
   url:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-# How to get at a vault; the option is that of vault_access_option() in _module.py.
+# How to get at a vault; the option is that of vault_access_option() in _vault.py.
 _ACCESS = r"""
   vault_access:
     description:
@@ -57,7 +57,7 @@ _ACCESS = r"""
         type: str
 """
 
-# Where recovery points are kept; the options are those of vault_options() in _module.py.
+# Where recovery points are kept; the options are those of vault_options() in _vault.py.
 _VAULT = r"""
 options:
   vault:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ._module import open_vault
+from ._vault import open_vault
 from .vault.manifest import Point
 from .vault.points import Client
 from .vault.selection import LATEST, select

@@ -13,9 +13,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ._environment import env_fallback
-from ._module import compression_level, lock_owner
 from ._passed_on import check_clone, check_vm_plan
 from ._ssh_options import ssh_options
+from ._vault import compression_level, lock_owner
 from .errors import InvalidInputError
 from .images.ssh import SshSettings
 from .transfer.request import BackupRequest

@@ -175,9 +175,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, open_vault, point_diff, point_result, vault_options
+from ..module_utils._module import engine
 from ..module_utils._progress import progress_options, status_file
 from ..module_utils._transfer import request_of, transfer_options
+from ..module_utils._vault import open_vault, point_diff, point_result, vault_options
 from ..module_utils.transfer.deadline import Deadline
 from ..module_utils.transfer.point_backup import backup_vm, existing_point
 from ..module_utils.transfer.request import BackupRequest, check_request

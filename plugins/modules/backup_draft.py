@@ -105,9 +105,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, open_vault, vault_options
+from ..module_utils._module import engine
 from ..module_utils._progress import progress_options, status_file
 from ..module_utils._transfer import request_of, transfer_options
+from ..module_utils._vault import open_vault, vault_options
 from ..module_utils.transfer.passes import check_first_pass, discard, find, first_pass, publish
 from ..module_utils.transfer.request import BackupRequest
 from ..module_utils.vault.points import Vault

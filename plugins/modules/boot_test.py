@@ -270,8 +270,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._durations import duration_option
 from ..module_utils._hardware import hardware_options, wishes_of
-from ..module_utils._module import engine, vault_options
+from ..module_utils._module import engine
 from ..module_utils._point import point_options, selected_point
+from ..module_utils._vault import vault_options
 from ..module_utils.errors import BootTestError
 from ..module_utils.export.boot_test import BootTestRequest, plan_boot_test, run_boot_test
 from ..module_utils.export.qemu import ACCELERATORS

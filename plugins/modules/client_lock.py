@@ -172,7 +172,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, lock_owner, open_vault, vault_options
+from ..module_utils._module import engine
+from ..module_utils._vault import lock_owner, open_vault, vault_options
 from ..module_utils.errors import InvalidInputError, VaultError
 from ..module_utils.vault.jobs import JobStore, vault_of_run
 from ..module_utils.vault.lock import ClientLock

@@ -108,7 +108,8 @@ failure:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, lock_owner, open_vault, vault_options
+from ..module_utils._module import engine
+from ..module_utils._vault import lock_owner, open_vault, vault_options
 from ..module_utils.vault.runs import describe_locks
 
 

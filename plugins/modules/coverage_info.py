@@ -254,7 +254,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._durations import duration_option
 from ..module_utils._manager import manager_client, manager_options
-from ..module_utils._module import engine, open_vault, vault_options
+from ..module_utils._module import engine
+from ..module_utils._vault import open_vault, vault_options
 from ..module_utils.manager.clones import ours_among
 from ..module_utils.manager.inventory import read_inventory
 from ..module_utils.planning.coverage import assess, parse_subclients

@@ -137,10 +137,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._manager import manager_client, manager_options
-from ..module_utils._module import engine, vault_options
+from ..module_utils._module import engine
 from ..module_utils._point import point_options, selected_point
 from ..module_utils._progress import progress_options, status_file
 from ..module_utils._restore import purpose_option, read_purpose
+from ..module_utils._vault import vault_options
 from ..module_utils.errors import ManagerError, OvmBackupError
 from ..module_utils.manager.client import ManagerClient
 from ..module_utils.manager.restored_disks import WantedDisk, ensure_disk, remove_restored_disk

@@ -156,9 +156,10 @@ failure:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._guest import guest_options, open_guest
-from ..module_utils._module import engine, vault_options
+from ..module_utils._module import engine
 from ..module_utils._point import point_options, selected_point
 from ..module_utils._progress import progress_options, status_file
+from ..module_utils._vault import vault_options
 from ..module_utils.errors import InvalidInputError
 from ..module_utils.guest.copying import CopyRules, copy_files, plan_copy
 from ..module_utils.guest.destination import check_destination

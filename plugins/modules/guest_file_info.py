@@ -199,8 +199,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._guest import guest_options, open_guest
-from ..module_utils._module import engine, vault_options
+from ..module_utils._module import engine
 from ..module_utils._point import point_options, selected_point
+from ..module_utils._vault import vault_options
 from ..module_utils.errors import InvalidInputError
 from ..module_utils.guest.files import guest_paths, list_files
 from ..module_utils.guest.filesystems import find_file_systems

@@ -232,8 +232,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, open_vault, vault_options
+from ..module_utils._module import engine
 from ..module_utils._passed_on import check_plan
+from ..module_utils._vault import open_vault, vault_options
 from ..module_utils.vault.carried_script import carry_scripts
 from ..module_utils.vault.jobs import JobStore, new_job, new_job_id
 from ..module_utils.vault.summary import job_summary

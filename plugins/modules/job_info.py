@@ -65,7 +65,8 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, open_vault, vault_options
+from ..module_utils._module import engine
+from ..module_utils._vault import open_vault, vault_options
 from ..module_utils.vault.jobs import JobStore
 
 

@@ -135,8 +135,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, lock_owner, open_vault, vault_options
+from ..module_utils._module import engine
 from ..module_utils._passed_on import check_recovery_point, check_vm_plan
+from ..module_utils._vault import lock_owner, open_vault, vault_options
 from ..module_utils.errors import PointNotFoundError, VaultError
 from ..module_utils.vault.jobs import JobStore, vm_record
 from ..module_utils.vault.outages import add_outage, measured_outage

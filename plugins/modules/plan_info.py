@@ -319,9 +319,10 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._manager import manager_client, manager_options
-from ..module_utils._module import engine, lock_owner, open_vault, vault_options
+from ..module_utils._module import engine
 from ..module_utils._ssh_options import ssh_options
 from ..module_utils._transfer import repositories_option
+from ..module_utils._vault import lock_owner, open_vault, vault_options
 from ..module_utils.images.ssh import SshSettings
 from ..module_utils.manager.clones import ours_among
 from ..module_utils.manager.inventory import read_inventory
@@ -358,10 +359,9 @@ def make(module: AnsibleModule, subclient: Subclient) -> dict[str, Any]:
         is_ours = ours_among(client, inventory)
     mounted = mounted_repositories(parameters["repositories_path"], inventory.repositories)
     access = Access(mounted, settings is not None, settings.addresses if settings is not None else {})
-    proxies = fit.proxies(access)
-    common.update(force=parameters["force"], now=time.time(), is_ours=is_ours, proxies=proxies)
+    common.update(force=parameters["force"], now=time.time(), is_ours=is_ours, proxies=fit.proxies(access))
     made = with_warnings(make_plan(subclient, inventory, state, **common), fit.warnings)
-    plan = with_configuration(made, subclient.source, inventory, proxies)
+    plan = with_configuration(made, subclient.source, inventory, common["proxies"])
     known = {"id": inventory.manager_id, "version": inventory.manager_version}
     return {"manager": known, "locks": describe_locks(vault, lock_owner(module)), "plan": plan}
 

@@ -282,15 +282,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._durations import duration_option
-from ..module_utils._module import (
-    engine,
-    lock_owner,
-    open_target_vault,
-    open_vault,
-    target_vault_options,
-    vault_options,
-)
+from ..module_utils._module import engine
 from ..module_utils._progress import progress_options, status_file
+from ..module_utils._vault import lock_owner, open_target_vault, open_vault, target_vault_options, vault_options
 from ..module_utils.errors import PointNotFoundError
 from ..module_utils.planning.retention_reading import checked_policy, checked_time_zone
 from ..module_utils.vault.copy_files import FULL, HEADER

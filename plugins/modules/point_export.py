@@ -274,9 +274,10 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._hardware import hardware_options, wishes_of
-from ..module_utils._module import engine, vault_options
+from ..module_utils._module import engine
 from ..module_utils._point import point_options, selected_point
 from ..module_utils._progress import progress_options, status_file
+from ..module_utils._vault import vault_options
 from ..module_utils.export.mapping import MACS
 from ..module_utils.export.point_export import ExportRequest, plan_export, write_export
 from ..module_utils.export.qcow2 import COMPRESSIONS

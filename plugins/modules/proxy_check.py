@@ -106,8 +106,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, open_vault, vault_options
+from ..module_utils._module import engine
 from ..module_utils._transfer import repositories_option
+from ..module_utils._vault import open_vault, vault_options
 from ..module_utils.errors import NotAVaultError
 from ..module_utils.planning.access import mounted_repositories
 from ..module_utils.vault.marks import Clock, checked_mark, make_mark, measure_clock, remove_mark, sees_mark

@@ -87,8 +87,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, lock_owner, vault_options
+from ..module_utils._module import engine
 from ..module_utils._point import point_options, selected_point
+from ..module_utils._vault import lock_owner, vault_options
 from ..module_utils.errors import InvalidInputError
 from ..module_utils.vault.description import describe_point
 from ..module_utils.vault.pins import Pin, describe_pin, read_pin, remove_pin, write_pin

@@ -347,8 +347,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, open_vault, vault_options
+from ..module_utils._module import engine
 from ..module_utils._point import chosen_point
+from ..module_utils._vault import open_vault, vault_options
 from ..module_utils.errors import InvalidInputError
 from ..module_utils.planning.catalogue import TYPES, VERIFICATIONS, PointFilter, choose_clients
 from ..module_utils.planning.catalogue_text import catalogue_summary

@@ -256,7 +256,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, open_vault, vault_options
+from ..module_utils._module import engine
+from ..module_utils._vault import open_vault, vault_options
 from ..module_utils.reporting.files import PRIVATE_MODE, PUBLIC_MODE, check_place, read_report, write_report
 from ..module_utils.reporting.report import FORMATS, Report, ReportRequest, make_report
 

@@ -187,11 +187,12 @@ failure:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, vault_options
+from ..module_utils._module import engine
 from ..module_utils._point import point_options, selected_point
 from ..module_utils._progress import progress_options, status_file
 from ..module_utils._ssh_options import ssh_options
 from ..module_utils._transfer import repositories_option
+from ..module_utils._vault import vault_options
 from ..module_utils.images.ssh import SshSettings
 from ..module_utils.transfer.disk_restore import data_size, restore_to
 from ..module_utils.transfer.point_restore import for_disk

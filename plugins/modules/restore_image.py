@@ -124,9 +124,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, vault_options
+from ..module_utils._module import engine
 from ..module_utils._point import point_options, selected_point
 from ..module_utils._progress import progress_options, status_file
+from ..module_utils._vault import vault_options
 from ..module_utils.transfer.point_restore import plan_images, restore_images
 from ..module_utils.vault.description import describe_point
 

@@ -320,10 +320,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._manager import manager_client, manager_options
-from ..module_utils._module import engine, vault_options
+from ..module_utils._module import engine
 from ..module_utils._point import point_options, selected_point
 from ..module_utils._ssh_options import ssh_options
 from ..module_utils._transfer import repositories_option
+from ..module_utils._vault import vault_options
 from ..module_utils.images.ssh import SshSettings
 from ..module_utils.manager.inventory import read_inventory
 from ..module_utils.manager.networks import read_networks

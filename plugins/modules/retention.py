@@ -212,7 +212,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, lock_owner, open_vault, vault_options
+from ..module_utils._module import engine
+from ..module_utils._vault import lock_owner, open_vault, vault_options
 from ..module_utils.errors import InvalidInputError
 from ..module_utils.planning.retention_reading import RULES, checked_policy, checked_time_zone
 from ..module_utils.vault.expiry import Expiration, Expiry, belongs_to

@@ -156,8 +156,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._durations import duration_option
-from ..module_utils._module import engine, vault_options
+from ..module_utils._module import engine
 from ..module_utils._point import point_options, selected_point
+from ..module_utils._vault import vault_options
 from ..module_utils.errors import InvalidInputError
 from ..module_utils.guest.lasting import begin_serving, check_same, describe_served, end_serving, served_at
 

@@ -125,16 +125,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import (
-    compression_level,
-    engine,
-    lock_owner,
-    open_vault,
-    point_diff,
-    point_result,
-    vault_options,
-)
+from ..module_utils._module import engine
 from ..module_utils._progress import progress_options, status_file
+from ..module_utils._vault import compression_level, lock_owner, open_vault, point_diff, point_result, vault_options
 from ..module_utils.vault.synthetic_full import (
     SYNTHETIC_FULL,
     SyntheticRequest,

@@ -105,7 +105,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, vault_access, vault_options
+from ..module_utils._module import engine
+from ..module_utils._vault import vault_access, vault_options
 from ..module_utils.errors import InvalidInputError, NotAVaultError
 from ..module_utils.vault.access import VaultAccess
 from ..module_utils.vault.carried_script import carry_scripts, due_scripts

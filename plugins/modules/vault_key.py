@@ -160,7 +160,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._durations import duration_option
-from ..module_utils._module import engine, open_vault, vault_options
+from ..module_utils._module import engine
+from ..module_utils._vault import open_vault, vault_options
 from ..module_utils.errors import InvalidInputError
 from ..module_utils.vault.encrypting import keys_of
 from ..module_utils.vault.storage.key_changes import add_recipient, remove_recipient, rotate_data_key, save_keys

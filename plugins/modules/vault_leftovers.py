@@ -122,7 +122,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._durations import duration_option
-from ..module_utils._module import engine, lock_owner, open_vault, vault_options
+from ..module_utils._module import engine
+from ..module_utils._vault import lock_owner, open_vault, vault_options
 from ..module_utils.vault.jobs import new_job_id
 from ..module_utils.vault.leftovers import Cleaner, leftover_lines
 

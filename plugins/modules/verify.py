@@ -257,8 +257,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import engine, open_vault, vault_options
+from ..module_utils._module import engine
 from ..module_utils._progress import progress_options, status_file
+from ..module_utils._vault import open_vault, vault_options
 from ..module_utils.planning.subclient import Subclient
 from ..module_utils.planning.verify_reading import VerifySettings, checked_verify
 from ..module_utils.vault.carried_script import due_scripts

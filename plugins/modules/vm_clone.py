@@ -228,7 +228,8 @@ from typing import Any, Callable
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._manager import manager_client, manager_options
-from ..module_utils._module import engine, lock_owner, open_vault, vault_options
+from ..module_utils._module import engine
+from ..module_utils._vault import lock_owner, open_vault, vault_options
 from ..module_utils.manager.client import ManagerClient
 from ..module_utils.manager.clone_making import Turn, no_turn
 from ..module_utils.manager.clone_room import ensure_clone_with_room

@@ -224,7 +224,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._durations import duration_option
 from ..module_utils._manager import manager_client, manager_options
-from ..module_utils._module import engine, open_vault, vault_options
+from ..module_utils._module import engine
+from ..module_utils._vault import open_vault, vault_options
 from ..module_utils.manager.clones import Trace, find_traces
 from ..module_utils.manager.restored_survey import restore_lines, unfinished_restores
 from ..module_utils.planning.leftovers import judge_traces, trace_lines

@@ -21,7 +21,7 @@ import pytest
 import yaml
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.ovm.backup.plugins.module_utils import _manager, _module
+from ansible_collections.ovm.backup.plugins.module_utils import _manager, _module, _vault
 from ansible_collections.ovm.backup.plugins.module_utils._version import COLLECTION_VERSION
 from ansible_collections.ovm.backup.plugins.module_utils.errors import (
     JobFailedError,
@@ -227,9 +227,9 @@ def test_defaults_of_the_connection(run: Module, monkeypatch: pytest.MonkeyPatch
 def test_vault_from_the_environment(run: Module, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     made = Vault.create(str(tmp_path / "vault"))
     monkeypatch.setenv("OVM_VAULT", made.path)
-    result, _failed = run(lambda module: {"id": _module.open_vault(module).id}, _module.vault_options(), {})
+    result, _failed = run(lambda module: {"id": _vault.open_vault(module).id}, _vault.vault_options(), {})
     assert result["id"] == made.id
-    assert _module.vault_options(required=False)["vault"]["required"] is False
+    assert _vault.vault_options(required=False)["vault"]["required"] is False
 
 
 # --- failures and secrets --------------------------------------------------------------------------------------------
@@ -352,8 +352,31 @@ def test_a_lost_connection_that_is_ignored_stays_ignored(run: Module) -> None:
 
 
 def test_owner_of_a_lock(run: Module) -> None:
-    result, _failed = run(lambda module: {"owner": _module.lock_owner(module)}, {}, {})
+    result, _failed = run(lambda module: {"owner": _vault.lock_owner(module)}, {}, {})
     assert result["owner"] == f"ovm.backup.stub on {os.uname().nodename}"
+
+
+# --- what is sent ----------------------------------------------------------------------------------------------------
+
+MANAGER_ONLY = ("virtual_disk", "vm", "vm_disk_mapping", "vm_info", "vm_power")
+LOADED = """
+import importlib, sys
+importlib.import_module("ansible_collections.ovm.backup.plugins.modules." + sys.argv[1])
+print(*(name for name in sys.modules if ".module_utils.vault" in name))
+"""
+
+
+@pytest.mark.parametrize("name", MANAGER_ONLY)
+def test_what_only_talks_to_the_manager_does_without_the_vault(name: str) -> None:
+    """Ansible sends a module with all that it imports, and Python compiles what is sent for each task."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, name],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == []
 
 
 # --- the version -----------------------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.ovm.backup.plugins.module_utils import errors
 from ansible_collections.ovm.backup.plugins.module_utils._manager import manager_options
-from ansible_collections.ovm.backup.plugins.module_utils._module import target_vault_options, vault_options
 from ansible_collections.ovm.backup.plugins.module_utils._ssh_options import ssh_options
+from ansible_collections.ovm.backup.plugins.module_utils._vault import target_vault_options, vault_options
 from ansible_collections.ovm.backup.plugins.module_utils.images.ssh import SshSettings, remote_command
 from ansible_collections.ovm.backup.plugins.module_utils.planning import (
     access,
