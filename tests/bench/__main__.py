@@ -142,7 +142,7 @@ def work(chosen: argparse.Namespace, file: Path) -> int:
     orchestrate(chosen.vms, found, result)
     verdicts = targets.judge(found, _targets(chosen), {"changed_extents": place.reason, **result.missing})
     text += ["", *table.tools(result.versions, result.missing), *table.operations(found, os.cpu_count() or 1)]
-    text += [*table.orchestration(found), *table.targets(verdicts)]
+    text += [*table.growth(found), *table.orchestration(found), *table.targets(verdicts)]
     if max(result.loads, default=0.0) > (os.cpu_count() or 1):
         text.append("The machine was busy with other things: seconds of wall, and ratios of them, are not worth much.")
     text.append(f"{time.monotonic() - started:.0f} s in all")

@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .targets import Numbers, Verdict
 
 MIB = 1 << 20
+_GROWTH = re.compile(r"(full|unchanged|changed)_(\d+[gm]ib)")  # operations of growth.py
 
 
 def lines(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -38,7 +40,7 @@ def operations(numbers: Numbers, processors: int) -> list[str]:
     """
     text = []
     for operation, tools in numbers.items():
-        if operation.startswith("orchestration"):
+        if operation.startswith("orchestration") or _GROWTH.fullmatch(operation):
             continue
         ours = tools.get("ovm", {}).get("wall")
         rows = [[operation, "wall s", "CPU s", "busy", "RSS MiB", "read MB", "stored MB", "wall / ovm"]]
@@ -60,13 +62,27 @@ def operations(numbers: Numbers, processors: int) -> list[str]:
     return text
 
 
+def growth(numbers: Numbers) -> list[str]:
+    """Return what disks of several sizes cost, a line for each size."""
+    sizes: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for operation, tools in numbers.items():
+        match = _GROWTH.fullmatch(operation)
+        if match:
+            sizes.setdefault(match[2], {})[match[1]] = tools["ovm"]
+    rows = [["disk", "full: wall s", "CPU s", "unchanged: wall s", "CPU s", "1 % changed: wall s", "CPU s", "read MB"]]
+    for size, kinds in sizes.items():
+        costs = [f"{kinds[kind][cost]:.2f}" for kind in ("full", "unchanged", "changed") for cost in ("wall", "cpu")]
+        rows.append([size, *costs, mega(kinds["changed"].get("read"))])
+    return ["", *lines(rows)] if sizes else []
+
+
 def orchestration(numbers: Numbers) -> list[str]:
     """Return the cost per VM of runs in which nothing has changed."""
-    rows = [["orchestration, per VM", "CPU s", "manager calls", "wall s in all"]]
+    rows = [["VMs", "CPU s per VM", "calls per VM", "wall s in all"]]
     for operation, tools in numbers.items():
         if operation.startswith("orchestration"):
             for tool, values in tools.items():
-                name = operation if tool == "ovm" else f"{operation}, {tool}"
+                name = operation.split("_")[1] + ("" if tool == "ovm" else f", {tool}")
                 rows.append([name, f"{values['cpu']:.2f}", f"{values['calls']:.1f}", f"{values['wall']:.2f}"])
     return ["", *lines(rows)] if len(rows) > 1 else []
 

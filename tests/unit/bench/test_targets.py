@@ -69,3 +69,30 @@ def test_tools_are_compared_with_ours() -> None:
         "restic         50.00  90.00   95%      900        -        0.0        5.00",
         "restic-stdin   25.00  80.00   80%      100        -        0.0        2.50",
     ]
+
+
+def test_disks_of_several_sizes_are_the_lines_of_one_table() -> None:
+    cost = {"wall": 1.0, "cpu": 2.0, "busy": 2.0, "rss": 1 << 20, "read": 9_800_000, "stored": 0}
+    numbers = {
+        f"{kind}_{size}": {"ovm": cost} for size in ("1gib", "64gib") for kind in ("full", "unchanged", "changed")
+    }
+    assert table.operations(numbers, 2) == []
+    assert table.growth(numbers) == [
+        "",
+        "disk   full: wall s  CPU s  unchanged: wall s  CPU s  1 % changed: wall s  CPU s  read MB",
+        "-----  ------------  -----  -----------------  -----  -------------------  -----  -------",
+        "1gib           1.00   2.00               1.00   2.00                 1.00   2.00      9.8",
+        "64gib          1.00   2.00               1.00   2.00                 1.00   2.00      9.8",
+    ]
+    assert table.growth(NUMBERS) == []
+
+
+def test_orchestration_is_told_by_the_number_of_vms() -> None:
+    ours, alone = {"cpu": 6.5, "calls": 24.5, "wall": 48.5}, {"cpu": 2.4, "calls": 0, "wall": 5.2}
+    assert table.orchestration({"orchestration_10_vms": {"ovm": ours, "ansible-core alone": alone}}) == [
+        "",
+        "VMs                     CPU s per VM  calls per VM  wall s in all",
+        "----------------------  ------------  ------------  -------------",
+        "10                              6.50          24.5          48.50",
+        "10, ansible-core alone          2.40           0.0           5.20",
+    ]
