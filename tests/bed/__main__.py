@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 
+from .bed import Bed
 from .layout import BedError
 from .machine import start, stop
 
@@ -20,7 +22,9 @@ def main() -> int:
         return 2
     try:
         if sys.argv[1] == "start":
-            print(json.dumps(start()), flush=True)
+            info = start()
+            print(json.dumps(info), flush=True)
+            print(f"Look around: {shlex.join(Bed(info).ssh_command())}", file=sys.stderr)
         else:
             stop()
     except BedError as problem:
