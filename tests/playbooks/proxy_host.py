@@ -71,9 +71,11 @@ class ProxyHost:
         python = self.directory / "python"
         venv.create(python, symlinks=True, with_pip=False)
         library = next(python.glob("lib/python3*/site-packages"))
-        (library / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+        # Not by a sitecustomize: Debian's own one is found before that of an environment.
         site = SITE.format(name=self.name, ahead=self.ahead)
-        (library / "sitecustomize.py").write_text(site, encoding="utf-8")
+        (library / "proxy_host_site.py").write_text(site, encoding="utf-8")
+        paths = f"{sysconfig.get_path('purelib')}\nimport proxy_host_site\n"
+        (library / "shared.pth").write_text(paths, encoding="utf-8")
         with socket.create_server((self.address, 0)) as free:
             self.port = free.getsockname()[1]
         self.process: subprocess.Popen[bytes] | None = None
