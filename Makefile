@@ -8,8 +8,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-# The system's own interpreter where it will do: the packages that the tests install belong to it, and one that somebody compiled
-# is mostly without the optimisations that Python's build offers.
+# The system's own interpreter where it will do: the packages that the tests install, such as nbdkit's plugin, belong to it.
 ifndef PYTHON
 PYTHON := $(shell /usr/bin/python3 tests/tools/environment.py --fits 2>/dev/null && echo /usr/bin/python3 || echo python3)
 endif
