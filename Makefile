@@ -29,7 +29,7 @@ STAGE := $(BUILD)/stage/ansible_collections/ovm/backup
 REQUIREMENTS := requirements.txt tests/requirements.txt tests/unit/requirements.txt tests/integration/requirements.txt
 # The collection of AWX's modules, which one role uses.
 AWX := $(BUILD)/collections/ansible_collections/awx/awx/MANIFEST.json
-READY := $(VENV)/.ready-$(shell cat $(REQUIREMENTS) | cksum | cut -d' ' -f1)
+READY := $(VENV)/.ready-$(shell (echo $(PYTHON); cat $(REQUIREMENTS)) | cksum | cut -d' ' -f1)
 
 # Ansible insists on a UTF-8 locale; Debian always has this one.
 export LC_ALL := C.UTF-8
@@ -113,7 +113,7 @@ simulator: $(READY) system ## serve a simulated Oracle VM Manager (PORT=7002, 0:
 	@exec env PYTHONPATH=tests $(VENV)/bin/python tests/tools/supervise.py \
 	  $(VENV)/bin/python -m simulator --port "$(PORT)" --estate "$(ESTATE)" --images-cache $(BUILD)/cache/images
 
-bed: $(READY) ## build and boot a server with real OCFS2 behind ssh (root); prints one line of JSON that says where
+bed: $(READY) ## build and boot a server with real OCFS2 behind ssh (root); prints one line of JSON that says where, and on stderr how to log in
 	@env PYTHONPATH=tests $(VENV)/bin/python -m bed start
 
 bed-stop: $(READY) ## end the server of `make bed`

@@ -358,12 +358,12 @@ def make(module: AnsibleModule, subclient: Subclient) -> dict[str, Any]:
         inventory = read_inventory(client)
         is_ours = ours_among(client, inventory)
     mounted = mounted_repositories(parameters["repositories_path"], inventory.repositories)
-    access = Access(mounted, settings is not None, settings.addresses if settings is not None else {})
-    common.update(force=parameters["force"], now=time.time(), is_ours=is_ours, proxies=fit.proxies(access))
+    proxies = fit.proxies(Access(mounted, settings is not None, settings.addresses if settings is not None else {}))
+    common.update(force=parameters["force"], now=time.time(), is_ours=is_ours, proxies=proxies)
     made = with_warnings(make_plan(subclient, inventory, state, **common), fit.warnings)
-    plan = with_configuration(made, subclient.source, inventory, common["proxies"])
-    known = {"id": inventory.manager_id, "version": inventory.manager_version}
-    return {"manager": known, "locks": describe_locks(vault, lock_owner(module)), "plan": plan}
+    plan = with_configuration(made, subclient.source, inventory, proxies)
+    manager = {"id": inventory.manager_id, "version": inventory.manager_version}
+    return {"manager": manager, "locks": describe_locks(vault, lock_owner(module)), "plan": plan}
 
 
 def main() -> None:

@@ -150,7 +150,7 @@ class Bed:
         return words
 
     def ssh_command(self, *command: str, user: str = "root", legacy: bool = False) -> list[str]:
-        """Return the command that runs one in the guest; there, a shell sees the words joined by blanks."""
+        """Return the command that runs one in the guest, or logs in; there, a shell sees the words joined by blanks."""
         port = self.legacy_port if legacy else self.port
         return ["ssh", *self.ssh_options(legacy=legacy), "-p", str(port), f"{user}@127.0.0.1", *command]
 

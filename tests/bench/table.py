@@ -83,7 +83,8 @@ def orchestration(numbers: Numbers) -> list[str]:
         if operation.startswith("orchestration"):
             for tool, values in tools.items():
                 name = operation.split("_")[1] + ("" if tool == "ovm" else f", {tool}")
-                rows.append([name, f"{values['cpu']:.2f}", f"{values['calls']:.1f}", f"{values['wall']:.2f}"])
+                calls = f"{values['calls']:.1f}" if values["calls"] else "-"
+                rows.append([name, f"{values['cpu']:.2f}", calls, f"{values['wall']:.1f}"])
     return ["", *lines(rows)] if len(rows) > 1 else []
 
 

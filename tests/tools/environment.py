@@ -7,8 +7,8 @@
 Usage: python3 environment.py VENV STAMP REQUIREMENTS...
        python3 environment.py --fits     exit code 0 if this interpreter can be what the environment is made of
 
-The stamp's name holds a checksum of the requirement files: when it exists, there is nothing to do. Runs on any
-Python 3 as far as the message that tells which one is needed.
+The stamp's name holds a checksum of the requirement files and of the interpreter's name: when it exists, there is
+nothing to do. Runs on any Python 3 as far as the message that tells which one is needed.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ import subprocess
 import sys
 
 LOWEST = (3, 11)
+PARTS = ("ensurepip", "venv")  # what Debian has in python3-venv, which system-packages.sh installs
 
 
 def fits() -> bool:
     """Tell whether an environment can be made of the interpreter that runs this."""
-    return sys.version_info >= LOWEST and all(map(importlib.util.find_spec, ("ensurepip", "venv")))
+    return sys.version_info >= LOWEST and all(map(importlib.util.find_spec, PARTS))
 
 
-def works(python: str) -> bool:
-    """Tell whether the interpreter of the environment still starts and has pip."""
-    if not os.path.exists(python):
+def works(python: str, interpreter: str) -> bool:
+    """Tell whether the environment is one of this interpreter, still starts and has pip."""
+    if not os.path.exists(python) or os.path.realpath(python) != os.path.realpath(interpreter):
         return False
     return subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
 
@@ -37,7 +38,7 @@ def works(python: str) -> bool:
 def build(venv: str, stamp: str, requirements: list[str], interpreter: str = sys.executable) -> None:
     """Create the environment if it is missing or broken, install the requirements, leave the stamp."""
     python = os.path.join(venv, "bin", "python")
-    if not works(python):
+    if not works(python, interpreter):
         print(f"Creating the virtual environment {venv}")
         subprocess.run([interpreter, "-m", "venv", "--clear", venv], check=True)
     print(f"Installing {', '.join(requirements)} into {venv} (the first time takes a minute or two)", flush=True)

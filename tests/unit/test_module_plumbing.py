@@ -356,29 +356,6 @@ def test_owner_of_a_lock(run: Module) -> None:
     assert result["owner"] == f"ovm.backup.stub on {os.uname().nodename}"
 
 
-# --- what is sent ----------------------------------------------------------------------------------------------------
-
-MANAGER_ONLY = ("virtual_disk", "vm", "vm_disk_mapping", "vm_info", "vm_power")
-LOADED = """
-import importlib, sys
-importlib.import_module("ansible_collections.ovm.backup.plugins.modules." + sys.argv[1])
-print(*(name for name in sys.modules if ".module_utils.vault" in name))
-"""
-
-
-@pytest.mark.parametrize("name", MANAGER_ONLY)
-def test_what_only_talks_to_the_manager_does_without_the_vault(name: str) -> None:
-    """Ansible sends a module with all that it imports, and Python compiles what is sent for each task."""
-    done = subprocess.run(
-        [sys.executable, "-c", LOADED, name],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.split() == []
-
-
 # --- the version -----------------------------------------------------------------------------------------------------
 
 

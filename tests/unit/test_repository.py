@@ -128,9 +128,22 @@ def imported(path: Path) -> set[str]:
             base = ".".join(package[: len(package) - node.level + 1]) + "." if node.level else ""
             if node.module:
                 names.add(base + node.module)
-            else:
-                names.update(base + alias.name for alias in node.names)
+                base += node.module + "."
+            names.update(base + alias.name for alias in node.names)  # of a package, what is named may be a file
     return {name.removeprefix("ansible_collections.ovm.backup.") for name in names}
+
+
+def sent_with(module: Path) -> set[Path]:
+    """Return what Ansible sends with a module: all that is imported anywhere in it, and so on, whether it runs or not."""
+    found: set[Path] = set()
+    left = [module]
+    while left:
+        path = left.pop()
+        if path not in found:
+            found.add(path)
+            places = [Path(*name.split(".")) for name in imported(path)]
+            left += [place.with_suffix(".py") for place in places if place.with_suffix(".py") in PYTHON]
+    return found
 
 
 def engine_part(path: Path) -> str:
@@ -149,6 +162,14 @@ def test_engine_knows_nothing_of_ansible(path: Path) -> None:
 def test_engine_imports_downwards_only(path: Path) -> None:
     ours = {name.split(".")[2] for name in imported(path) if name.startswith("plugins.module_utils.")}
     assert ours - SHARED - ROOMS.get(engine_part(path), set()) == set()
+
+
+@pytest.mark.parametrize("name", ["virtual_disk", "vm", "vm_disk_mapping", "vm_info", "vm_power"])
+def test_what_only_talks_to_the_manager_is_sent_without_the_vault(name: str) -> None:
+    """Python compiles all that is sent, for each task."""
+    sent = sent_with(Path("plugins/modules") / f"{name}.py")
+    assert ENGINE / "_manager.py" in sent
+    assert [path for path in sent if path.is_relative_to(ENGINE / "vault")] == []
 
 
 def test_engine_has_only_known_rooms() -> None:

@@ -72,17 +72,18 @@ def test_tools_are_compared_with_ours() -> None:
 
 
 def test_disks_of_several_sizes_are_the_lines_of_one_table() -> None:
-    cost = {"wall": 1.0, "cpu": 2.0, "busy": 2.0, "rss": 1 << 20, "read": 9_800_000, "stored": 0}
     numbers = {
-        f"{kind}_{size}": {"ovm": cost} for size in ("1gib", "64gib") for kind in ("full", "unchanged", "changed")
+        f"{kind}_{size}": {"ovm": {"wall": wall * factor, "cpu": wall / 2, "read": wall * 1_000_000}}
+        for size, factor in (("1gib", 1), ("64gib", 4))
+        for kind, wall in (("changed", 3.0), ("full", 5.0), ("unchanged", 1.0))
     }
     assert table.operations(numbers, 2) == []
     assert table.growth(numbers) == [
         "",
         "disk   full: wall s  CPU s  unchanged: wall s  CPU s  1 % changed: wall s  CPU s  read MB",
         "-----  ------------  -----  -----------------  -----  -------------------  -----  -------",
-        "1gib           1.00   2.00               1.00   2.00                 1.00   2.00      9.8",
-        "64gib          1.00   2.00               1.00   2.00                 1.00   2.00      9.8",
+        "1gib           5.00   2.50               1.00   0.50                 3.00   1.50      3.0",
+        "64gib         20.00   2.50               4.00   0.50                12.00   1.50      3.0",
     ]
     assert table.growth(NUMBERS) == []
 
@@ -93,6 +94,6 @@ def test_orchestration_is_told_by_the_number_of_vms() -> None:
         "",
         "VMs                     CPU s per VM  calls per VM  wall s in all",
         "----------------------  ------------  ------------  -------------",
-        "10                              6.50          24.5          48.50",
-        "10, ansible-core alone          2.40           0.0           5.20",
+        "10                              6.50          24.5           48.5",
+        "10, ansible-core alone          2.40             -            5.2",
     ]
