@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from tools.site_check import problems_of
 
 SETTINGS = Path(__file__).with_name("site")

@@ -134,7 +134,7 @@ def imported(path: Path) -> set[str]:
 
 
 def sent_with(module: Path) -> set[Path]:
-    """Return what Ansible sends with a module: all that is imported anywhere in it, and so on, whether it runs or not."""
+    """Return what Ansible sends with a module: all that is imported anywhere in it, and so on, run or not."""
     found: set[Path] = set()
     left = [module]
     while left:

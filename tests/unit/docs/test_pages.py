@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 import yaml
+
 from tools.awx_collection import VERSION
 
 from .conftest import ROOT, Documentation

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from tools.site_check import problems_of
 
 GUIDES = ["docsite/a.html", "docsite/b.html"]

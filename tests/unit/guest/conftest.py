@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tools.nbdkit import why_not
 from unit.transfer.builders import NEXT_RUN, Estate, disk, incremental, ticking, vm_plan
 from unit.vault.builders import KIB, MIB, noise
 from unit.vault.kinds import KINDS, PLAIN, make_vault
@@ -18,6 +17,7 @@ from unit.vault.kinds import KINDS, PLAIN, make_vault
 from ansible_collections.ovm.backup.plugins.module_utils.transfer.point_backup import backup_vm
 from ansible_collections.ovm.backup.plugins.module_utils.vault.manifest import Point
 from s3.fixtures import s3_server
+from tools.nbdkit import why_not
 
 # One block of data at the start of slot 2, one in its second segment, holes between and behind; the end is no block.
 DATA = noise(64 * KIB, seed=1) + bytes(MIB) + noise(64 * KIB, seed=2) + bytes(2 * MIB + 512)
