@@ -9,6 +9,9 @@ Usage: python3 stage.py SOURCE STAGE
 The stage is a real directory with its own git index, because ansible-test refuses symbolic links and asks git which
 files belong to the collection. Copied is what git tracks or would track. Only what changed is copied, times are kept
 (the caches of the tools depend on them), and what vanished from the work tree vanishes from the stage.
+
+Several steps of `make test` use the stage at a time. What a tool writes into it, .gitignore has to name: else git tells
+the tool of another step that the file belongs to the collection, and the next staging removes it while it is in use.
 """
 
 from __future__ import annotations
