@@ -143,7 +143,8 @@ def work(chosen: argparse.Namespace, file: Path) -> int:
     verdicts = targets.judge(found, _targets(chosen), {"changed_extents": place.reason, **result.missing})
     text += ["", *table.tools(result.versions, result.missing), *table.operations(found, os.cpu_count() or 1)]
     text += [*table.growth(found), *table.orchestration(found), *table.targets(verdicts)]
-    if max(result.loads, default=0.0) > (os.cpu_count() or 1):
+    # Later rounds find the load that the earlier ones have made.
+    if next(iter(result.loads), 0.0) > (os.cpu_count() or 1):
         text.append("The machine was busy with other things: seconds of wall, and ratios of them, are not worth much.")
     text.append(f"{time.monotonic() - started:.0f} s in all")
     print("\n".join(["", *text]))

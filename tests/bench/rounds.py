@@ -15,10 +15,13 @@ from dataclasses import dataclass, field, replace
 
 from .ground import Ground
 from .measure import CommandFailed, Measured, measure, stored_bytes
-from .spans import same_content, warm
-from .tools.base import FULL, INCREMENTAL, OPERATIONS, RESTORE, Place, Tool
+from .spans import claim_memory, same_content, warm
+from .tools.base import FULL, INCREMENTAL, OPERATIONS, RESTORE, SYNTHETIC, Place, Tool
 from .workload import Workload
 
+# What an operation fills with what it writes, at most, as a share of the data of the disk: the page cache, and as much
+# again where the ground is in memory.
+WRITES = {FULL: 1.0, INCREMENTAL: 0.25, RESTORE: 2.0, SYNTHETIC: 1.0}
 Rounds = dict[str, dict[str, list[Measured]]]  # operation, tool
 
 
@@ -102,6 +105,7 @@ def _one(tool: Tool, operation: str, place: Place, result: Comparison) -> None:
     before = stored_bytes(place.repository)
     # All find what they read in the page cache: how fast a disk is should not count.
     warm(tool.image(operation, place), *(path for path in place.repository.rglob("*") if path.is_file()))
+    claim_memory(int(WRITES.get(operation, 0.0) * place.workload.data))
     measured, output = measure(step, place.ground.directory)
     told = tool.told(output)
     if operation == RESTORE:

@@ -104,5 +104,7 @@ def targets(verdicts: Iterable[Verdict]) -> list[str]:
 
 def tools(versions: Mapping[str, str], missing: Mapping[str, str]) -> list[str]:
     """Return which tools were measured, and which were not."""
-    text = [f"{name:15} {version}" for name, version in versions.items() if name not in missing]
-    return text + [f"{name:15} MISSING: {' '.join(reason.split())[:300]}" for name, reason in missing.items()]
+    said = {name: version for name, version in versions.items() if name not in missing}
+    said.update({name: f"MISSING: {' '.join(reason.split())[:300]}" for name, reason in missing.items()})
+    width = max(map(len, said), default=0)
+    return [f"{name:{width}}  {words}" for name, words in said.items()]

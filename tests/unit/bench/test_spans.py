@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,23 @@ def test_content_is_the_same_for_the_same_seed() -> None:
         assert len(made) == 100_000
         assert made == two.make(kind, 100_000, random.Random(1))
         assert made != one.make(kind, 100_000, random.Random(2))
+
+
+CLAIM = """\
+import os, re, sys
+from bench.spans import claim_memory
+os.sysconf = {"SC_AVPHYS_PAGES": int(sys.argv[1]) << 8, "SC_PAGE_SIZE": 4096}.__getitem__
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read()).group(1)) >> 10
+before = peak()
+claim_memory(int(sys.argv[2]) << 20)
+print(peak() - before)
+"""
+
+
+@pytest.mark.parametrize(("free", "wanted", "claimed"), [(1000, 128, 128), (100, 128, 90), (100, 0, 0), (0, 128, 0)])
+def test_memory_is_claimed_as_far_as_it_is_free(free: int, wanted: int, claimed: int) -> None:
+    """All in MiB."""
+    command = [sys.executable, "-c", CLAIM, str(free), str(wanted)]
+    done = subprocess.run(command, check=True, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE)
+    assert claimed - 16 <= int(done.stdout) <= claimed + 16

@@ -59,6 +59,15 @@ def test_every_target_can_be_judged_before_anything_was_measured() -> None:
     assert {verdict.word for verdict in judge({}, targets(), {})} == {"not measured"}
 
 
+def test_tools_are_named_with_their_versions_or_why_they_are_missing() -> None:
+    versions = {"zstd1+blake3-all": "python zstandard 0.25.0", "borg": "borg 1.4.5"}
+    assert table.tools(versions, {"borg": "it\nfailed", "benji": "no such package"}) == [
+        "zstd1+blake3-all  python zstandard 0.25.0",
+        "borg              MISSING: it failed",
+        "benji             MISSING: no such package",
+    ]
+
+
 def test_tools_are_compared_with_ours() -> None:
     assert table.operations(NUMBERS, 2) == [
         "",
