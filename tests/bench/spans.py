@@ -77,6 +77,7 @@ def claim_memory(size: int) -> None:
     """Write to so many bytes of free memory, and free them again: the host of a virtual machine may have taken it back.
 
     Linux tells a hypervisor that asks for it what is free, and whoever writes there next waits until it has it again.
+    That goes on all the time, so this is for what comes at once.
     """
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     size = min(size, free * 9 // 10)

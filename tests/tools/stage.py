@@ -11,7 +11,8 @@ files belong to the collection. Copied is what git tracks or would track. Only w
 (the caches of the tools depend on them), and what vanished from the work tree vanishes from the stage.
 
 Several steps of `make test` use the stage at a time. What a tool writes into it, .gitignore has to name: else git tells
-the tool of another step that the file belongs to the collection, and the next staging removes it while it is in use.
+the tool of another step that the file belongs to the collection, and the stagings of other steps take it in, and remove
+it as one that has vanished, while it is in use.
 """
 
 from __future__ import annotations
